@@ -1,0 +1,132 @@
+//! The idempotency key: what makes "retry it" a safe thing to say.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Entropy;
+
+/// Longest key in bytes. It holds any UUID, ULID or hash in text form, and bounds the window of every entity.
+pub const MAX_KEY_BYTES: usize = 64;
+
+/// Names one intention of a caller. The same key, sent to the same entity again, takes effect once.
+///
+/// Keys made by [`IdempotencyKey::generate`] take 16 bytes; keys chosen by callers are 1 to [`MAX_KEY_BYTES`] printable ASCII characters.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct IdempotencyKey(Form);
+
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+enum Form {
+    /// Drawn at random by the client.
+    Drawn(u128),
+    /// Chosen by the caller.
+    Chosen(Box<str>),
+}
+
+impl IdempotencyKey {
+    /// A key that nobody else has: 128 random bits.
+    pub fn generate(entropy: &mut dyn Entropy) -> Self {
+        Self(Form::Drawn(entropy.next_u128()))
+    }
+
+    /// A key chosen by the caller.
+    ///
+    /// # Errors
+    /// [`InvalidKey`] when the text is empty, too long or not printable ASCII.
+    pub fn new(text: &str) -> Result<Self, InvalidKey> {
+        if text.is_empty() || text.len() > MAX_KEY_BYTES {
+            return Err(InvalidKey::Length { bytes: text.len() });
+        }
+        if !text.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(InvalidKey::Characters);
+        }
+        // A generated key that went out as text and came back must be the same key.
+        Ok(Self(match parse_drawn(text) {
+            Some(bits) => Form::Drawn(bits),
+            None => Form::Chosen(text.into()),
+        }))
+    }
+
+    /// Bytes that this key holds on the heap, for memory accounting.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        match &self.0 {
+            Form::Drawn(_) => 0,
+            Form::Chosen(text) => text.len(),
+        }
+    }
+}
+
+/// The text form of a generated key: `k-` and 32 lower-case hexadecimal digits, nothing else.
+fn parse_drawn(text: &str) -> Option<u128> {
+    let digits = text.strip_prefix("k-")?;
+    let canonical = digits.len() == 32
+        && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    if canonical { u128::from_str_radix(digits, 16).ok() } else { None }
+}
+
+impl fmt::Display for IdempotencyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Form::Drawn(bits) => write!(f, "k-{bits:032x}"),
+            Form::Chosen(text) => f.write_str(text),
+        }
+    }
+}
+
+impl fmt::Debug for IdempotencyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "IdempotencyKey({self})")
+    }
+}
+
+impl FromStr for IdempotencyKey {
+    type Err = InvalidKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidKey> {
+        Self::new(text)
+    }
+}
+
+/// Why a text is no idempotency key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidKey {
+    /// Empty or too long.
+    #[error("an idempotency key has 1 to {MAX_KEY_BYTES} characters, this one has {bytes}")]
+    Length {
+        /// Its length in bytes.
+        bytes: usize,
+    },
+    /// Something other than printable ASCII.
+    #[error("an idempotency key is printable ASCII without spaces")]
+    Characters,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SeededEntropy;
+
+    #[test]
+    fn a_generated_key_survives_its_text_form() {
+        let key = IdempotencyKey::generate(&mut SeededEntropy::new(7));
+        assert_eq!(key.to_string().parse(), Ok(key));
+    }
+
+    #[test]
+    fn a_key_that_only_resembles_a_generated_one_stays_itself() {
+        for text in ["k-00", "k-0000000000000000000000000000000G", "k-000000000000000000000000000000AB"] {
+            assert_eq!(IdempotencyKey::new(text).unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn bad_keys_are_refused() {
+        assert_eq!(IdempotencyKey::new(""), Err(InvalidKey::Length { bytes: 0 }));
+        assert_eq!(IdempotencyKey::new(&"x".repeat(65)), Err(InvalidKey::Length { bytes: 65 }));
+        assert_eq!(IdempotencyKey::new("a b"), Err(InvalidKey::Characters));
+        assert_eq!(IdempotencyKey::new("ä"), Err(InvalidKey::Characters));
+    }
+}

@@ -1,0 +1,61 @@
+//! Every limit of a node in one table, each with its default and the reason for it (promise G9).
+
+use std::time::Duration;
+
+/// The limits of one node. What passes one gets an error that names it, never a hang and never unbounded memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Commands that may wait in the mailbox of one shard. 8,192 at 100,000 commands/s and 32 shards is 2.6 s of work.
+    pub mailbox_capacity: usize,
+    /// Bytes of one batch; a batch that reaches it is closed. 1 MiB holds about 8,000 commands and is one disk write.
+    pub batch_bytes: usize,
+    /// Batches of one shard that may be on their way to the log. Two keep the disk busy; the rest absorbs a slow replica.
+    pub batches_in_flight: usize,
+    /// Bytes of one encoded command. Also bounded by the frame between nodes.
+    pub command_bytes: usize,
+    /// Bytes of one encoded reply or rejection, because it is recorded with the events and kept in the window.
+    pub reply_bytes: usize,
+    /// Bytes of all events of one command together. A record may exceed one batch value, never one frame.
+    pub events_bytes: usize,
+    /// Live entities of one shard; beyond it the least recently used are passivated.
+    pub live_entities: usize,
+    /// Recoveries of one shard that run at once; the rest wait in order.
+    pub concurrent_recoveries: usize,
+    /// Commands that may wait for the recovery of one entity.
+    pub held_commands: usize,
+    /// Time without a command after which an entity is passivated.
+    pub idle_timeout: Duration,
+    /// Idempotency keys kept for one entity; the oldest go first.
+    pub window_keys: usize,
+    /// Age at which an idempotency key is forgotten.
+    pub window_age: Duration,
+    /// Events after which a snapshot is taken.
+    pub snapshot_every: u64,
+    /// Snapshots kept of one entity.
+    pub snapshots_kept: usize,
+    /// Time that a caller waits when it names no deadline.
+    pub ask_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            mailbox_capacity: 8_192,
+            batch_bytes: 1024 * 1024,
+            batches_in_flight: 8,
+            command_bytes: 256 * 1024,
+            reply_bytes: 64 * 1024,
+            events_bytes: 1024 * 1024,
+            live_entities: 100_000,
+            concurrent_recoveries: 64,
+            held_commands: 1_024,
+            idle_timeout: Duration::from_secs(120),
+            window_keys: 128,
+            window_age: Duration::from_secs(15 * 60),
+            snapshot_every: 100,
+            snapshots_kept: 2,
+            ask_timeout: Duration::from_secs(5),
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! The batch: one write to the log, holding consecutive records under one header and one checksum.
+//!
+//! Layout, little endian: format version (1 byte, now 1), three zero bytes, shard (u32), term (u64), offset of the first record (u64), number of
+//! records (u32), bytes of all records (u32), CRC32C of everything else (u32); then each record as its length (u32) and its bytes.
+
+use bytes::{Bytes, BytesMut};
+use holm_core::{Offset, ShardId, Term};
+
+use crate::codec::{self, CodecError};
+use crate::record::Record;
+
+/// Bytes before the first record.
+pub const BATCH_HEADER_BYTES: usize = 36;
+
+const FORMAT_VERSION: u8 = 1;
+const CHECKSUM_AT: usize = 32;
+const RECORD_LENGTH_BYTES: usize = 4;
+
+/// A batch under construction.
+#[derive(Debug)]
+pub struct BatchBuilder {
+    shard: ShardId,
+    term: Term,
+    first: Offset,
+    records: u32,
+    bytes: Vec<u8>,
+}
+
+impl BatchBuilder {
+    /// An empty batch whose first record will have the offset `first`.
+    #[must_use]
+    pub fn new(shard: ShardId, term: Term, first: Offset) -> Self {
+        Self { shard, term, first, records: 0, bytes: vec![0; BATCH_HEADER_BYTES] }
+    }
+
+    /// Adds a record; returns its offset.
+    ///
+    /// # Errors
+    /// When the record cannot be encoded; the batch is then as before.
+    pub fn push(&mut self, record: &Record<'_>) -> Result<Offset, CodecError> {
+        let length_at = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; RECORD_LENGTH_BYTES]);
+        match codec::encode_into(record, &mut self.bytes) {
+            Ok(length) => {
+                let length = u32::try_from(length).expect("an encoded value is below 4 GiB");
+                self.bytes[length_at..length_at + RECORD_LENGTH_BYTES]
+                    .copy_from_slice(&length.to_le_bytes());
+            }
+            Err(error) => {
+                self.bytes.truncate(length_at);
+                return Err(error);
+            }
+        }
+        let offset = self.next_offset();
+        self.records += 1;
+        Ok(offset)
+    }
+
+    /// The offset that the next record will get.
+    #[must_use]
+    pub fn next_offset(&self) -> Offset {
+        self.first.plus(u64::from(self.records))
+    }
+
+    /// True when no record was added.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records == 0
+    }
+
+    /// Bytes so far, header included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The finished batch.
+    ///
+    /// # Panics
+    /// When no record was added: an empty batch would be an offset that nothing stands at.
+    #[must_use]
+    pub fn finish(mut self) -> Batch {
+        assert!(self.records > 0, "a batch holds at least one record");
+        let body = u32::try_from(self.bytes.len() - BATCH_HEADER_BYTES)
+            .expect("a batch is closed long before 4 GiB");
+        let header = &mut self.bytes[..BATCH_HEADER_BYTES];
+        header[0] = FORMAT_VERSION;
+        header[4..8].copy_from_slice(&self.shard.0.to_le_bytes());
+        header[8..16].copy_from_slice(&self.term.0.to_le_bytes());
+        header[16..24].copy_from_slice(&self.first.0.to_le_bytes());
+        header[24..28].copy_from_slice(&self.records.to_le_bytes());
+        header[28..32].copy_from_slice(&body.to_le_bytes());
+        let checksum = checksum(&self.bytes);
+        self.bytes[CHECKSUM_AT..BATCH_HEADER_BYTES].copy_from_slice(&checksum.to_le_bytes());
+        Batch {
+            shard: self.shard,
+            term: self.term,
+            first: self.first,
+            records: self.records,
+            bytes: self.bytes.into(),
+        }
+    }
+}
+
+/// A batch whose header and checksum were verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    shard: ShardId,
+    term: Term,
+    first: Offset,
+    records: u32,
+    bytes: Bytes,
+}
+
+impl Batch {
+    /// Reads a batch from stored or received bytes and verifies it.
+    ///
+    /// # Errors
+    /// [`CorruptBatch`] says what is wrong.
+    pub fn parse(bytes: Bytes) -> Result<Self, CorruptBatch> {
+        if bytes.len() < BATCH_HEADER_BYTES {
+            return Err(CorruptBatch::Truncated { expected: BATCH_HEADER_BYTES, actual: bytes.len() });
+        }
+        if bytes[0] != FORMAT_VERSION {
+            return Err(CorruptBatch::Version { found: bytes[0] });
+        }
+        let expected = BATCH_HEADER_BYTES + u32_at(&bytes, 28) as usize;
+        if bytes.len() != expected {
+            return Err(CorruptBatch::Truncated { expected, actual: bytes.len() });
+        }
+        if checksum(&bytes) != u32_at(&bytes, CHECKSUM_AT) {
+            return Err(CorruptBatch::Checksum);
+        }
+        let batch = Self {
+            shard: ShardId(u32_at(&bytes, 4)),
+            term: Term(u64_at(&bytes, 8)),
+            first: Offset(u64_at(&bytes, 16)),
+            records: u32_at(&bytes, 24),
+            bytes,
+        };
+        batch.check_lengths()?;
+        Ok(batch)
+    }
+
+    /// The shard whose log this is part of.
+    #[must_use]
+    pub fn shard(&self) -> ShardId {
+        self.shard
+    }
+
+    /// The term under which it was made.
+    #[must_use]
+    pub fn term(&self) -> Term {
+        self.term
+    }
+
+    /// The offset of the first record.
+    #[must_use]
+    pub fn first(&self) -> Offset {
+        self.first
+    }
+
+    /// The offset of the last record.
+    #[must_use]
+    pub fn last(&self) -> Offset {
+        Offset(self.first.0 + u64::from(self.records) - 1)
+    }
+
+    /// How many records it holds; at least one.
+    #[must_use]
+    pub fn record_count(&self) -> u32 {
+        self.records
+    }
+
+    /// The whole batch as it is stored.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The records in offset order. They share the batch's memory.
+    pub fn records(&self) -> impl Iterator<Item = StoredRecord> + '_ {
+        let mut at = BATCH_HEADER_BYTES;
+        (0..u64::from(self.records)).map(move |step| {
+            let start = at + RECORD_LENGTH_BYTES;
+            let end = start + u32_at(&self.bytes, at) as usize;
+            at = end;
+            StoredRecord { offset: self.first.plus(step), bytes: self.bytes.slice(start..end) }
+        })
+    }
+
+    /// The record at `offset`, or none when it is not in this batch.
+    #[must_use]
+    pub fn record(&self, offset: Offset) -> Option<StoredRecord> {
+        let step = offset.0.checked_sub(self.first.0)?;
+        self.records().nth(usize::try_from(step).ok()?)
+    }
+
+    fn check_lengths(&self) -> Result<(), CorruptBatch> {
+        if self.records == 0 || self.first == Offset::ZERO {
+            return Err(CorruptBatch::Structure);
+        }
+        let mut at = BATCH_HEADER_BYTES;
+        for _ in 0..self.records {
+            if self.bytes.len() - at < RECORD_LENGTH_BYTES {
+                return Err(CorruptBatch::Structure);
+            }
+            let length = u32_at(&self.bytes, at) as usize;
+            at += RECORD_LENGTH_BYTES;
+            if self.bytes.len() - at < length {
+                return Err(CorruptBatch::Structure);
+            }
+            at += length;
+        }
+        if at == self.bytes.len() { Ok(()) } else { Err(CorruptBatch::Structure) }
+    }
+}
+
+/// One record of a batch, not decoded yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredRecord {
+    /// Where it stands in the log of its shard.
+    pub offset: Offset,
+    /// The encoded [`Record`].
+    pub bytes: Bytes,
+}
+
+impl StoredRecord {
+    /// The record, borrowing from the batch.
+    ///
+    /// # Errors
+    /// When the bytes are no record: the batch was written by a newer version, because its checksum held.
+    pub fn decode(&self) -> Result<Record<'_>, CodecError> {
+        codec::borrow_decode(&self.bytes)
+    }
+
+    /// The same record in memory of its own, so that it does not keep its batch alive.
+    #[must_use]
+    pub fn detach(&self) -> Self {
+        Self { offset: self.offset, bytes: BytesMut::from(&self.bytes[..]).freeze() }
+    }
+}
+
+fn checksum(batch: &[u8]) -> u32 {
+    let before = crc32c::crc32c(&batch[..CHECKSUM_AT]);
+    crc32c::crc32c_append(before, &batch[BATCH_HEADER_BYTES..])
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+}
+
+/// Why bytes are no batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CorruptBatch {
+    /// There are fewer or more bytes than the header says.
+    #[error("a batch of {expected} bytes has {actual}")]
+    Truncated {
+        /// What the header says.
+        expected: usize,
+        /// What is there.
+        actual: usize,
+    },
+    /// It was written in a format that this version does not know.
+    #[error("batch format {found} is unknown; this version reads format {FORMAT_VERSION}")]
+    Version {
+        /// The version found.
+        found: u8,
+    },
+    /// The checksum does not fit the bytes.
+    #[error("the checksum of a batch does not match")]
+    Checksum,
+    /// The checksum fits, but the lengths inside do not add up.
+    #[error("the records of a batch do not add up to its length")]
+    Structure,
+}
