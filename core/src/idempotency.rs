@@ -117,7 +117,9 @@ mod tests {
 
     #[test]
     fn a_key_that_only_resembles_a_generated_one_stays_itself() {
-        for text in ["k-00", "k-0000000000000000000000000000000G", "k-000000000000000000000000000000AB"] {
+        for text in
+            ["k-00", "k-0000000000000000000000000000000G", "k-000000000000000000000000000000AB"]
+        {
             assert_eq!(IdempotencyKey::new(text).unwrap().to_string(), text);
         }
     }

@@ -48,7 +48,11 @@ impl CommandId {
         let bits = entropy.next_u128().to_be_bytes();
         let mut random = [0; 10];
         random.copy_from_slice(&bits[..10]);
-        Self(uuid::Builder::from_unix_timestamp_millis(now.as_millis(), &random).into_uuid().as_u128())
+        Self(
+            uuid::Builder::from_unix_timestamp_millis(now.as_millis(), &random)
+                .into_uuid()
+                .as_u128(),
+        )
     }
 
     /// The correlation id of a conversation that this command opens.
