@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use twox_hash::XxHash3_64;
 
 use crate::Entropy;
 
@@ -46,6 +47,19 @@ impl IdempotencyKey {
             Some(bits) => Form::Drawn(bits),
             None => Form::Chosen(text.into()),
         }))
+    }
+
+    /// 128 bits that stand for this key where the key itself would take too much room. Equal keys have equal digests; different keys have
+    /// different ones but for a chance of 2^-128, and whoever acts on a match compares the recorded key.
+    #[must_use]
+    pub fn digest(&self) -> u128 {
+        match &self.0 {
+            Form::Drawn(bits) => *bits,
+            Form::Chosen(text) => {
+                let half = |seed| XxHash3_64::oneshot_with_seed(seed, text.as_bytes());
+                (u128::from(half(0)) << 64) | u128::from(half(1))
+            }
+        }
     }
 
     /// Bytes that this key holds on the heap, for memory accounting.

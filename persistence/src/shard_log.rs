@@ -68,6 +68,19 @@ pub trait ShardLog: Send + Sync + 'static {
         max_records: usize,
     ) -> Result<History, ReadError>;
 
+    /// The records of one entity after the offset `after`, those without events included, in offset order, oldest first, at most
+    /// `max_records`. This is what recovery reads behind a snapshot: a rejection recorded after it belongs to the idempotency window.
+    ///
+    /// # Errors
+    /// [`ReadError::Corrupt`] names the record that cannot be read.
+    fn records_after(
+        &self,
+        shard: ShardId,
+        address: &EntityAddress,
+        after: Offset,
+        max_records: usize,
+    ) -> Result<History, ReadError>;
+
     /// Saves a snapshot; one at the same sequence number is overwritten. `keep` newest ones stay. Not durable at once: it is a cache.
     ///
     /// # Errors
