@@ -1,1 +1,54 @@
-fn main(){}
+//! The project's chores: `cargo xtask tidy` checks what a compiler cannot, `cargo xtask ci` runs what the build server runs.
+
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::Context;
+use clap::Parser;
+
+/// The chores of the project.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+enum Chore {
+    /// Check the rules of the house: arrows, heads, lengths, names, promises, links.
+    Tidy,
+    /// Run every step that the build server runs, in its order.
+    Ci,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let root = workspace_root()?;
+    match Chore::parse() {
+        Chore::Tidy => run_tidy(&root),
+        Chore::Ci => run_ci(&root),
+    }
+}
+
+fn run_tidy(root: &Path) -> anyhow::Result<ExitCode> {
+    let tree = tidy::Tree::read(root).context("the work tree cannot be read")?;
+    let findings = tidy::check(&tree);
+    for finding in &findings {
+        println!("{finding}");
+    }
+    let errors = findings.iter().filter(|finding| finding.is_error()).count();
+    let warnings = findings.len() - errors;
+    println!("tidy: {} files, {errors} errors, {warnings} warnings", tree.files().len());
+    Ok(if errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn run_ci(root: &Path) -> anyhow::Result<ExitCode> {
+    let status = Command::new("bash")
+        .arg(".ci/run")
+        .current_dir(root)
+        .status()
+        .context(".ci/run cannot be started with bash")?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The folder above this crate's. Known at build time, because the program is only ever run by cargo from the same tree.
+fn workspace_root() -> anyhow::Result<PathBuf> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    Ok(here.parent().context("xtask lies in a folder of the workspace")?.to_owned())
+}
