@@ -119,7 +119,10 @@ impl Batch {
     /// [`CorruptBatch`] says what is wrong.
     pub fn parse(bytes: Bytes) -> Result<Self, CorruptBatch> {
         if bytes.len() < BATCH_HEADER_BYTES {
-            return Err(CorruptBatch::Truncated { expected: BATCH_HEADER_BYTES, actual: bytes.len() });
+            return Err(CorruptBatch::Truncated {
+                expected: BATCH_HEADER_BYTES,
+                actual: bytes.len(),
+            });
         }
         if bytes[0] != FORMAT_VERSION {
             return Err(CorruptBatch::Version { found: bytes[0] });

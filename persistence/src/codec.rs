@@ -65,8 +65,8 @@ fn complete<T>(
     length: usize,
 ) -> Result<T, CodecError> {
     let type_name = std::any::type_name::<T>();
-    let (value, used) = decoded
-        .map_err(|error| CodecError::Decode { type_name, reason: error.to_string() })?;
+    let (value, used) =
+        decoded.map_err(|error| CodecError::Decode { type_name, reason: error.to_string() })?;
     if used != length {
         return Err(CodecError::LeftOver { type_name, bytes: length - used });
     }

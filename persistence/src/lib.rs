@@ -4,14 +4,33 @@
 //! else here (the index of entities, snapshots) is a cache of it and can be rebuilt. No actor and no network is in this crate.
 
 mod batch;
+mod chain;
 mod codec;
+mod entity_events;
+mod entity_index;
+mod memory_log;
 mod record;
 mod shard_log;
+mod sled_log;
+mod snapshot_store;
+mod store;
+mod trims;
 
 pub use batch::{BATCH_HEADER_BYTES, Batch, BatchBuilder, CorruptBatch, StoredRecord};
+pub use chain::{After, walk_chain};
 pub use codec::{CodecError, MAX_ENCODED_BYTES, borrow_decode, decode, encode, encode_into};
+pub use entity_events::{EntityEvent, EntityEvents, entity_events};
+pub use entity_index::EntityIndex;
+pub use memory_log::MemoryLog;
 pub use record::{Record, StoredEvent, StoredVerdict};
 pub use shard_log::{
     AppendError, History, OpenError, Opened, Pending, ReadError, ShardLog, Snapshot,
     SnapshotCriteria,
 };
+pub use sled_log::SledLog;
+pub use snapshot_store::SnapshotStore;
+pub use store::{
+    Disk, DiskPoint, Done, FaultKind, Identity, LogId, Membership, Op, Store, StoreError,
+    StoreOptions,
+};
+pub use trims::Trims;

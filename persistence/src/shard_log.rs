@@ -50,7 +50,8 @@ pub trait ShardLog: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`ReadError::Corrupt`] names the batch that cannot be read.
-    fn read(&self, shard: ShardId, from: Offset, max_bytes: usize) -> Result<Vec<Batch>, ReadError>;
+    fn read(&self, shard: ShardId, from: Offset, max_bytes: usize)
+    -> Result<Vec<Batch>, ReadError>;
 
     /// Resolves when the shard's last durable offset is above `seen`, to that offset.
     fn follow(&self, shard: ShardId, seen: Offset) -> Pending<Result<Offset, ReadError>>;
