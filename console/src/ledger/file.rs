@@ -1,0 +1,195 @@
+//! The ledger on disk: one JSON document a line, appended by one process, read by any.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::entry::Entry;
+
+/// Lines that may wait for the writing thread. At 50,000 answers a second it is more than a second of work.
+const WAITING_LINES: usize = 65_536;
+
+/// Longest time that a line stays in memory: what a killed load generator could forget, which only makes the audit expect less.
+const FLUSH_EVERY: Duration = Duration::from_millis(20);
+
+/// What the writing thread is handed.
+#[derive(Debug)]
+pub enum LedgerLine {
+    /// One more line.
+    Append(Box<Entry>),
+    /// Write everything out and say so.
+    Flush(SyncSender<()>),
+}
+
+/// The writing end. Dropping it writes everything out.
+#[derive(Debug)]
+pub struct LedgerFile {
+    lines: Option<SyncSender<LedgerLine>>,
+    writer: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl LedgerFile {
+    /// Opens a ledger for appending; an earlier run's lines stay.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn append(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        let (lines, waiting) = sync_channel(WAITING_LINES);
+        let writer = std::thread::Builder::new()
+            .name("holm-ledger".into())
+            .spawn(move || write_lines(&waiting, file))?;
+        Ok(Self { lines: Some(lines), writer: Some(writer) })
+    }
+
+    /// Appends a line; waits when the disk is that far behind.
+    pub fn record(&self, entry: Entry) {
+        if let Some(lines) = &self.lines {
+            // The thread ends early only when the disk refused a write; `close` reports that.
+            let _ = lines.send(LedgerLine::Append(Box::new(entry)));
+        }
+    }
+
+    /// Returns when everything recorded before is in the file.
+    pub fn flush(&self) {
+        let (done, wait) = sync_channel(1);
+        if let Some(lines) = &self.lines
+            && lines.send(LedgerLine::Flush(done)).is_ok()
+        {
+            let _ = wait.recv();
+        }
+    }
+
+    /// Writes everything out and closes the file.
+    ///
+    /// # Errors
+    /// When any line could not be written.
+    pub fn close(mut self) -> io::Result<()> {
+        self.finish()
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.lines = None;
+        match self.writer.take().map(JoinHandle::join) {
+            Some(Ok(result)) => result,
+            Some(Err(_)) => Err(io::Error::other("the ledger's thread panicked")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for LedgerFile {
+    fn drop(&mut self) {
+        let _ = self.finish();
+    }
+}
+
+fn write_lines(lines: &Receiver<LedgerLine>, file: File) -> io::Result<()> {
+    let mut out = BufWriter::with_capacity(256 * 1024, file);
+    loop {
+        match lines.recv_timeout(FLUSH_EVERY) {
+            Ok(line) => {
+                take(line, &mut out)?;
+                // Whatever else is waiting, then out with it.
+                for _ in 0..4_096 {
+                    let Ok(line) = lines.try_recv() else { break };
+                    take(line, &mut out)?;
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return out.flush(),
+        }
+        out.flush()?;
+    }
+}
+
+fn take(line: LedgerLine, out: &mut BufWriter<File>) -> io::Result<()> {
+    match line {
+        LedgerLine::Append(entry) => {
+            serde_json::to_writer(&mut *out, &entry)?;
+            out.write_all(b"\n")
+        }
+        LedgerLine::Flush(done) => {
+            out.flush()?;
+            let _ = done.send(());
+            Ok(())
+        }
+    }
+}
+
+/// Reads a ledger line by line. A last line without its end belongs to a write under way (or to a writer that was killed) and is left out.
+///
+/// # Errors
+/// When the file cannot be read, or a whole line is no entry: then something else wrote into it.
+pub fn read_ledger(path: &Path, mut each: impl FnMut(Entry)) -> io::Result<u64> {
+    let mut reader = BufReader::with_capacity(256 * 1024, File::open(path)?);
+    let mut line = String::new();
+    let mut number = 0;
+    loop {
+        line.clear();
+        if reader.read_line(&mut line)? == 0 || !line.ends_with('\n') {
+            return Ok(number);
+        }
+        number += 1;
+        let entry = serde_json::from_str(&line).map_err(|error| {
+            io::Error::other(format!("{}, line {number}: {error}", path.display()))
+        })?;
+        each(entry);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Told;
+
+    fn entry(key: u32) -> Entry {
+        Entry {
+            entity: "account/a".into(),
+            command: "deposit".into(),
+            key: key.to_string(),
+            amount: 1,
+            sent_ms: 1,
+            at_ms: 2,
+            told: Told::Unknown { error: "lost".into() },
+        }
+    }
+
+    fn keys(path: &Path) -> Vec<String> {
+        let mut keys = Vec::new();
+        read_ledger(path, |entry| keys.push(entry.key)).unwrap();
+        keys
+    }
+
+    #[test]
+    fn what_was_flushed_can_be_read_while_writing_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.ndjson");
+        let ledger = LedgerFile::append(&path).unwrap();
+        ledger.record(entry(1));
+        ledger.record(entry(2));
+        ledger.flush();
+        assert_eq!(keys(&path), ["1", "2"]);
+        ledger.record(entry(3));
+        ledger.close().unwrap();
+        let again = LedgerFile::append(&path).unwrap();
+        again.record(entry(4));
+        drop(again);
+        assert_eq!(keys(&path), ["1", "2", "3", "4"]);
+    }
+
+    #[test]
+    fn a_torn_last_line_is_left_out_and_a_foreign_line_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.ndjson");
+        let whole = serde_json::to_string(&entry(1)).unwrap();
+        std::fs::write(&path, format!("{whole}\n{}", &whole[..20])).unwrap();
+        assert_eq!(keys(&path), ["1"]);
+        std::fs::write(&path, format!("{whole}\nnonsense\n")).unwrap();
+        let error = read_ledger(&path, |_| ()).unwrap_err().to_string();
+        assert!(error.contains("line 2"), "{error}");
+    }
+}
