@@ -28,7 +28,7 @@ const ROOMS: [Room; 9] = [
     },
     Room {
         package: "holm-runtime",
-        may_use: &["holm-core", "holm-persistence"],
+        may_use: &["holm-core", "holm-macros", "holm-persistence"],
         must_not_know: &["sled", "axum", "openraft", "chitchat", "reqwest", "hashring"],
     },
     Room {

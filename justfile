@@ -1,0 +1,35 @@
+# The menu. `just` lists it; every line also works without just, as written.
+
+[private]
+default:
+    @just --list --unsorted
+
+# Does it compile, tests and benches too?
+check:
+    cargo check --workspace --all-targets
+
+# Bring every file into the one format.
+fmt:
+    cargo fmt --all
+
+# Everything that finds fault without running the code.
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    cargo xtask tidy
+
+# Every test, those with real processes too.
+test:
+    cargo test --workspace
+
+# The micro benches; `cargo run --release -- bench` measures a whole node.
+bench:
+    cargo bench --workspace
+
+# The API pages, with broken links as errors.
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+# What the build server runs, in its order.
+ci:
+    cargo xtask ci
