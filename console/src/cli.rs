@@ -1,0 +1,106 @@
+//! The command line: every verb with its arguments, and the way from a parsed line to an exit code.
+//!
+//! The arguments of a verb stand in the verb's own module; here is only the list.
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::api_client::{ApiClient, ClientOptions};
+use crate::output::{Color, Exit, Failure, Output};
+use crate::state_file::RunningCluster;
+
+/// Where a node answers when nobody says otherwise.
+pub const DEFAULT_URL: &str = "http://127.0.0.1:7070";
+
+/// An actor-based, cluster-sharded, event-sourced entity runtime: run it, look at it, measure it.
+#[derive(Debug, Parser)]
+#[command(name = "holm", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// What holds for every verb.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What holds for every verb.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Management HTTP of a node; without it the local cluster of `holm dev`, else http://127.0.0.1:7070
+    #[arg(long, global = true, value_name = "URL")]
+    pub url: Option<String>,
+    /// Bearer token of the management HTTP, where it wants one
+    #[arg(
+        long,
+        global = true,
+        env = "HOLM_HTTP__TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
+    pub token: Option<String>,
+    /// Print the result as JSON: one document, or one a line when streaming
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// When to colour
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    pub color: Color,
+    /// Print ASCII only
+    #[arg(long, global = true)]
+    pub ascii: bool,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {}
+
+/// Carries out one verb.
+#[must_use]
+pub fn run(cli: Cli) -> ExitCode {
+    let output = Output::new(cli.global.json, cli.global.ascii, cli.global.color);
+    match carry_out(cli, output) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            output.failure(&failure);
+            failure.exit.into()
+        }
+    }
+}
+
+fn carry_out(cli: Cli, _output: Output) -> Result<Exit, Failure> {
+    match cli.verb {}
+}
+
+impl Global {
+    /// URLs of the nodes that a verb may talk to, the first to be tried first.
+    ///
+    /// # Errors
+    /// When the state file of the local cluster is there and cannot be read.
+    pub fn urls(&self) -> Result<Vec<String>, Failure> {
+        if let Some(url) = &self.url {
+            return Ok(vec![url.clone()]);
+        }
+        let running = std::env::current_dir()
+            .and_then(|directory| RunningCluster::read(&directory))
+            .map_err(|error| Failure::new("cannot read where the local cluster is", error))?;
+        Ok(match running {
+            Some(cluster) if !cluster.nodes.is_empty() => {
+                cluster.nodes.into_iter().map(|node| node.http).collect()
+            }
+            _ => vec![DEFAULT_URL.to_owned()],
+        })
+    }
+
+    /// A client for each of these nodes.
+    ///
+    /// # Errors
+    /// When a URL cannot be used.
+    pub fn clients(&self) -> Result<Vec<ApiClient>, Failure> {
+        let options = ClientOptions { token: self.token.clone(), timeout: None };
+        self.urls()?
+            .iter()
+            .map(|url| ApiClient::new(url, options.clone()).map_err(Failure::from))
+            .collect()
+    }
+}
