@@ -1,1 +1,43 @@
-//! Placeholder.
+//! The entity API, the pure shard engine and the actix actors around it.
+//!
+//! A developer implements [`Entity`], [`Handle`] and [`Read`]; a [`Registry`] knows the types; a [`ShardHost`] runs the shards that a node leads;
+//! an [`EntityRef`] asks. Everything that decides is in [`engine`], a state machine without I/O, clock or thread; the actors and threads around it
+//! only carry its inputs in and its outputs out.
+
+// The derive macros name this crate by its own name, also in its doc tests and here.
+extern crate self as holm_runtime;
+
+mod ask;
+mod commands;
+mod context;
+mod effect;
+mod entity;
+mod entity_ref;
+mod host;
+mod inspector;
+mod options;
+mod registry;
+mod snapshot_payload;
+
+pub use ask::{Asker, ReplyTo};
+pub use commands::Commands;
+pub use context::Context;
+pub use effect::{Draft, Effect};
+pub use entity::{Command, Entity, Event, Handle, NoRejection, Read, Rejection, UpcastError};
+pub use entity_ref::{AskOptions, Caller, EntityError, EntityRef, Reply};
+pub use holm_macros::{Command, Event};
+pub use host::{ShardHost, StartError};
+pub use inspector::{HistoryPage, Inspector};
+pub use options::{
+    HostOptions, HostStats, LeadershipLost, ShardStats, SnapshotObserver, WriteFailurePolicy,
+};
+pub use registry::{CommandView, EntityTypeView, Registry, RegistryError};
+
+/// What a caught panic said.
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a text".to_owned())
+}

@@ -1,0 +1,63 @@
+//! `#[derive(Command)]`.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::{Data, DeriveInput, LitStr, Path, Type};
+
+use crate::names;
+
+pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
+    if !matches!(input.data, Data::Struct(_)) {
+        return Err(syn::Error::new_spanned(
+            &input.ident,
+            "a command is a struct: one type for one request, so that each has a reply type of its own",
+        ));
+    }
+    let (mut reply, mut name, mut runtime) = (None::<Type>, None::<LitStr>, None::<Path>);
+    for attribute in input.attrs.iter().filter(|a| a.path().is_ident("command")) {
+        attribute.parse_nested_meta(|meta| {
+            if meta.path.is_ident("reply") {
+                reply = Some(meta.value()?.parse()?);
+            } else if meta.path.is_ident("name") {
+                name = Some(checked_name(meta.value()?.parse()?)?);
+            } else if meta.path.is_ident("crate") {
+                runtime = Some(meta.value()?.parse()?);
+            } else {
+                return Err(
+                    meta.error("expected `reply = Type`, `name = \"...\"` or `crate = path`")
+                );
+            }
+            Ok(())
+        })?;
+    }
+    let runtime = names::runtime(runtime);
+    let reply = reply.map_or_else(|| quote!(()), |reply| quote!(#reply));
+    let name =
+        name.map_or_else(|| names::snake_case(&input.ident.to_string()), |name| name.value());
+    let ident = &input.ident;
+    let (generics, arguments, bounds) = input.generics.split_for_impl();
+    Ok(quote! {
+        #[automatically_derived]
+        impl #generics #runtime::Command for #ident #arguments #bounds {
+            const NAME: &'static str = #name;
+            type Reply = #reply;
+        }
+    })
+}
+
+/// A command's name is a segment of a URL.
+fn checked_name(name: LitStr) -> syn::Result<LitStr> {
+    let text = name.value();
+    let well_formed = text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-');
+    if well_formed {
+        Ok(name)
+    } else {
+        Err(syn::Error::new_spanned(
+            name,
+            "a command's name is a-z, 0-9, - and _, beginning with a letter",
+        ))
+    }
+}

@@ -1,0 +1,70 @@
+//! How a command gets an answer: the seam that a host, a router and a client share, and the address of a reply.
+
+use std::fmt;
+
+use holm_core::{Answer, AskError, CommandEnvelope};
+use holm_persistence::Pending;
+use tokio::sync::oneshot;
+
+/// Answers commands. On one node this is the shard host, in a cluster the router, in a client a connection.
+pub trait Asker: Send + Sync {
+    /// Sends a command. The work begins with the call, not with the first poll; dropping the future does not undo it.
+    fn ask(&self, envelope: CommandEnvelope) -> Pending<Result<Answer, AskError>>;
+}
+
+/// Where the answer to one command goes. It answers exactly once: dropped unanswered, it says [`AskError::Interrupted`].
+pub struct ReplyTo(Option<Target>);
+
+enum Target {
+    Caller(oneshot::Sender<Result<Answer, AskError>>),
+    Function(Box<dyn FnOnce(Result<Answer, AskError>) + Send>),
+}
+
+impl ReplyTo {
+    /// Hands the answer to a function, which runs on the shard's thread and must not block.
+    pub fn new(answer: impl FnOnce(Result<Answer, AskError>) + Send + 'static) -> Self {
+        Self(Some(Target::Function(Box::new(answer))))
+    }
+
+    /// Hands the answer to the receiver.
+    #[must_use]
+    pub fn channel() -> (Self, oneshot::Receiver<Result<Answer, AskError>>) {
+        let (sender, receiver) = oneshot::channel();
+        (Self(Some(Target::Caller(sender))), receiver)
+    }
+
+    /// Nobody listens: for `tell`.
+    #[must_use]
+    pub fn nobody() -> Self {
+        Self(None)
+    }
+
+    /// Answers.
+    pub fn answer(mut self, answer: Result<Answer, AskError>) {
+        deliver(self.0.take(), answer);
+    }
+}
+
+impl Drop for ReplyTo {
+    fn drop(&mut self) {
+        if self.0.is_some() {
+            let reason = "the node stopped before it answered".into();
+            deliver(self.0.take(), Err(AskError::Interrupted { reason }));
+        }
+    }
+}
+
+fn deliver(target: Option<Target>, answer: Result<Answer, AskError>) {
+    match target {
+        // A caller that went away no longer wants the answer; that is no failure.
+        Some(Target::Caller(sender)) => _ = sender.send(answer),
+        Some(Target::Function(function)) => function(answer),
+        None => {}
+    }
+}
+
+impl fmt::Debug for ReplyTo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ReplyTo")
+    }
+}

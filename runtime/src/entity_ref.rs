@@ -1,0 +1,305 @@
+//! The reference to an entity: typed commands in, typed replies out, the same on one node and on many.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use holm_core::{
+    AddressError, Answer, AskError, CausationId, Clock, CommandEnvelope, CommandId, CorrelationId,
+    EntityAddress, Entropy, ErrorKind, IdempotencyKey, NodeId, Offset, Outcome, SeededEntropy,
+    SequenceNumber, ShardId, Timestamp, Verdict,
+};
+use holm_persistence::{decode, encode};
+
+use crate::ask::Asker;
+use crate::entity::{Command, Entity};
+
+/// How long after its deadline a caller still waits for the answer that says what became of its command.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// What every reference of one program shares: the way out, the clock and the source of keys.
+pub struct Caller {
+    asker: Arc<dyn Asker>,
+    clock: Arc<dyn Clock>,
+    ask_timeout: Duration,
+    /// Only ever added to, so that threads draw ids without a lock.
+    seeds: AtomicU64,
+    /// Drawn once, so that two processes whose seeds meet still make different keys.
+    salt: u64,
+}
+
+impl Caller {
+    /// A caller by way of `asker`; commands without a deadline of their own wait `ask_timeout`.
+    #[must_use]
+    pub fn new(
+        asker: Arc<dyn Asker>,
+        clock: Arc<dyn Clock>,
+        ask_timeout: Duration,
+        mut entropy: SeededEntropy,
+    ) -> Arc<Self> {
+        let (seeds, salt) = (AtomicU64::new(entropy.next_u64()), entropy.next_u64());
+        Arc::new(Self { asker, clock, ask_timeout, seeds, salt })
+    }
+
+    /// The way out, for callers that work with envelopes.
+    #[must_use]
+    pub fn asker(&self) -> &Arc<dyn Asker> {
+        &self.asker
+    }
+
+    /// An envelope with fresh ids around an encoded command.
+    #[must_use]
+    pub fn envelope(
+        &self,
+        address: EntityAddress,
+        command: &str,
+        payload: bytes::Bytes,
+        options: AskOptions,
+    ) -> CommandEnvelope {
+        // An odd step visits every 64-bit state before any comes again.
+        let seed = self.seeds.fetch_add(0xD134_2543_DE82_EF95, Ordering::Relaxed);
+        let mut entropy = SaltedEntropy { salt: self.salt, inner: SeededEntropy::new(seed) };
+        let now = self.clock.now();
+        let id = CommandId::generate(now, &mut entropy);
+        CommandEnvelope {
+            address,
+            command: command.into(),
+            payload,
+            key: options.key.unwrap_or_else(|| IdempotencyKey::generate(&mut entropy)),
+            id,
+            correlation: options.correlation.unwrap_or_else(|| id.opens()),
+            causation: options.causation.unwrap_or_else(|| id.causes()),
+            deadline: options.deadline.unwrap_or_else(|| now.plus(self.ask_timeout)),
+        }
+    }
+
+    /// Sends an envelope and waits for the answer, at most until its deadline (and a moment longer, for the answer that names the outcome).
+    ///
+    /// # Errors
+    /// Whatever the asker says; [`AskError::DeadlinePassed`] when it says nothing.
+    pub async fn ask(&self, envelope: CommandEnvelope) -> Result<Answer, AskError> {
+        let patience = envelope.deadline.since(self.clock.now()) + GRACE;
+        let answer = self.asker.ask(envelope);
+        tokio::time::timeout(patience, answer)
+            .await
+            .unwrap_or(Err(AskError::DeadlinePassed { outcome: Outcome::Unknown }))
+    }
+}
+
+impl fmt::Debug for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Caller").field("ask_timeout", &self.ask_timeout).finish_non_exhaustive()
+    }
+}
+
+struct SaltedEntropy {
+    salt: u64,
+    inner: SeededEntropy,
+}
+
+impl Entropy for SaltedEntropy {
+    fn next_u64(&mut self) -> u64 {
+        self.salt = self.salt.rotate_left(23).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.inner.next_u64() ^ self.salt
+    }
+}
+
+/// A reference to one entity. Cheap to clone; it holds no connection and no lock.
+pub struct EntityRef<E> {
+    caller: Arc<Caller>,
+    address: Result<EntityAddress, AddressError>,
+    entity: PhantomData<fn(E)>,
+}
+
+impl<E: Entity> EntityRef<E> {
+    /// The entity of type `E` with this id. A malformed id is reported by the first `ask`.
+    pub fn new(caller: Arc<Caller>, id: impl Into<Arc<str>>) -> Self {
+        Self { caller, address: EntityAddress::new(E::TYPE, id), entity: PhantomData }
+    }
+
+    /// The entity's address.
+    ///
+    /// # Errors
+    /// When the id is malformed.
+    pub fn address(&self) -> Result<&EntityAddress, &AddressError> {
+        self.address.as_ref()
+    }
+
+    /// Sends a command and waits for the reply.
+    ///
+    /// # Errors
+    /// [`EntityError::Rejected`] is the entity's own answer; everything else says by [`EntityError::kind`] what to do about it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not undo the command: it may still take effect. Use [`EntityRef::ask_with`] and a key of your own to ask again.
+    pub async fn ask<C: Command>(&self, command: C) -> Result<C::Reply, EntityError<E::Rejection>> {
+        self.ask_with(command, AskOptions::default()).await.map(|reply| reply.value)
+    }
+
+    /// Sends a command with a key, deadline or lineage of one's own; the reply says where it stands in history.
+    ///
+    /// # Errors
+    /// As [`EntityRef::ask`].
+    ///
+    /// # Cancel safety
+    /// As [`EntityRef::ask`].
+    pub async fn ask_with<C: Command>(
+        &self,
+        command: C,
+        options: AskOptions,
+    ) -> Result<Reply<C>, EntityError<E::Rejection>> {
+        let envelope = self.envelope(&command, options)?;
+        let answer = self.caller.ask(envelope).await?;
+        match &answer.verdict {
+            Verdict::Accepted(bytes) => match decode(bytes) {
+                Ok(value) => Ok(Reply::new(value, &answer)),
+                Err(error) => Err(foreign_bytes::<C>(error.to_string()).into()),
+            },
+            Verdict::Rejected(bytes) => Err(match decode(bytes) {
+                Ok(rejection) => EntityError::Rejected(rejection),
+                Err(error) => foreign_bytes::<C>(error.to_string()).into(),
+            }),
+        }
+    }
+
+    /// Sends a command and does not wait: whether it took effect is not known here.
+    ///
+    /// # Errors
+    /// When it could not even be sent: the id is malformed or the command cannot be encoded.
+    pub fn tell<C: Command>(&self, command: C) -> Result<(), EntityError<E::Rejection>> {
+        let envelope = self.envelope(&command, AskOptions::default())?;
+        // The work begins with the call (see `Asker`), so the future may be dropped.
+        drop(self.caller.asker.ask(envelope));
+        Ok(())
+    }
+
+    fn envelope<C: Command>(
+        &self,
+        command: &C,
+        options: AskOptions,
+    ) -> Result<CommandEnvelope, EntityError<E::Rejection>> {
+        let address = self.address.clone().map_err(EntityError::InvalidAddress)?;
+        let payload = encode(command).map_err(|error| foreign_bytes::<C>(error.to_string()))?;
+        Ok(self.caller.envelope(address, C::NAME, payload, options))
+    }
+}
+
+fn foreign_bytes<C: Command>(reason: String) -> AskError {
+    AskError::Undecodable { command: C::NAME.into(), reason: reason.into() }
+}
+
+impl<E> Clone for EntityRef<E> {
+    fn clone(&self) -> Self {
+        Self {
+            caller: Arc::clone(&self.caller),
+            address: self.address.clone(),
+            entity: PhantomData,
+        }
+    }
+}
+
+impl<E> fmt::Debug for EntityRef<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("EntityRef").field(&self.address).finish()
+    }
+}
+
+/// What a caller may say besides the command. Without a key, one is made; without a deadline, the configured timeout counts.
+#[derive(Debug, Clone, Default)]
+pub struct AskOptions {
+    /// Makes a retry of this command safe.
+    pub key: Option<IdempotencyKey>,
+    /// When the caller stops waiting.
+    pub deadline: Option<Timestamp>,
+    /// The conversation it belongs to.
+    pub correlation: Option<CorrelationId>,
+    /// What caused it.
+    pub causation: Option<CausationId>,
+}
+
+impl AskOptions {
+    /// Options with only a key.
+    #[must_use]
+    pub fn with_key(key: IdempotencyKey) -> Self {
+        Self { key: Some(key), ..Self::default() }
+    }
+}
+
+/// A reply and its place in history.
+pub struct Reply<C: Command> {
+    /// What the entity replied.
+    pub value: C::Reply,
+    /// The entity's sequence number after the command.
+    pub sequence: SequenceNumber,
+    /// The entity's shard.
+    pub shard: ShardId,
+    /// The offset of the command's record; for a read, of the newest record that the reply reflects.
+    pub offset: Offset,
+    /// True when this is the recorded answer to an earlier try with the same key.
+    pub replayed: bool,
+    /// The node that led the shard.
+    pub served_by: NodeId,
+}
+
+impl<C: Command> Reply<C> {
+    fn new(value: C::Reply, answer: &Answer) -> Self {
+        Self {
+            value,
+            sequence: answer.sequence,
+            shard: answer.shard,
+            offset: answer.offset,
+            replayed: answer.replayed,
+            served_by: answer.served_by,
+        }
+    }
+}
+
+impl<C: Command<Reply: fmt::Debug>> fmt::Debug for Reply<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply")
+            .field("value", &self.value)
+            .field("sequence", &self.sequence)
+            .field("shard", &self.shard)
+            .field("offset", &self.offset)
+            .field("replayed", &self.replayed)
+            .field("served_by", &self.served_by)
+            .finish()
+    }
+}
+
+/// Why an `ask` gave no reply.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EntityError<R> {
+    /// The entity refused: its answer, not a failure.
+    #[error("rejected: {0}")]
+    Rejected(R),
+    /// The id of the reference is malformed.
+    #[error(transparent)]
+    InvalidAddress(AddressError),
+    /// There was no answer from the entity.
+    #[error(transparent)]
+    Failed(#[from] AskError),
+}
+
+impl<R> EntityError<R> {
+    /// What the caller should do.
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Rejected(_) | Self::InvalidAddress(_) => ErrorKind::FixRequest,
+            Self::Failed(error) => error.kind(),
+        }
+    }
+
+    /// What became of the command.
+    #[must_use]
+    pub const fn outcome(&self) -> Outcome {
+        match self {
+            Self::Rejected(_) | Self::InvalidAddress(_) => Outcome::NotApplied,
+            Self::Failed(error) => error.outcome(),
+        }
+    }
+}

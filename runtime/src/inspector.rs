@@ -1,0 +1,50 @@
+//! Reading histories for people: the seam behind the history pages and `holm show`.
+
+use bytes::Bytes;
+use holm_core::{AskError, EntityAddress, Offset, SequenceNumber, ShardId};
+use holm_persistence::{Pending, StoredRecord};
+use serde::{Deserialize, Serialize};
+
+/// Reads what is stored, wherever it is. On one node over its own log, in a cluster by asking the shard's leader.
+pub trait Inspector: Send + Sync {
+    /// A page of one entity's records that hold events after the sequence number `after`, oldest first, at most `limit`.
+    fn history(
+        &self,
+        address: EntityAddress,
+        after: SequenceNumber,
+        limit: usize,
+    ) -> Pending<Result<HistoryPage, AskError>>;
+
+    /// Durable batches of a shard from the one that holds `from`, as stored, up to about `max_bytes`.
+    fn batches(
+        &self,
+        shard: ShardId,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Pending<Result<Vec<Bytes>, AskError>>;
+}
+
+/// A page of one entity's history.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryPage {
+    /// Offset and encoded [`holm_persistence::Record`], in offset order.
+    pub records: Vec<(Offset, Bytes)>,
+    /// The highest sequence number that is stored of the entity; zero when it has no event.
+    pub highest: SequenceNumber,
+    /// The offset of the entity's newest record; zero when it has none.
+    pub head: Offset,
+    /// True when `limit` cut the page off.
+    pub more: bool,
+}
+
+impl HistoryPage {
+    /// The records as the registry reads them.
+    #[must_use]
+    pub fn stored_records(&self) -> Vec<StoredRecord> {
+        let stored = |(offset, bytes): &(Offset, Bytes)| StoredRecord {
+            offset: *offset,
+            bytes: bytes.clone(),
+        };
+        self.records.iter().map(stored).collect()
+    }
+}

@@ -1,0 +1,221 @@
+//! The registry: every entity type and command that a program knows, behind names instead of types.
+
+mod erased;
+mod json;
+mod nearest;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use holm_core::{AskError, EntityAddress};
+use serde::Serialize;
+
+pub(crate) use self::erased::{
+    EntityOf, ErasedCommand, ErasedEntity, Executed, Fault, HandleCommand, PayloadLimits,
+    ReadCommand, Scratch, State,
+};
+use self::nearest::nearest;
+use crate::commands::Commands;
+use crate::entity::{Entity, Event};
+
+/// The entity types of a program. Cheap to clone.
+///
+/// ```
+/// # use holm_runtime::Registry;
+/// let registry = Registry::new();
+/// assert!(registry.check().is_ok());
+/// ```
+#[derive(Clone, Default)]
+pub struct Registry {
+    kinds: Arc<Vec<Kind>>,
+    problem: Option<RegistryError>,
+}
+
+/// One registered entity type.
+#[derive(Clone)]
+pub(crate) struct Kind {
+    name: &'static str,
+    events: &'static [&'static str],
+    pub(crate) entity: Arc<dyn ErasedEntity>,
+    commands: Arc<[Box<dyn ErasedCommand>]>,
+    by_name: Arc<HashMap<&'static str, usize>>,
+}
+
+impl Registry {
+    /// A registry without any type.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an entity type. A type that cannot be added is reported by [`Registry::check`], which every host calls when it starts.
+    #[must_use]
+    pub fn entity<E: Entity>(mut self) -> Self {
+        match Kind::of::<E>() {
+            Err(problem) => _ = self.problem.get_or_insert(problem),
+            Ok(kind) if self.kinds.iter().any(|known| known.name == kind.name) => {
+                _ = self.problem.get_or_insert(RegistryError::TypeTwice { entity_type: E::TYPE });
+            }
+            Ok(kind) => Arc::make_mut(&mut self.kinds).push(kind),
+        }
+        self
+    }
+
+    /// Says whether every type could be registered.
+    ///
+    /// # Errors
+    /// The first problem found.
+    pub fn check(&self) -> Result<(), RegistryError> {
+        self.problem.clone().map_or(Ok(()), Err)
+    }
+
+    /// The registered types, by name.
+    #[must_use]
+    pub fn entity_types(&self) -> Vec<EntityTypeView> {
+        let mut views: Vec<_> = self.kinds.iter().map(Kind::view).collect();
+        views.sort_by(|a, b| a.name.cmp(&b.name));
+        views
+    }
+
+    /// Whether the command changes nothing by its type.
+    ///
+    /// # Errors
+    /// [`AskError::UnknownEntityType`] or [`AskError::UnknownCommand`], naming what resembles the name most.
+    pub fn is_read_only(&self, entity_type: &str, command: &str) -> Result<bool, AskError> {
+        Ok(self.command(entity_type, command)?.reads())
+    }
+
+    pub(crate) fn kind_index(&self, entity_type: &str) -> Result<u16, AskError> {
+        let index = self.kinds.iter().position(|kind| kind.name == entity_type);
+        let index = index.ok_or_else(|| self.unknown_type(entity_type))?;
+        Ok(u16::try_from(index).expect("a program has fewer than 65,536 entity types"))
+    }
+
+    pub(crate) fn kind_at(&self, index: u16) -> &Kind {
+        &self.kinds[usize::from(index)]
+    }
+
+    pub(crate) fn kind(&self, entity_type: &str) -> Result<&Kind, AskError> {
+        self.kind_index(entity_type).map(|index| self.kind_at(index))
+    }
+
+    fn command(&self, entity_type: &str, command: &str) -> Result<&dyn ErasedCommand, AskError> {
+        self.kind(entity_type)?.command(command)
+    }
+
+    fn unknown_type(&self, entity_type: &str) -> AskError {
+        AskError::UnknownEntityType {
+            entity_type: entity_type.into(),
+            nearest: nearest(entity_type, self.kinds.iter().map(|kind| kind.name)),
+        }
+    }
+}
+
+impl Kind {
+    fn of<E: Entity>() -> Result<Self, RegistryError> {
+        // The address checks the type name; the id is any valid one.
+        EntityAddress::new(E::TYPE, "x")
+            .map_err(|_| RegistryError::MalformedType { entity_type: E::TYPE })?;
+        let commands = Commands::<E>::of_entity().list;
+        let mut by_name = HashMap::new();
+        for (index, command) in commands.iter().enumerate() {
+            if by_name.insert(command.name(), index).is_some() {
+                return Err(RegistryError::CommandTwice {
+                    entity_type: E::TYPE,
+                    command: command.name(),
+                });
+            }
+        }
+        Ok(Self {
+            name: E::TYPE,
+            events: E::Event::NAMES,
+            entity: Arc::new(EntityOf::<E>::new()),
+            commands: commands.into(),
+            by_name: Arc::new(by_name),
+        })
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(crate) fn command(&self, name: &str) -> Result<&dyn ErasedCommand, AskError> {
+        let index = self.by_name.get(name).ok_or_else(|| AskError::UnknownCommand {
+            entity_type: self.name.into(),
+            command: name.into(),
+            nearest: nearest(name, self.commands.iter().map(|command| command.name())),
+        })?;
+        Ok(&*self.commands[*index])
+    }
+
+    fn view(&self) -> EntityTypeView {
+        let commands =
+            self.commands.iter().map(|command| (command.name().to_owned(), command.reads()));
+        EntityTypeView {
+            name: self.name.to_owned(),
+            commands: commands.map(|(name, read_only)| CommandView { name, read_only }).collect(),
+            events: self.events.iter().map(|name| (*name).to_owned()).collect(),
+        }
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds: BTreeMap<_, _> =
+            self.kinds.iter().map(|kind| (kind.name, kind.commands.len())).collect();
+        f.debug_struct("Registry")
+            .field("commands_of", &kinds)
+            .field("problem", &self.problem)
+            .finish()
+    }
+}
+
+/// What the management pages show of an entity type.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct EntityTypeView {
+    /// Its name.
+    pub name: String,
+    /// Its commands, in the order of registration.
+    pub commands: Vec<CommandView>,
+    /// The names of its events.
+    pub events: Vec<String>,
+}
+
+/// What the management pages show of a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct CommandView {
+    /// Its name.
+    pub name: String,
+    /// Whether it changes nothing by its type.
+    pub read_only: bool,
+}
+
+/// Why an entity type cannot be registered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegistryError {
+    /// Two entity types share a name.
+    #[error("entity type `{entity_type}` is registered twice")]
+    TypeTwice {
+        /// The name.
+        entity_type: &'static str,
+    },
+    /// The type's name breaks the rule of addresses.
+    #[error(
+        "`{entity_type}` is no name for an entity type: a-z, 0-9, - and _, beginning with a letter, at most 64 bytes"
+    )]
+    MalformedType {
+        /// The name.
+        entity_type: &'static str,
+    },
+    /// Two commands of one entity type share a name.
+    #[error("entity type `{entity_type}` names the command `{command}` twice")]
+    CommandTwice {
+        /// The entity type.
+        entity_type: &'static str,
+        /// The command.
+        command: &'static str,
+    },
+}
