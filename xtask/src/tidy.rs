@@ -6,8 +6,10 @@
 mod arrows;
 mod code;
 mod files;
+mod laws;
 mod links;
 mod promises;
+mod readme;
 mod source;
 mod tree;
 mod words;
@@ -19,9 +21,16 @@ pub(crate) use tree::Tree;
 /// Everything that the rules found, errors first, in the order of the files.
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for rule in
-        [arrows::check, code::check, files::check, links::check, promises::check, words::check]
-    {
+    for rule in [
+        arrows::check,
+        code::check,
+        files::check,
+        laws::check,
+        links::check,
+        promises::check,
+        readme::check,
+        words::check,
+    ] {
         findings.extend(rule(tree));
     }
     findings.sort_by(|a, b| (a.level, &a.path, a.line).cmp(&(b.level, &b.path, b.line)));
