@@ -8,7 +8,9 @@ mod code;
 mod files;
 mod laws;
 mod links;
+mod operations;
 mod promises;
+mod purity;
 mod readme;
 mod source;
 mod tree;
@@ -27,7 +29,9 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
         files::check,
         laws::check,
         links::check,
+        operations::check,
         promises::check,
+        purity::check,
         readme::check,
         words::check,
     ] {

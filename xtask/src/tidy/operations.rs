@@ -1,0 +1,111 @@
+//! Operations: every error that a person may see stands on the page that says what to do about it, and so does every variable.
+
+use super::{Finding, Tree};
+
+const PAGE: &str = "docs/operations.md";
+
+/// Where the errors are that leave the libraries.
+const ERRORS: [(&str, &str); 8] = [
+    ("core/src/error.rs", "AskError"),
+    ("persistence/src/store/error.rs", "StoreError"),
+    ("sharding/src/client.rs", "ClientError"),
+    ("sharding/src/node/options.rs", "LeaveError"),
+    ("sharding/src/node/options.rs", "StartError"),
+    ("sharding/src/transport/error.rs", "PeersError"),
+    ("src/environment.rs", "EnvironmentError"),
+    ("src/start_error.rs", "StartError"),
+];
+
+/// Where the variables are read.
+const VARIABLES: &str = "src/environment.rs";
+
+pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
+    let Some(page) = tree.text(PAGE) else { return Vec::new() };
+    let mut findings = Vec::new();
+    for (path, name) in ERRORS {
+        let Some(source) = tree.text(path) else { continue };
+        let variants = variants(source, name);
+        if variants.is_empty() {
+            findings.push(Finding::error(
+                path,
+                0,
+                format!("has no enum {name}; tell xtask where it went"),
+            ));
+        }
+        for variant in variants.iter().filter(|variant| !page.contains(&format!("`{variant}`"))) {
+            findings.push(Finding::error(
+                PAGE,
+                0,
+                format!("does not say what to do about {name}::{variant}"),
+            ));
+        }
+    }
+    for variable in variables(tree.text(VARIABLES).unwrap_or_default()) {
+        if !page.contains(&format!("`{variable}`")) {
+            findings.push(Finding::error(PAGE, 0, format!("does not explain {variable}")));
+        }
+    }
+    findings
+}
+
+/// The variants of an enum in a formatted source: the names that begin a line at one level of indentation.
+fn variants<'a>(source: &'a str, name: &str) -> Vec<&'a str> {
+    let opening = format!("pub enum {name} {{");
+    let body = source.lines().skip_while(|line| *line != opening).skip(1);
+    let names = body.take_while(|line| *line != "}").filter_map(|line| line.strip_prefix("    "));
+    let names = names.filter(|line| line.starts_with(|c: char| c.is_ascii_uppercase()));
+    names.map(|line| line.split(|c: char| !c.is_alphanumeric()).next().unwrap_or(line)).collect()
+}
+
+fn variables(source: &str) -> Vec<&str> {
+    let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+    let quoted = code.split('"').skip(1).step_by(2);
+    let mut variables: Vec<_> = quoted.filter(|text| is_variable(text)).collect();
+    variables.sort_unstable();
+    variables.dedup();
+    variables
+}
+
+/// `HOLM_` and more; what ends with an underscore is the beginning of a family.
+fn is_variable(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_uppercase() || c == '_';
+    text.strip_prefix("HOLM_").is_some_and(|rest| rest.chars().all(plain) && !rest.is_empty())
+        && !text.ends_with('_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOURCE: &str = "/// Why.\npub enum AskError {\n    /// Full.\n    #[error(\"x\")]\n    Overloaded {\n        /// Which.\n        \
+                          limit: Limit,\n    },\n    Moved(ShardId),\n}\n";
+
+    #[test]
+    fn variants_are_read_off_a_formatted_source() {
+        assert_eq!(variants(SOURCE, "AskError"), ["Overloaded", "Moved"]);
+        assert_eq!(variants(SOURCE, "Other"), [""; 0]);
+    }
+
+    #[test]
+    fn an_error_that_the_page_leaves_out_is_found() {
+        let found = |page| check(&Tree::of(&[(PAGE, page), (ERRORS[0].0, SOURCE)])).len();
+        assert_eq!(found("`Overloaded` and `Moved`"), 0);
+        assert_eq!(found("`Overloaded`"), 1);
+    }
+
+    #[test]
+    fn an_enum_that_went_elsewhere_is_found() {
+        assert_eq!(check(&Tree::of(&[(PAGE, ""), (ERRORS[0].0, "pub enum Other {}\n")])).len(), 1);
+    }
+
+    #[test]
+    fn a_variable_that_the_page_leaves_out_is_found() {
+        let source = "pub enum EnvironmentError {\n    Unknown,\n}\n[\"HOLM_DATA_DIR\", \"HOLM_\", \"HOLM_DEV_\"]";
+        let start = "pub enum StartError {\n    Data,\n}\n";
+        let found = |page| {
+            check(&Tree::of(&[(PAGE, page), (VARIABLES, source), (ERRORS[7].0, start)])).len()
+        };
+        assert_eq!(found("`Unknown`, `Data`, `HOLM_DATA_DIR`"), 0);
+        assert_eq!(found("`Unknown`, `Data`, HOLM_DATA"), 1);
+    }
+}

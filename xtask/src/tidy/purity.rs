@@ -1,0 +1,79 @@
+//! Purity: what decides is a plain state machine. No I/O, no clock, no thread, no executor; time is a parameter.
+
+use super::source::code_of;
+use super::{Finding, Tree};
+
+/// Beginnings of the paths of the pure files.
+const PURE: [&str; 7] = [
+    "core/src/",
+    "runtime/src/engine",
+    "sharding/src/cluster_log/state",
+    "sharding/src/controller/facts",
+    "sharding/src/plan",
+    "sharding/src/ring",
+    "sharding/src/view",
+];
+
+/// The two seams through which time and chance enter.
+const SEAMS: [&str; 2] = ["core/src/clock.rs", "core/src/entropy.rs"];
+
+/// What is not pure, as it is written in code.
+const IMPURE: [&str; 11] = [
+    "tokio::",
+    "actix",
+    "async ",
+    ".await",
+    "std::fs",
+    "std::net::Tcp",
+    "std::net::Udp",
+    "std::thread",
+    "std::env",
+    "Instant",
+    "SystemTime",
+];
+
+pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for file in tree.with_extension(&["rs"]) {
+        let pure = PURE.iter().any(|path| file.path.starts_with(path));
+        if !pure || SEAMS.contains(&file.path.as_str()) {
+            continue;
+        }
+        for (index, line) in code_of(&file.text).lines().enumerate() {
+            if let Some(impure) = IMPURE.iter().find(|impure| line.contains(**impure)) {
+                let message = format!("`{}` in a pure file", impure.trim());
+                findings.push(Finding::error(&file.path, index + 1, message));
+            }
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_impurity_is_found_in_a_pure_file() {
+        for impure in IMPURE {
+            let code = format!("let x = {impure};");
+            assert_eq!(
+                check(&Tree::of(&[("runtime/src/engine/step.rs", &code)])).len(),
+                1,
+                "{impure}"
+            );
+        }
+    }
+
+    #[test]
+    fn shells_seams_and_comments_are_free() {
+        for (path, code) in [
+            ("runtime/src/shell/host.rs", "tokio::spawn(x)"),
+            ("core/src/clock.rs", "SystemTime::now()"),
+            ("core/src/limits.rs", "// no tokio:: here"),
+            ("sharding/src/plan.rs", "let address: std::net::SocketAddr;"),
+        ] {
+            assert_eq!(check(&Tree::of(&[(path, code)])), [], "{path}");
+        }
+    }
+}
