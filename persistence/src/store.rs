@@ -1,19 +1,39 @@
 //! The store: one data directory, one sled database, one tree for all logs, one committer thread, one real fsync per group.
+//!
+//! A log is a gap-free run of numbered entries; a shard's log is one, the cluster's log another. Only durable entries can be read.
+//! The first failed write, flush or fsync poisons the store: nothing more is acknowledged until it was reopened and verified.
+//! Everything that is not a log (indexes, snapshots) lies in trees of its own and is never waited for.
 
+mod committer;
 mod disk;
+mod engine;
 mod error;
+mod group;
+mod inner;
+mod keeper;
+mod keys;
+mod logs;
 mod op;
 mod options;
+mod queue;
 mod side_file;
+mod tail_file;
+#[cfg(test)]
+mod tests;
 
+use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
 use holm_core::NodeId;
 
 pub use disk::{Disk, DiskPoint, FaultKind};
+pub(crate) use engine::Derived;
+use engine::Engine;
 pub use error::StoreError;
+use inner::Inner;
 pub use op::{LogId, Op};
 pub use options::StoreOptions;
 
@@ -41,44 +61,68 @@ pub struct Membership {
 }
 
 /// An opened data directory.
-#[derive(Debug)]
-pub struct Store {}
+pub struct Store {
+    inner: Arc<Inner>,
+    committer: Mutex<Option<JoinHandle<()>>>,
+}
 
 impl Store {
     /// Opens or creates a data directory and verifies that everything that must be there is there.
     ///
     /// # Errors
     /// [`StoreError`] names the directory and what is wrong: in use, full, damaged, or entries missing.
-    pub fn open(_dir: &Path, _options: StoreOptions) -> Result<Arc<Self>, StoreError> {
-        unimplemented!("signature only for now")
+    pub fn open(dir: &Path, options: StoreOptions) -> Result<Arc<Self>, StoreError> {
+        let inner = Arc::new(Inner::open(dir, options)?);
+        let committing = Arc::clone(&inner);
+        let committer = thread::Builder::new()
+            .name("holm-committer".to_owned())
+            .spawn(move || committer::run(&committing))
+            .map_err(|error| StoreError::io(dir, "starting a thread", &error))?;
+        Ok(Arc::new(Self { inner, committer: Mutex::new(Some(committer)) }))
+    }
+
+    /// The data directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.inner.dir
     }
 
     /// Who this directory is.
     #[must_use]
     pub fn identity(&self) -> Identity {
-        unimplemented!("signature only for now")
+        let side = self.inner.lock_side();
+        Identity {
+            directory: side.directory,
+            generation: side.generation,
+            membership: side.membership,
+        }
     }
 
     /// Remembers, durably, which cluster and node this directory is.
     ///
     /// # Errors
     /// When the side file cannot be written.
-    pub fn set_membership(&self, _cluster: u128, _node: NodeId) -> Result<(), StoreError> {
-        unimplemented!("signature only for now")
+    pub fn set_membership(&self, cluster: u128, node: NodeId) -> Result<(), StoreError> {
+        self.inner.write_side_file(|side| side.membership = Some(Membership { cluster, node }))
     }
 
     /// Queues changes; they become durable in the order of the calls, each call's changes together or not at all. `done` is called on the
     /// committer thread after the fsync and must not block; when the commit is refused at once, it is called on this thread.
-    pub fn commit(&self, _ops: Vec<Op>, _done: Done) {
-        unimplemented!("signature only for now")
+    pub fn commit(&self, ops: Vec<Op>, done: Done) {
+        if let Err((done, error)) = self.inner.queue.push(ops, done) {
+            committer::answer(done, Err(error));
+        }
     }
 
     /// The entry at `index`, verified; none when it is before the log's first or behind its last.
     ///
     /// # Errors
     /// [`StoreError::EntryDamaged`] when it must be there but is missing or altered.
-    pub fn entry(&self, _log: LogId, _index: u64) -> Result<Option<Bytes>, StoreError> {
-        unimplemented!("signature only for now")
+    pub fn entry(&self, log: LogId, index: u64) -> Result<Option<Bytes>, StoreError> {
+        if !self.extent(log).is_some_and(|(first, last)| (first..=last).contains(&index)) {
+            return Ok(None);
+        }
+        self.with_engine(|engine| logs::read_entry(&self.inner.dir, engine, log, index)).map(Some)
     }
 
     /// The entries of a range in order, up to about `max_bytes` (at least one when there is one).
@@ -87,66 +131,78 @@ impl Store {
     /// As [`Store::entry`].
     pub fn entries(
         &self,
-        _log: LogId,
-        _from: u64,
-        _to_exclusive: u64,
-        _max_bytes: usize,
+        log: LogId,
+        from: u64,
+        to_exclusive: u64,
+        max_bytes: usize,
     ) -> Result<Vec<(u64, Bytes)>, StoreError> {
-        unimplemented!("signature only for now")
+        let Some((first, last)) = self.extent(log) else { return Ok(Vec::new()) };
+        let indices = from.max(first)..to_exclusive.min(last + 1);
+        self.with_engine(|engine| {
+            logs::read_entries(&self.inner.dir, engine, log, indices, max_bytes)
+        })
     }
 
     /// The index of the first entry of a log; none when it is empty.
     #[must_use]
-    pub fn first_index(&self, _log: LogId) -> Option<u64> {
-        unimplemented!("signature only for now")
+    pub fn first_index(&self, log: LogId) -> Option<u64> {
+        self.extent(log).map(|(first, _)| first)
     }
 
     /// The index of the last durable entry of a log; none when it is empty.
     #[must_use]
-    pub fn last_index(&self, _log: LogId) -> Option<u64> {
-        unimplemented!("signature only for now")
+    pub fn last_index(&self, log: LogId) -> Option<u64> {
+        self.extent(log).map(|(_, last)| last)
     }
 
     /// The index up to which entries were purged; none when nothing was.
     #[must_use]
-    pub fn purged_index(&self, _log: LogId) -> Option<u64> {
-        unimplemented!("signature only for now")
+    pub fn purged_index(&self, log: LogId) -> Option<u64> {
+        self.inner.with_logs(|logs| logs.purged.get(&log).copied())
     }
 
     /// The last durable entry of a log.
     ///
     /// # Errors
     /// As [`Store::entry`].
-    pub fn last_entry(&self, _log: LogId) -> Result<Option<(u64, Bytes)>, StoreError> {
-        unimplemented!("signature only for now")
+    pub fn last_entry(&self, log: LogId) -> Result<Option<(u64, Bytes)>, StoreError> {
+        let Some(last) = self.last_index(log) else { return Ok(None) };
+        Ok(self.entry(log, last)?.map(|entry| (last, entry)))
+    }
+
+    /// The logs that have entries, in order.
+    #[must_use]
+    pub fn log_ids(&self) -> Vec<LogId> {
+        self.inner.with_logs(|logs| logs.extents.keys().copied().collect())
     }
 
     /// A small record written by [`Op::PutRecord`].
     ///
     /// # Errors
     /// When the store cannot be read, or the record is altered.
-    pub fn record(&self, _log: LogId, _name: &str) -> Result<Option<Bytes>, StoreError> {
-        unimplemented!("signature only for now")
+    pub fn record(&self, log: LogId, name: &str) -> Result<Option<Bytes>, StoreError> {
+        self.with_engine(|engine| logs::read_record(&self.inner.dir, engine, log, name))
     }
 
     /// How many fdatasync calls on the database file have been made.
     #[must_use]
     pub fn fsyncs(&self) -> u64 {
-        unimplemented!("signature only for now")
+        self.inner.options.disk.fsyncs()
     }
 
     /// Why the store takes no writes; none while it is healthy.
     #[must_use]
     pub fn failure(&self) -> Option<StoreError> {
-        unimplemented!("signature only for now")
+        self.inner.failure()
     }
 
-    /// Opens the database again after a failure, in place, and verifies it. Does nothing while the store is healthy.
+    /// Opens the database again after a failure, in place, and verifies it. Does nothing while the store is healthy. Indexes of before
+    /// answer [`StoreError::Reopened`] from then on.
     ///
     /// # Errors
     /// As [`Store::open`]; the store stays poisoned then.
     pub fn reopen(&self) -> Result<(), StoreError> {
-        unimplemented!("signature only for now")
+        self.inner.reopen()
     }
 
     /// Waits for what is queued, then flushes, fsyncs and writes the side file. Later commits get [`StoreError::Closed`].
@@ -154,6 +210,71 @@ impl Store {
     /// # Errors
     /// When something could not be made durable.
     pub fn close(&self) -> Result<(), StoreError> {
-        unimplemented!("signature only for now")
+        if !self.inner.queue.close(self.inner.closed()) {
+            return Ok(());
+        }
+        keeper::join(self.committer.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.inner.keeper.stop();
+        let mut engine = self.inner.engine.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(engine) = engine.take() else { return Ok(()) };
+        let durable = engine.make_durable(&self.inner.options);
+        engine.close();
+        durable.and_then(|()| self.inner.write_side_file(|_| {}))
+    }
+
+    /// Changes with every reopening: what was read before may be gone.
+    pub(crate) fn opening(&self) -> u64 {
+        self.inner.queue.opening()
+    }
+
+    /// Runs slow work on the keeper's thread; false when the store is closed.
+    pub(crate) fn keep(&self, task: Box<dyn FnOnce() + Send>) -> bool {
+        self.inner.keeper.run(task)
+    }
+
+    pub(crate) fn read_derived<T>(
+        &self,
+        derived: Derived,
+        read: impl FnOnce(&sled::Tree) -> sled::Result<T>,
+    ) -> Result<T, StoreError> {
+        self.with_engine(|engine| engine.read_derived(derived, read))
+    }
+
+    pub(crate) fn write_derived(
+        &self,
+        derived: Derived,
+        batch: sled::Batch,
+    ) -> Result<(), StoreError> {
+        self.with_engine(|engine| engine.write_derived(derived, batch))
+    }
+
+    fn extent(&self, log: LogId) -> Option<(u64, u64)> {
+        self.inner
+            .with_logs(|logs| logs.extents.get(&log).map(|extent| (extent.first, extent.last)))
+    }
+
+    fn with_engine<T>(
+        &self,
+        call: impl FnOnce(&Engine) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let engine = self.inner.engine.read().unwrap_or_else(PoisonError::into_inner);
+        match engine.as_ref() {
+            Some(engine) => call(engine),
+            None => Err(self.inner.queue.refused().unwrap_or_else(|| self.inner.closed())),
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::warn!(%error, "the store did not close cleanly");
+        }
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("dir", &self.inner.dir).finish_non_exhaustive()
     }
 }

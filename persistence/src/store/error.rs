@@ -1,6 +1,7 @@
 //! Why the store could not do what was asked. Every message names the directory or the entry, and what to do about it.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use super::LogId;
 
@@ -124,6 +125,23 @@ impl StoreError {
     #[must_use]
     pub const fn is_disk_full(&self) -> bool {
         matches!(self, Self::DiskFull { .. })
+    }
+
+    pub(super) fn io(dir: &Path, during: &'static str, error: &io::Error) -> Self {
+        let full =
+            matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        if full {
+            Self::DiskFull { dir: dir.to_owned(), during }
+        } else {
+            Self::Io { dir: dir.to_owned(), during, reason: error.to_string() }
+        }
+    }
+
+    pub(super) fn sled(dir: &Path, during: &'static str, error: &sled::Error) -> Self {
+        match error {
+            sled::Error::Io(error) => Self::io(dir, during, error),
+            other => Self::Damaged { dir: dir.to_owned(), during, reason: other.to_string() },
+        }
     }
 }
 

@@ -1,0 +1,282 @@
+//! The inside of an opened store: what its callers, its committer and its keeper share.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+
+use holm_core::{Entropy as _, OsEntropy};
+
+use super::LogId;
+use super::committer;
+use super::engine::Engine;
+use super::error::StoreError;
+use super::keeper::Keeper;
+use super::logs::Logs;
+use super::options::StoreOptions;
+use super::queue::Queue;
+use super::side_file::{Extent, SideFile};
+use super::tail_file::TailFile;
+
+const LOCK_FILE_NAME: &str = "holm.lock";
+
+pub(super) struct Inner {
+    pub(super) dir: PathBuf,
+    pub(super) options: StoreOptions,
+    pub(super) engine: RwLock<Option<Engine>>,
+    pub(super) queue: Queue,
+    pub(super) keeper: Keeper,
+    pub(super) side: Mutex<SideFile>,
+    logs: RwLock<Logs>,
+    tail: Mutex<TailFile>,
+    /// The epoch of the side file, readable while that is locked.
+    epoch: AtomicU64,
+    side_file_due: AtomicBool,
+    since_side_file: AtomicU64,
+    /// Held for as long as the directory is ours.
+    _lock: File,
+}
+
+impl Inner {
+    pub(super) fn open(dir: &Path, options: StoreOptions) -> Result<Self, StoreError> {
+        let lock = lock_directory(dir)?;
+        let mut side = read_or_create_side_file(dir)?;
+        let (tail, newer) = TailFile::open(dir, side.epoch)
+            .map_err(|error| StoreError::io(dir, "opening the tail file", &error))?;
+        let expected = farther(side.logs.clone(), newer);
+        let (engine, logs) = open_verified(dir, &options, &expected)?;
+        side.generation += 1;
+        side.epoch += 1;
+        side.logs = logs.extents.clone();
+        side.write(dir)?;
+        let inner = Self {
+            dir: dir.to_owned(),
+            engine: RwLock::new(Some(engine)),
+            queue: Queue::new(options.queue_bytes),
+            keeper: Keeper::start()
+                .map_err(|error| StoreError::io(dir, "starting a thread", &error))?,
+            options,
+            epoch: AtomicU64::new(side.epoch),
+            side: Mutex::new(side),
+            logs: RwLock::new(logs),
+            tail: Mutex::new(tail),
+            side_file_due: AtomicBool::new(false),
+            since_side_file: AtomicU64::new(0),
+            _lock: lock,
+        };
+        inner.write_tail()?;
+        Ok(inner)
+    }
+
+    /// The durable state of all logs.
+    pub(super) fn logs(&self) -> Logs {
+        self.logs.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn with_logs<T>(&self, look: impl FnOnce(&Logs) -> T) -> T {
+        look(&self.logs.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Asks for less than before, durably, before logs get shorter. The side file stays locked until the guard is dropped.
+    pub(super) fn expect_less(
+        &self,
+        lessen: impl FnOnce(&Logs) -> Logs,
+    ) -> Result<MutexGuard<'_, SideFile>, StoreError> {
+        let mut side = self.lock_side();
+        let less = lessen(&self.logs());
+        side.epoch += 1;
+        side.logs = less.extents.clone();
+        side.write(&self.dir)?;
+        self.epoch.store(side.epoch, Ordering::Release);
+        self.set_logs(less);
+        Ok(side)
+    }
+
+    /// Takes in the state of the logs after a durable group.
+    pub(super) fn advance(&self, after: Logs, appended: u64) -> Result<(), StoreError> {
+        let known = self.with_logs(|before| before.extents.len() >= after.extents.len());
+        self.set_logs(after);
+        self.write_tail()?;
+        let since = self.since_side_file.fetch_add(appended, Ordering::Relaxed) + appended;
+        if since >= self.options.side_file_every || !known {
+            self.side_file_due.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// True once each time the side file is due.
+    pub(super) fn take_side_file_due(&self) -> bool {
+        self.side_file_due.swap(false, Ordering::AcqRel)
+    }
+
+    /// Writes the side file as the logs are now, and whatever `change` changes in it.
+    pub(super) fn write_side_file(
+        &self,
+        change: impl FnOnce(&mut SideFile),
+    ) -> Result<(), StoreError> {
+        let mut side = self.lock_side();
+        self.since_side_file.store(0, Ordering::Relaxed);
+        let mut next = side.clone();
+        next.logs = self.with_logs(|logs| logs.extents.clone());
+        change(&mut next);
+        next.write(&self.dir)?;
+        self.epoch.store(next.epoch, Ordering::Release);
+        *side = next;
+        Ok(())
+    }
+
+    /// Refuses everything from now on; what waits gets the error.
+    pub(super) fn poison(&self, error: &StoreError) {
+        let reason = error.to_string();
+        tracing::error!(dir = %self.dir.display(), %reason, "the store takes no more writes");
+        let poisoned = StoreError::Poisoned { dir: self.dir.clone(), reason };
+        for job in self.queue.refuse(poisoned.clone()) {
+            committer::answer(job.done, Err(poisoned.clone()));
+        }
+    }
+
+    pub(super) fn failure(&self) -> Option<StoreError> {
+        let engine = self.engine.read().unwrap_or_else(PoisonError::into_inner);
+        let broken = engine.as_ref().and_then(|engine| engine.broken().cloned());
+        self.queue.refused().or(broken)
+    }
+
+    /// Opens the database again and verifies that everything acknowledged is there.
+    pub(super) fn reopen(&self) -> Result<(), StoreError> {
+        let Some(failure) = self.failure() else { return Ok(()) };
+        if matches!(failure, StoreError::Closed { .. }) {
+            return Err(failure);
+        }
+        if self.queue.refused().is_none() {
+            self.poison(&failure);
+        }
+        let mut engine = self.engine.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(old) = engine.take() {
+            old.close();
+        }
+        self.forget_cached_pages();
+        let (opened, logs) = open_verified(&self.dir, &self.options, &self.logs().extents)?;
+        self.set_logs(logs);
+        self.write_side_file(|side| {
+            side.generation += 1;
+            side.epoch += 1;
+        })?;
+        self.write_tail()?;
+        *engine = Some(opened);
+        self.queue.accept();
+        tracing::info!(dir = %self.dir.display(), "the store was reopened and verified");
+        Ok(())
+    }
+
+    pub(super) fn closed(&self) -> StoreError {
+        StoreError::Closed { dir: self.dir.clone() }
+    }
+
+    pub(super) fn poisoned(&self) -> StoreError {
+        let reason = "it was queued before the failure".to_owned();
+        StoreError::Poisoned { dir: self.dir.clone(), reason }
+    }
+
+    /// After a failed fsync the kernel may hold pages as clean that never reached the disk: the verification must read the disk.
+    fn forget_cached_pages(&self) {
+        let forgotten = File::open(self.dir.join("db")).and_then(|file| {
+            use nix::fcntl::{PosixFadviseAdvice::POSIX_FADV_DONTNEED, posix_fadvise};
+            posix_fadvise(&file, 0, 0, POSIX_FADV_DONTNEED).map_err(io::Error::from)
+        });
+        if let Err(error) = forgotten {
+            tracing::warn!(%error, "the page cache of the database could not be dropped");
+        }
+    }
+
+    fn write_tail(&self) -> Result<(), StoreError> {
+        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        let epoch = self.epoch.load(Ordering::Acquire);
+        self.with_logs(|logs| tail.write(epoch, logs.extents.iter().map(|(&log, &e)| (log, e))))
+            .map_err(|error| StoreError::io(&self.dir, "writing the tail file", &error))
+    }
+}
+
+impl Inner {
+    pub(super) fn lock_side(&self) -> MutexGuard<'_, SideFile> {
+        self.side.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_logs(&self, logs: Logs) {
+        *self.logs.write().unwrap_or_else(PoisonError::into_inner) = logs;
+    }
+}
+
+fn lock_directory(dir: &Path) -> Result<File, StoreError> {
+    let during = "creating the data directory";
+    let locked = (|| {
+        create_directory(dir)?;
+        let path = dir.join(LOCK_FILE_NAME);
+        File::options().write(true).create(true).truncate(false).open(path)
+    })();
+    let lock = locked.map_err(|error| StoreError::io(dir, during, &error))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { dir: dir.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(StoreError::io(dir, "locking", &error)),
+    }
+}
+
+/// Creates a directory; the name of each new one is made durable in its parent.
+fn create_directory(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    create_directory(parent)?;
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => File::open(parent)?.sync_all(),
+    }
+}
+
+/// The side file comes before the database, so a database alone is not a new directory but a spoiled one.
+fn read_or_create_side_file(dir: &Path) -> Result<SideFile, StoreError> {
+    if let Some(side) = SideFile::read(dir)? {
+        return Ok(side);
+    }
+    if dir.join("db").exists() || dir.join("conf").exists() {
+        return Err(StoreError::SideFileMissing { dir: dir.to_owned() });
+    }
+    let side = SideFile::new(OsEntropy.next_u128());
+    side.write(dir)?;
+    Ok(side)
+}
+
+fn open_verified(
+    dir: &Path,
+    options: &StoreOptions,
+    expected: &BTreeMap<LogId, Extent>,
+) -> Result<(Engine, Logs), StoreError> {
+    let engine = Engine::open(dir, options)?;
+    let verified = Logs::find(dir, &engine).and_then(|logs| {
+        logs.verify(dir, expected)?;
+        Ok(logs)
+    });
+    match verified {
+        Ok(logs) => Ok((engine, logs)),
+        Err(error) => {
+            engine.close();
+            Err(error)
+        }
+    }
+}
+
+/// Of two expectations of the same epoch the farther one counts, because logs only grew in it.
+fn farther(
+    mut side: BTreeMap<LogId, Extent>,
+    tail: BTreeMap<LogId, Extent>,
+) -> BTreeMap<LogId, Extent> {
+    for (log, newer) in tail {
+        let extent = side.entry(log).or_insert(newer);
+        extent.last = extent.last.max(newer.last);
+    }
+    side
+}

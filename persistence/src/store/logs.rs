@@ -1,0 +1,221 @@
+//! How far each log reaches: the extents that are durable, found at opening, and kept while groups are committed.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use bytes::Bytes;
+use sled::IVec;
+
+use super::LogId;
+use super::engine::Engine;
+use super::error::StoreError;
+use super::keys::{self, Named};
+use super::side_file::Extent;
+
+/// The record that says how far a log was purged. It is written together with the purge.
+pub(super) const PURGED_RECORD: &str = "holm.purged";
+
+/// The extent of every log that has entries, and how far logs were purged.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Logs {
+    pub(super) extents: BTreeMap<LogId, Extent>,
+    pub(super) purged: BTreeMap<LogId, u64>,
+}
+
+impl Logs {
+    /// Finds all logs of a database and verifies the last entry of each.
+    pub(super) fn find(dir: &Path, engine: &Engine) -> Result<Self, StoreError> {
+        let mut logs = Self::default();
+        let mut from = Some(LogId(0));
+        while let Some(start) = from {
+            let Some(log) = next_log(dir, engine, start)? else { break };
+            if let Some(purged) = read_record(dir, engine, log, PURGED_RECORD)? {
+                let index = purged[..].try_into().map(u64::from_be_bytes);
+                logs.purged.insert(log, index.map_err(|_| record_damaged(dir, log, "8 bytes"))?);
+            }
+            if let Some(extent) = find_extent(dir, engine, log)? {
+                read_entry(dir, engine, log, extent.last)?;
+                logs.extents.insert(log, extent);
+            }
+            from = log.0.checked_add(1).map(LogId);
+        }
+        Ok(logs)
+    }
+
+    /// Checks that everything is there that must be.
+    pub(super) fn verify(
+        &self,
+        dir: &Path,
+        expected: &BTreeMap<LogId, Extent>,
+    ) -> Result<(), StoreError> {
+        for (&log, expected) in expected {
+            let dir = dir.to_owned();
+            let found = self.extents.get(&log);
+            let Some(found) = found.filter(|found| found.last >= expected.last) else {
+                let (expected, found) = (expected.last, found.map(|found| found.last));
+                return Err(StoreError::EntriesMissing { dir, log, expected, found });
+            };
+            let begins = self.purged.get(&log).map_or(expected.first, |purged| purged + 1);
+            if found.first > begins.max(expected.first) {
+                let reason = format!("the log begins at {} only", found.first);
+                return Err(StoreError::EntryDamaged { dir, log, index: begins, reason });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn next_log(dir: &Path, engine: &Engine, from: LogId) -> Result<Option<LogId>, StoreError> {
+    let start = keys::part_key(from, 0, 0);
+    let first =
+        engine.read("looking for logs", |tree| tree.range(start..).keys().next().transpose())?;
+    let Some(key) = first else { return Ok(None) };
+    match keys::parse_key(&key) {
+        Some(Named::Part { log, .. } | Named::Record { log }) => Ok(Some(log)),
+        None => Err(StoreError::Damaged {
+            dir: dir.to_owned(),
+            during: "looking for logs",
+            reason: format!("a key of {} bytes is in the log tree", key.len()),
+        }),
+    }
+}
+
+fn find_extent(dir: &Path, engine: &Engine, log: LogId) -> Result<Option<Extent>, StoreError> {
+    let (first, last) = engine.read("looking for the ends of a log", |tree| {
+        let mut keys = tree.range(keys::log_range(log)).keys();
+        let first = keys.next().transpose()?;
+        let last = tree.range(keys::log_range(log)).keys().next_back().transpose()?;
+        Ok((first, last))
+    })?;
+    let index_of = |key: IVec| match keys::parse_key(&key) {
+        Some(Named::Part { index, .. }) => Ok(index),
+        _ => Err(record_damaged(dir, log, "14 bytes in its keys")),
+    };
+    match (first, last) {
+        (Some(first), Some(last)) => {
+            Ok(Some(Extent { first: index_of(first)?, last: index_of(last)? }))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The entry at an index that must be there, its parts joined and verified.
+pub(super) fn read_entry(
+    dir: &Path,
+    engine: &Engine,
+    log: LogId,
+    index: u64,
+) -> Result<Bytes, StoreError> {
+    let range = keys::entry_range(log, index..index + 1);
+    let parts = engine.read("reading an entry", |tree| {
+        tree.range(range).collect::<sled::Result<Vec<(IVec, IVec)>>>()
+    })?;
+    join(&parts).map_err(|reason| StoreError::EntryDamaged {
+        dir: dir.to_owned(),
+        log,
+        index,
+        reason,
+    })
+}
+
+/// The entries `from..to` in order, up to about `max_bytes`; all of them must be there.
+pub(super) fn read_entries(
+    dir: &Path,
+    engine: &Engine,
+    log: LogId,
+    indices: std::ops::Range<u64>,
+    max_bytes: usize,
+) -> Result<Vec<(u64, Bytes)>, StoreError> {
+    let mut entries: Vec<(u64, Bytes)> = Vec::new();
+    let mut bytes = 0;
+    let damaged =
+        |index, reason| StoreError::EntryDamaged { dir: dir.to_owned(), log, index, reason };
+    let mut next = indices.start;
+    while next < indices.end && (entries.is_empty() || bytes < max_bytes) {
+        // A stretch of parts at a time, so that sled's iterator is not asked once per entry.
+        let stretch = engine.read("reading entries", |tree| {
+            let range = keys::entry_range(log, next..indices.end);
+            stretch(tree.range(range), max_bytes.saturating_sub(bytes))
+        })?;
+        let before = next;
+        for parts in stretch.chunk_by(|a, b| a.0[..12] == b.0[..12]) {
+            if keys::parse_key(&parts[0].0) != Some(Named::Part { log, index: next, part: 0 }) {
+                return Err(damaged(next, "it is missing".to_owned()));
+            }
+            let entry = join(parts).map_err(|reason| damaged(next, reason))?;
+            bytes += entry.len();
+            entries.push((next, entry));
+            next += 1;
+        }
+        if next == before {
+            return Err(damaged(next, "it is missing".to_owned()));
+        }
+    }
+    Ok(entries)
+}
+
+/// The next whole entries: at least one, then until `max_bytes`.
+fn stretch(parts: sled::Iter, max_bytes: usize) -> sled::Result<Vec<(IVec, IVec)>> {
+    let mut stretch: Vec<(IVec, IVec)> = Vec::new();
+    let mut bytes = 0;
+    for part in parts {
+        let (key, value) = part?;
+        let begins = stretch.last().is_some_and(|(last, _)| last.get(..12) != key.get(..12));
+        if begins && bytes >= max_bytes {
+            break;
+        }
+        bytes += value.len();
+        stretch.push((key, value));
+    }
+    Ok(stretch)
+}
+
+/// A named record, verified.
+pub(super) fn read_record(
+    dir: &Path,
+    engine: &Engine,
+    log: LogId,
+    name: &str,
+) -> Result<Option<Bytes>, StoreError> {
+    let key = keys::record_key(log, name);
+    let Some(value) = engine.read("reading a record", |tree| tree.get(&key))? else {
+        return Ok(None);
+    };
+    let part = keys::unseal(&key, value).map_err(|reason| record_damaged(dir, log, &reason))?;
+    Ok(Some(part.payload))
+}
+
+fn record_damaged(dir: &Path, log: LogId, reason: &str) -> StoreError {
+    let reason = format!("a record of log {log} is damaged: {reason}");
+    StoreError::Damaged { dir: dir.to_owned(), during: "reading a record", reason }
+}
+
+/// Joins the parts of one entry; every part must be there and say the same.
+fn join(parts: &[(IVec, IVec)]) -> Result<Bytes, String> {
+    let Some((key, value)) = parts.first() else { return Err("it is missing".to_owned()) };
+    let first = keys::unseal(key, value.clone())?;
+    if usize::from(first.parts) != parts.len() {
+        return Err(format!("{} of its {} parts are there", parts.len(), first.parts));
+    }
+    let entry = if parts.len() == 1 {
+        first.payload
+    } else {
+        let mut joined = Vec::with_capacity(first.length);
+        for (number, (key, value)) in parts.iter().enumerate() {
+            let part = keys::unseal(key, value.clone())?;
+            if usize::from(u16::from_be_bytes([key[12], key[13]])) != number {
+                return Err(format!("its part {number} is missing"));
+            }
+            if (part.parts, part.length) != (first.parts, first.length) {
+                return Err("its parts belong to different entries".to_owned());
+            }
+            joined.extend_from_slice(&part.payload);
+        }
+        joined.into()
+    };
+    if entry.len() == first.length {
+        Ok(entry)
+    } else {
+        Err(format!("it has {} bytes instead of {}", entry.len(), first.length))
+    }
+}

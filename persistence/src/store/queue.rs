@@ -1,0 +1,129 @@
+//! The queue before the committer: bounded by bytes, emptied at once when the store is poisoned.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::Done;
+use super::error::StoreError;
+use super::op::Op;
+
+/// What a commit costs in the queue beyond its values: the operation, its key, the callback.
+const OP_BYTES: u64 = 128;
+
+pub(super) struct Job {
+    pub(super) ops: Vec<Op>,
+    pub(super) done: Done,
+    /// At which opening of the store it was queued: a job of an earlier one must fail.
+    pub(super) opening: u64,
+    bytes: u64,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    bytes: u64,
+    opening: u64,
+    refuse: Option<StoreError>,
+    closed: bool,
+}
+
+pub(super) struct Queue {
+    state: Mutex<State>,
+    filled: Condvar,
+    allowed: u64,
+}
+
+impl Queue {
+    pub(super) fn new(allowed: u64) -> Self {
+        Self { state: Mutex::default(), filled: Condvar::new(), allowed }
+    }
+
+    /// Queues a commit, or gives the callback back with the reason.
+    pub(super) fn push(&self, ops: Vec<Op>, done: Done) -> Result<(), (Done, StoreError)> {
+        let bytes = ops.iter().map(bytes_of).sum::<u64>() + OP_BYTES;
+        let mut state = self.lock();
+        if let Some(error) = &state.refuse {
+            return Err((done, error.clone()));
+        }
+        if state.bytes + bytes > self.allowed && !state.jobs.is_empty() {
+            return Err((done, StoreError::QueueFull { allowed: self.allowed }));
+        }
+        state.bytes += bytes;
+        let opening = state.opening;
+        state.jobs.push_back(Job { ops, done, opening, bytes });
+        drop(state);
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    /// Waits for work and takes what one group may hold; none when the queue is closed and empty.
+    pub(super) fn take(&self, max_bytes: usize, max_ops: usize) -> Option<Vec<Job>> {
+        let mut state = self.lock();
+        while state.jobs.is_empty() {
+            if state.closed {
+                return None;
+            }
+            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let (mut taken, mut bytes, mut ops) = (Vec::new(), 0, 0);
+        while let Some(job) = state.jobs.front() {
+            let fits = bytes + job.bytes <= max_bytes as u64 && ops + job.ops.len() <= max_ops;
+            if !fits && !taken.is_empty() {
+                break;
+            }
+            (bytes, ops) = (bytes + job.bytes, ops + job.ops.len());
+            taken.extend(state.jobs.pop_front());
+        }
+        state.bytes -= bytes;
+        Some(taken)
+    }
+
+    /// Refuses everything from now on with `error` and gives back what was waiting.
+    pub(super) fn refuse(&self, error: StoreError) -> Vec<Job> {
+        let mut state = self.lock();
+        state.refuse.get_or_insert(error);
+        state.opening += 1;
+        state.bytes = 0;
+        state.jobs.drain(..).collect()
+    }
+
+    /// Accepts again after [`Queue::refuse`].
+    pub(super) fn accept(&self) {
+        let mut state = self.lock();
+        if !state.closed {
+            state.refuse = None;
+        }
+    }
+
+    /// Why everything is refused.
+    pub(super) fn refused(&self) -> Option<StoreError> {
+        self.lock().refuse.clone()
+    }
+
+    pub(super) fn opening(&self) -> u64 {
+        self.lock().opening
+    }
+
+    /// Refuses what comes; what waits is still committed. True the first time.
+    pub(super) fn close(&self, error: StoreError) -> bool {
+        let mut state = self.lock();
+        let first = !state.closed;
+        state.closed = true;
+        state.refuse.get_or_insert(error);
+        drop(state);
+        self.filled.notify_all();
+        first
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn bytes_of(op: &Op) -> u64 {
+    let value = match op {
+        Op::Append { value, .. } | Op::PutRecord { value, .. } => value.len() as u64,
+        Op::TruncateFrom { .. } | Op::PurgeTo { .. } => 0,
+    };
+    OP_BYTES + value
+}
