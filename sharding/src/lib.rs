@@ -1,8 +1,14 @@
 //! The cluster: ring and placement, membership, transport, the replicated log, router and hand-off.
 
 mod client;
+mod cluster_log;
+mod controller;
 mod membership;
+mod node;
 mod plan;
+mod raft;
+mod replicated_log;
+mod ring;
 mod router;
 mod transport;
 mod view;
@@ -10,7 +16,13 @@ mod wire;
 
 pub use client::{Client, ClientError, ClientOptions};
 pub use membership::{LiveNode, Membership, MembershipOptions};
-pub use plan::{Plan, ShardPlan, plan};
+pub use node::{
+    ClusterNode, ClusterOptions, HostSeat, HostedShards, LeaveError, SnapshotHook, StartError, StartHost,
+};
+pub use plan::{Plan, ShardPlan, lead_bound, plan};
+pub use ring::{POINTS_PER_NODE, Ring};
+pub use raft::ConsensusTimes;
+pub use replicated_log::ReplicatedLog;
 pub use router::{LocalShards, OnAnswer, Router, RouterOptions};
 pub use transport::{
     Destination, Lane, NodeIdentity, PeerError, PeerEvent, PeerHandler, PeerInfo, PeerLimits, Peers,

@@ -1,0 +1,124 @@
+//! Consensus: what Holm says to openraft and what it hears back. Nothing outside this module names an openraft type.
+//!
+//! One group per shard and one for the cluster log, all of the same type. An entry's index in its Raft log is its index in the
+//! [`holm_persistence::Store`]; logs are never purged and openraft's own snapshots are off, because the log is the truth and a new
+//! replica catches up by reading it.
+
+pub(crate) mod entry;
+pub(crate) mod group;
+pub(crate) mod log_storage;
+pub(crate) mod machine;
+pub(crate) mod memberships;
+pub(crate) mod network;
+pub(crate) mod rpc;
+pub(crate) mod tail;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use openraft::{Config, SnapshotPolicy};
+
+openraft::declare_raft_types!(
+    /// The types of every group.
+    pub(crate) Types:
+        D = Payload,
+        R = Applied,
+        NodeId = u64,
+        Node = openraft::EmptyNode,
+        Term = u64,
+        // One leader per term, so that a term alone names its leader and can be the fence.
+        LeaderId = openraft::impls::leader_id_std::LeaderId<Self::Term, Self::NodeId>,
+);
+
+pub(crate) type Raft = openraft::Raft<Types, machine::Machine>;
+pub(crate) type Entry = openraft::alias::EntryOf<Types>;
+pub(crate) type LogId = openraft::alias::LogIdOf<Types>;
+pub(crate) type Vote = openraft::alias::VoteOf<Types>;
+pub(crate) type StoredMembership = openraft::alias::StoredMembershipOf<Types>;
+pub(crate) type Membership = openraft::Membership<u64, openraft::EmptyNode>;
+pub(crate) type Metrics = openraft::RaftMetrics<Types>;
+
+/// What an entry of a group carries: a batch of a shard or a fact of the cluster, as its group knows.
+#[derive(Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Payload(pub(crate) Bytes);
+
+impl std::fmt::Debug for Payload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::fmt::Display for Payload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
+
+/// What became of a committed entry. All replicas come to the same answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) enum Applied {
+    /// It took effect.
+    Accepted,
+    /// It was made under a term other than that of the leader that appended it.
+    Fenced,
+    /// It does not follow the last accepted one.
+    Gap {
+        /// The offset that the next batch must begin at.
+        expected: u64,
+    },
+    /// It cannot be read or breaks a rule of the cluster's state; it has no effect on any replica.
+    Invalid,
+}
+
+/// How fast a group notices that its leader is gone, and what that costs when nothing happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConsensusTimes {
+    /// Time between heartbeats of a leader.
+    pub heartbeat: Duration,
+    /// Shortest time without a heartbeat after which a follower stands for election.
+    pub election_min: Duration,
+    /// Longest such time, and the length of a leader's lease.
+    pub election_max: Duration,
+}
+
+impl Default for ConsensusTimes {
+    /// A killed leader is noticed at once by its closed connection, and its lease is over after at most 450 ms; without that sign the
+    /// election comes after 700 ms to 900 ms. Three lost or late heartbeats do not start an election.
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_millis(80),
+            election_min: Duration::from_millis(280),
+            election_max: Duration::from_millis(450),
+        }
+    }
+}
+
+/// Most entries in one append message; the bytes are bounded as well, see [`log_storage::READ_BYTES`].
+const MAX_PAYLOAD_ENTRIES: u64 = 256;
+
+/// openraft's settings for a group.
+pub(crate) fn config(cluster: &str, times: ConsensusTimes) -> Result<Config, String> {
+    let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    Config {
+        cluster_name: cluster.to_owned(),
+        heartbeat_interval: milliseconds(times.heartbeat),
+        election_timeout_min: milliseconds(times.election_min),
+        election_timeout_max: milliseconds(times.election_max),
+        max_payload_entries: MAX_PAYLOAD_ENTRIES,
+        snapshot_policy: SnapshotPolicy::Never,
+        // A follower is never caught up by snapshot: there are none.
+        replication_lag_threshold: u64::MAX,
+        enable_pre_vote: Some(true),
+        // A restarted leader must win an election: its term is the fence, so one term must never cover two lives of a process.
+        enable_leader_restore: Some(false),
+        allow_log_reversion: Some(false),
+        backoff: "50ms 100ms 200ms ..500ms".to_owned(),
+        // 33 groups a node: small channels, the shards' own limits bound what is in flight.
+        api_channel_size: Some(1_024),
+        notification_channel_size: Some(1_024),
+        state_machine_channel_size: Some(256),
+        ..Config::default()
+    }
+    .validate()
+    .map_err(|error| error.to_string())
+}

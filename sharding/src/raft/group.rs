@@ -1,0 +1,273 @@
+//! One running group on this node, and the narrow trait through which everything else sees it.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use holm_core::NodeId;
+use holm_persistence::{LogId as StoreLog, Pending};
+use openraft::async_runtime::watch::WatchReceiver as _;
+use openraft::errors::{ClientWriteError, ForwardToLeader};
+use openraft::impls::ProgressResponder;
+use openraft::raft::ClientWriteResult;
+use openraft::{Config, ReadPolicy};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use super::log_storage::GroupLog;
+use super::machine::Machine;
+use super::network::Network;
+use super::{Applied, Metrics, Payload, Raft, Types};
+use crate::transport::Peers;
+
+/// Time for a write to be committed. Far above what a loaded disk needs: whoever waits longer than this has no majority.
+const WRITE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Time for a new leader to have everything of the past applied.
+const SETTLE_DEADLINE: Duration = Duration::from_secs(60);
+
+/// What the rest of this crate needs from a replicated log, so that another library could take openraft's place.
+pub(crate) trait Consensus: Send + Sync + 'static {
+    /// Queues an entry to be appended while this node leads at `term`, and only then, behind those queued before. Resolves when it is
+    /// committed and followed here.
+    fn propose(&self, term: u64, payload: Bytes) -> Pending<Result<Applied, NotProposed>>;
+
+    /// Resolves to `Ok` when at some moment after the call this node still led at `term`.
+    fn confirm(&self, term: u64) -> Pending<Result<(), NotProposed>>;
+
+    /// Resolves when this node leads at `term` and has followed every entry of the terms before.
+    fn settle(&self, term: u64) -> Pending<Result<(), NotProposed>>;
+
+    /// The same, and it has also followed every entry of its own that was queued before this call.
+    fn barrier(&self, term: u64) -> Pending<Result<(), NotProposed>>;
+}
+
+/// Why an entry was not committed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotProposed {
+    /// This node does not lead at that term. The entry is surely not in the log.
+    #[error("this node does not lead at that term")]
+    NotLeader,
+    /// It may be in the log and may be committed, now or later.
+    #[error("{reason}")]
+    Unknown {
+        /// What happened.
+        reason: String,
+    },
+}
+
+type Written = ClientWriteResult<Types>;
+type Write = ProgressResponder<Types, Written>;
+
+enum Ask {
+    Propose { term: u64, payload: Bytes, responder: Write },
+    Barrier { responder: tokio::sync::oneshot::Sender<Result<u64, NotProposed>> },
+}
+
+/// A running group. Clones are handles to it.
+#[derive(Clone)]
+pub(crate) struct Group {
+    raft: Raft,
+    log: GroupLog,
+    asks: mpsc::UnboundedSender<Ask>,
+    runtime: Handle,
+}
+
+/// What a group is made of.
+pub(crate) struct GroupParts {
+    pub(crate) id: StoreLog,
+    pub(crate) me: NodeId,
+    pub(crate) config: Arc<Config>,
+    pub(crate) peers: Peers,
+    pub(crate) log: GroupLog,
+    pub(crate) machine: Machine,
+}
+
+impl Group {
+    /// Starts a group on the present runtime.
+    pub(crate) async fn start(parts: GroupParts) -> io::Result<Self> {
+        let GroupParts { id, me, config, peers, log, machine } = parts;
+        let raft = Raft::new(me.0, config, Network::new(id.0, peers), log.clone(), machine)
+            .await
+            .map_err(|fatal| io::Error::other(fatal.to_string()))?;
+        let (asks, queue) = mpsc::unbounded_channel();
+        tokio::spawn(write_in_order(raft.clone(), queue));
+        Ok(Self { raft, log, asks, runtime: Handle::current() })
+    }
+
+    /// openraft's handle, for membership changes and elections.
+    pub(crate) fn raft(&self) -> &Raft {
+        &self.raft
+    }
+
+    /// The group's log.
+    pub(crate) fn log(&self) -> &GroupLog {
+        &self.log
+    }
+
+    /// What the group said of itself last.
+    pub(crate) fn metrics(&self) -> Metrics {
+        self.raft.metrics().borrow_watched().clone()
+    }
+
+    /// Stops the group; what waits gets "unknown".
+    pub(crate) async fn stop(&self) {
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::warn!(%error, "a group did not stop cleanly");
+        }
+    }
+}
+
+/// Hands writes over one behind the other. A task of its own because the callers are on other threads and must not wait.
+async fn write_in_order(raft: Raft, mut queue: mpsc::UnboundedReceiver<Ask>) {
+    while let Some(ask) = queue.recv().await {
+        match ask {
+            Ask::Propose { term, payload, responder } => {
+                // An error means that the group has stopped; the responder is dropped with it and its owner hears "unknown".
+                let write = raft.write(Payload(payload)).with_leader(term).responder(responder);
+                if write.await.is_err() {
+                    tracing::debug!("a write came to a group that has stopped");
+                }
+            }
+            Ask::Barrier { responder } => {
+                let raft = raft.clone();
+                // Its first poll queues the entry, in its place; waiting for it must not hold up the writes behind it.
+                let mut written = Box::pin(async move {
+                    match raft.write_blank().await {
+                        Ok(written) => Ok(super::entry::term_of(&written.log_id)),
+                        Err(error) => Err(NotProposed::Unknown { reason: error.to_string() }),
+                    }
+                });
+                if let std::task::Poll::Ready(result) = futures::poll!(written.as_mut()) {
+                    let _ = responder.send(result);
+                } else {
+                    tokio::spawn(async move { responder.send(written.await) });
+                }
+            }
+        }
+    }
+}
+
+impl Consensus for Group {
+    fn propose(&self, term: u64, payload: Bytes) -> Pending<Result<Applied, NotProposed>> {
+        let (responder, written) = ProgressResponder::complete_only();
+        let queued = self.asks.send(Ask::Propose { term, payload, responder }).is_ok();
+        let runtime = self.runtime.clone();
+        Box::pin(async move {
+            if !queued {
+                return Err(NotProposed::NotLeader);
+            }
+            match deadline(&runtime, WRITE_DEADLINE, written).await {
+                Some(Ok(result)) => outcome(result),
+                Some(Err(_)) => Err(unknown("the group stopped")),
+                None => Err(unknown("no majority of the replicas answered in time")),
+            }
+        })
+    }
+
+    fn confirm(&self, term: u64) -> Pending<Result<(), NotProposed>> {
+        let raft = self.raft.clone();
+        let confirmed = self.runtime.spawn(async move {
+            let mut linearizer = raft.get_read_linearizer(ReadPolicy::LeaseRead).await;
+            if linearizer.is_err() {
+                // The lease is over, for example because nothing was said for a while: ask the majority.
+                linearizer = raft.get_read_linearizer(ReadPolicy::ReadIndex).await;
+            }
+            match linearizer {
+                Ok(linearizer) if **linearizer.read_log_id().committed_leader_id() == term => Ok(()),
+                Ok(_) => Err(NotProposed::NotLeader),
+                Err(error) if error.api_error().is_some_and(is_not_leader) => Err(NotProposed::NotLeader),
+                Err(error) => Err(unknown(error.to_string())),
+            }
+        });
+        Box::pin(async move { confirmed.await.unwrap_or_else(|_| Err(unknown("the node is stopping"))) })
+    }
+
+    fn settle(&self, term: u64) -> Pending<Result<(), NotProposed>> {
+        let mut metrics = self.raft.metrics();
+        let settled = self.runtime.spawn(async move {
+            let settled = async {
+                loop {
+                    match is_settled(&metrics.borrow_watched(), term) {
+                        Some(true) => return Ok(()),
+                        Some(false) => {}
+                        None => return Err(NotProposed::NotLeader),
+                    }
+                    if metrics.changed().await.is_err() {
+                        return Err(unknown("the group stopped"));
+                    }
+                }
+            };
+            tokio::time::timeout(SETTLE_DEADLINE, settled)
+                .await
+                .unwrap_or_else(|_| Err(unknown("the past was not applied in time")))
+        });
+        Box::pin(async move { settled.await.unwrap_or_else(|_| Err(unknown("the node is stopping"))) })
+    }
+
+    fn barrier(&self, term: u64) -> Pending<Result<(), NotProposed>> {
+        let (responder, written) = tokio::sync::oneshot::channel();
+        let queued = self.asks.send(Ask::Barrier { responder }).is_ok();
+        let runtime = self.runtime.clone();
+        Box::pin(async move {
+            if !queued {
+                return Err(NotProposed::NotLeader);
+            }
+            match deadline(&runtime, WRITE_DEADLINE, written).await {
+                Some(Ok(Ok(at))) if at == term => Ok(()),
+                Some(Ok(Ok(_))) => Err(NotProposed::NotLeader),
+                Some(Ok(Err(error))) => Err(error),
+                Some(Err(_)) => Err(unknown("the group stopped")),
+                None => Err(unknown("no majority of the replicas answered in time")),
+            }
+        })
+    }
+}
+
+/// Whether everything before `term` is applied; none when this node cannot lead at `term` any more.
+fn is_settled(metrics: &Metrics, term: u64) -> Option<bool> {
+    if metrics.current_term > term || metrics.running_state.is_err() {
+        return None;
+    }
+    let applied = metrics.last_applied.as_ref().map(super::entry::term_of);
+    Some(metrics.state.is_leader() && metrics.current_term == term && applied == Some(term))
+}
+
+fn is_not_leader(error: &openraft::errors::LinearizableReadError<Types>) -> bool {
+    use openraft::errors::{ForwardReason, LinearizableReadError};
+    matches!(
+        error,
+        LinearizableReadError::ForwardToLeader(ForwardToLeader { reason: ForwardReason::NotLeader, .. })
+    )
+}
+
+fn outcome(written: Written) -> Result<Applied, NotProposed> {
+    match written {
+        Ok(written) => Ok(written.data),
+        // Refused before it was appended: another leader, a leadership being handed over, or a lease that is over.
+        Err(ClientWriteError::ForwardToLeader(_)) => Err(NotProposed::NotLeader),
+        Err(error) => Err(unknown(error.to_string())),
+    }
+}
+
+fn unknown(reason: impl Into<String>) -> NotProposed {
+    NotProposed::Unknown { reason: reason.into() }
+}
+
+/// Waits on the cluster's clock, from whatever thread: the caller's executor may have no timer.
+async fn deadline<T: Send + 'static>(
+    runtime: &Handle,
+    limit: Duration,
+    work: impl Future<Output = T> + Send,
+) -> Option<T> {
+    let sleep = {
+        let _entered = runtime.enter();
+        tokio::time::sleep(limit)
+    };
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        () = sleep => None,
+    }
+}

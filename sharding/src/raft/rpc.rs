@@ -1,0 +1,213 @@
+//! The messages of a group on the wire: how they are laid out, and how a replica answers them.
+//!
+//! Entries travel as they are stored, behind a bincode head; reading one shares the memory of the frame.
+
+use std::io;
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Buf, BufMut, Bytes};
+use futures::future::BoxFuture;
+use holm_persistence::{decode, encode};
+use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::{LogId, Raft, Types, Vote, entry};
+use crate::transport::Responder;
+
+pub(crate) const APPEND: u8 = 1;
+pub(crate) const VOTE: u8 = 2;
+pub(crate) const PRE_VOTE: u8 = 3;
+pub(crate) const TRANSFER: u8 = 4;
+
+const DONE: u8 = 0;
+const FAILED: u8 = 1;
+
+/// What precedes the entries of an append message.
+#[derive(Serialize, Deserialize)]
+struct AppendHead {
+    vote: Vote,
+    previous: Option<LogId>,
+    commit: Option<LogId>,
+    entries: u32,
+}
+
+/// Writes an append message.
+pub(crate) fn write_append(rpc: &AppendEntriesRequest<Types>, out: &mut Vec<u8>) -> io::Result<()> {
+    let head = encode(&AppendHead {
+        vote: rpc.vote,
+        previous: rpc.prev_log_id,
+        commit: rpc.leader_commit,
+        entries: length(rpc.entries.len())?,
+    })
+    .map_err(io::Error::other)?;
+    let entries: usize = rpc.entries.iter().map(|entry| entry::payload_hint(entry) + 32).sum();
+    out.reserve(head.len() + entries + 8);
+    out.put_u32_le(length(head.len())?);
+    out.put_slice(&head);
+    for entry in &rpc.entries {
+        let length_at = out.len();
+        out.put_u32_le(0);
+        entry::write(entry, out)?;
+        let bytes = length(out.len() - length_at - 4)?;
+        out[length_at..length_at + 4].copy_from_slice(&bytes.to_le_bytes());
+    }
+    Ok(())
+}
+
+fn read_append(mut bytes: Bytes) -> io::Result<AppendEntriesRequest<Types>> {
+    let head = take(&mut bytes)?;
+    let head: AppendHead = decode(&head).map_err(io::Error::other)?;
+    let first = head.previous.map_or(0, |previous| previous.index() + 1);
+    let mut entries = Vec::with_capacity((head.entries as usize).min(bytes.len() / 4));
+    for step in 0..u64::from(head.entries) {
+        entries.push(entry::from_bytes(first + step, &take(&mut bytes)?)?);
+    }
+    if bytes.is_empty() {
+        Ok(AppendEntriesRequest { vote: head.vote, prev_log_id: head.previous, entries, leader_commit: head.commit })
+    } else {
+        Err(malformed())
+    }
+}
+
+fn take(bytes: &mut Bytes) -> io::Result<Bytes> {
+    if bytes.len() < 4 {
+        return Err(malformed());
+    }
+    let length = bytes.get_u32_le() as usize;
+    if bytes.len() < length {
+        return Err(malformed());
+    }
+    Ok(bytes.split_to(length))
+}
+
+fn length(length: usize) -> io::Result<u32> {
+    u32::try_from(length).map_err(io::Error::other)
+}
+
+fn malformed() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "an append message is malformed")
+}
+
+/// Encodes any other message.
+pub(crate) fn write_plain(message: &impl Serialize, out: &mut Vec<u8>) -> io::Result<()> {
+    out.extend_from_slice(&encode(message).map_err(io::Error::other)?);
+    Ok(())
+}
+
+/// Reads the answer to a message.
+///
+/// # Errors
+/// What the other replica said when it could not answer, or what is wrong with the answer.
+pub(crate) fn read_answer<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, String> {
+    match bytes.first() {
+        Some(&DONE) => decode(&bytes[1..]).map_err(|error| error.to_string()),
+        Some(&FAILED) => Err(String::from_utf8_lossy(&bytes[1..]).into_owned()),
+        _ => Err("the answer is malformed".to_owned()),
+    }
+}
+
+/// The answer of a node that cannot answer.
+pub(crate) fn failure(reason: &str) -> Bytes {
+    let mut answer = vec![FAILED];
+    answer.extend_from_slice(reason.as_bytes());
+    answer.into()
+}
+
+fn answer(result: Result<impl Serialize, impl std::fmt::Display>) -> Bytes {
+    match result {
+        Ok(value) => {
+            let mut answer = vec![DONE];
+            match write_plain(&value, &mut answer) {
+                Ok(()) => answer.into(),
+                Err(error) => failure(&error.to_string()),
+            }
+        }
+        Err(error) => failure(&error.to_string()),
+    }
+}
+
+/// Hands a message to a replica and answers it. Must be called on the cluster's runtime, in the order in which the leader sent: the message
+/// is in the replica's queue when this returns, so that appends sent one behind the other are taken one behind the other.
+pub(crate) fn serve(raft: &Raft, kind: u8, bytes: Bytes, respond: Responder) {
+    let raft = raft.clone();
+    let work: BoxFuture<'static, Bytes> = match kind {
+        APPEND => match read_append(bytes) {
+            Ok(rpc) => Box::pin(async move { answer(raft.append_entries(rpc).await) }),
+            Err(error) => return respond.respond(failure(&error.to_string())),
+        },
+        VOTE | PRE_VOTE => match decode::<VoteRequest<Types>>(&bytes) {
+            Ok(rpc) if kind == VOTE => Box::pin(async move { answer(raft.vote(rpc).await) }),
+            Ok(rpc) => Box::pin(async move { answer(raft.pre_vote(rpc).await) }),
+            Err(error) => return respond.respond(failure(&error.to_string())),
+        },
+        TRANSFER => match decode::<TransferLeaderRequest<Types>>(&bytes) {
+            Ok(rpc) => Box::pin(async move { answer(raft.handle_transfer_leader(rpc).await) }),
+            Err(error) => return respond.respond(failure(&error.to_string())),
+        },
+        _ => return respond.respond(failure("this version does not know that message")),
+    };
+    finish(work, respond);
+}
+
+fn finish(mut work: BoxFuture<'static, Bytes>, respond: Responder) {
+    // The first poll puts the message into the replica's queue; only what then has to wait needs a task.
+    match work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answer) => respond.respond(answer),
+        Poll::Pending => {
+            tokio::spawn(async move { respond.respond(work.await) });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::EntryPayload;
+
+    use super::*;
+    use crate::raft::{Entry, Payload};
+
+    fn append(count: u64) -> AppendEntriesRequest<Types> {
+        let entries = (0..count)
+            .map(|step| Entry {
+                log_id: entry::log_id(3, 10 + step),
+                payload: EntryPayload::Normal(Payload(Bytes::from(vec![7; step as usize]))),
+            })
+            .collect();
+        AppendEntriesRequest {
+            vote: Vote::new_committed(3, 1),
+            prev_log_id: Some(entry::log_id(2, 9)),
+            entries,
+            leader_commit: Some(entry::log_id(2, 8)),
+        }
+    }
+
+    #[test]
+    fn an_append_message_survives_the_wire() {
+        for count in [0, 1, 5] {
+            let rpc = append(count);
+            let mut bytes = Vec::new();
+            write_append(&rpc, &mut bytes).unwrap();
+            let back = read_append(bytes.into()).unwrap();
+            assert_eq!((back.vote, back.prev_log_id, back.leader_commit), (rpc.vote, rpc.prev_log_id, rpc.leader_commit));
+            assert_eq!(back.entries, rpc.entries);
+        }
+    }
+
+    #[test]
+    fn a_cut_or_padded_append_message_is_an_error() {
+        let mut bytes = Vec::new();
+        write_append(&append(3), &mut bytes).unwrap();
+        for end in 0..bytes.len() {
+            assert!(read_append(Bytes::copy_from_slice(&bytes[..end])).is_err(), "cut at {end}");
+        }
+        bytes.push(0);
+        assert!(read_append(bytes.into()).is_err());
+    }
+
+    #[test]
+    fn a_failure_says_why() {
+        assert_eq!(read_answer::<u32>(&failure("no such group")), Err("no such group".to_owned()));
+        assert_eq!(read_answer::<u32>(&answer(Ok::<u32, String>(5))), Ok(5));
+    }
+}

@@ -1,0 +1,145 @@
+//! What the committed entries of a shard mean on every replica: batches are checked against the fence and indexed, trims are marked.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use holm_core::{EntityAddress, Offset, SequenceNumber, ShardId};
+use holm_persistence::{Batch, EntityIndex, Store, Trims, decode, encode};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::raft::Applied;
+use crate::raft::machine::Follower;
+
+/// First byte of a trim. The first byte of a batch is the version of its format, which is far below.
+const TRIM: u8 = 0x80;
+
+/// The wish to trim, as it stands in the log.
+#[derive(Serialize, Deserialize)]
+struct Trim {
+    address: EntityAddress,
+    up_to: SequenceNumber,
+}
+
+/// The entry that says "trim this entity up to here".
+pub(super) fn trim_payload(address: &EntityAddress, up_to: SequenceNumber) -> Option<Bytes> {
+    let mut bytes = vec![TRIM];
+    bytes.extend_from_slice(&encode(&Trim { address: address.clone(), up_to }).ok()?);
+    Some(bytes.into())
+}
+
+/// Follows one shard.
+pub(crate) struct ShardFollower {
+    shard: ShardId,
+    index: Arc<EntityIndex>,
+    trims: Trims,
+    last: watch::Sender<Offset>,
+}
+
+impl ShardFollower {
+    pub(super) fn open(store: &Arc<Store>, trims: Trims, shard: ShardId) -> io::Result<Self> {
+        let index = Arc::new(EntityIndex::open(store, shard.into()).map_err(io::Error::other)?);
+        let last = watch::Sender::new(index.last_offset());
+        Ok(Self { shard, index, trims, last })
+    }
+
+    /// The index that this follower keeps.
+    pub(crate) fn index(&self) -> Arc<EntityIndex> {
+        self.index.clone()
+    }
+
+    /// The last offset followed, as it rises.
+    pub(crate) fn progress(&self) -> watch::Receiver<Offset> {
+        self.last.subscribe()
+    }
+
+    fn follow_batch(&self, entry: u64, term: u64, bytes: &Bytes) -> io::Result<Applied> {
+        let Ok(batch) = Batch::parse(bytes.clone()) else { return Ok(Applied::Invalid) };
+        if batch.shard() != self.shard {
+            return Ok(Applied::Invalid);
+        }
+        let last = *self.last.borrow();
+        let applied = judge(&batch, term, last);
+        if applied == Applied::Accepted {
+            self.index.apply(entry, &batch).map_err(io::Error::other)?;
+            self.last.send_replace(batch.last());
+        }
+        Ok(applied)
+    }
+
+    fn follow_trim(&self, bytes: &[u8]) -> Applied {
+        let Ok(Trim { address, up_to }) = decode(bytes) else { return Applied::Invalid };
+        // Queued behind what is queued; that it is durable a little later is as good, for the entry is in the log.
+        drop(self.trims.trim(self.shard, &address, up_to));
+        Applied::Accepted
+    }
+}
+
+/// The fence: a batch takes effect only under the leader that it was made for, and only at the place that it was made for.
+fn judge(batch: &Batch, leader_term: u64, last: Offset) -> Applied {
+    if batch.term().0 != leader_term {
+        Applied::Fenced
+    } else if batch.first() != last.next() {
+        Applied::Gap { expected: last.next().0 }
+    } else {
+        Applied::Accepted
+    }
+}
+
+impl Follower for ShardFollower {
+    fn follow(&mut self, index: u64, term: u64, payload: &Bytes) -> io::Result<Applied> {
+        match payload.first() {
+            Some(&TRIM) => Ok(self.follow_trim(&payload[1..])),
+            _ => self.follow_batch(index, term, payload),
+        }
+    }
+
+    fn pass(&mut self, _index: u64, _term: u64) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use holm_core::{CausationId, CommandId, CorrelationId, IdempotencyKey, Term, Timestamp};
+    use holm_persistence::{BatchBuilder, Record, StoredVerdict};
+
+    use super::*;
+
+    fn batch(term: u64, first: u64) -> Batch {
+        let mut builder = BatchBuilder::new(ShardId(1), Term(term), Offset(first));
+        builder
+            .push(&Record {
+                entity_type: "account",
+                entity_id: "a",
+                previous: Offset::ZERO,
+                base: SequenceNumber::ZERO,
+                at: Timestamp::default(),
+                command: "deposit",
+                id: CommandId::default(),
+                correlation: CorrelationId::default(),
+                causation: CausationId::default(),
+                key: IdempotencyKey::new("k").unwrap(),
+                fingerprint: 0,
+                events: Vec::new(),
+                verdict: StoredVerdict::Accepted(b""),
+            })
+            .unwrap();
+        builder.finish()
+    }
+
+    /// Promise G3: what a deposed leader made is refused wherever it ends up in the log.
+    #[test]
+    fn a_batch_of_another_term_is_fenced() {
+        assert_eq!(judge(&batch(3, 5), 4, Offset(4)), Applied::Fenced);
+        assert_eq!(judge(&batch(4, 5), 3, Offset(4)), Applied::Fenced);
+        assert_eq!(judge(&batch(4, 5), 4, Offset(4)), Applied::Accepted);
+    }
+
+    /// Promise G4: offsets have no gap and no double.
+    #[test]
+    fn a_batch_at_another_place_is_refused() {
+        assert_eq!(judge(&batch(4, 6), 4, Offset(4)), Applied::Gap { expected: 5 });
+        assert_eq!(judge(&batch(4, 4), 4, Offset(4)), Applied::Gap { expected: 5 });
+        assert_eq!(judge(&batch(4, 1), 4, Offset::ZERO), Applied::Accepted);
+    }
+}
