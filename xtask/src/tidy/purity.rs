@@ -18,9 +18,10 @@ const PURE: [&str; 7] = [
 const SEAMS: [&str; 2] = ["core/src/clock.rs", "core/src/entropy.rs"];
 
 /// What is not pure, as it is written in code.
-const IMPURE: [&str; 11] = [
+const IMPURE: [&str; 12] = [
     "tokio::",
-    "actix",
+    "actix::",
+    "actix_rt::",
     "async ",
     ".await",
     "std::fs",
@@ -40,13 +41,22 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
             continue;
         }
         for (index, line) in code_of(&file.text).lines().enumerate() {
-            if let Some(impure) = IMPURE.iter().find(|impure| line.contains(**impure)) {
+            if let Some(impure) = IMPURE.iter().find(|impure| holds(line, impure)) {
                 let message = format!("`{}` in a pure file", impure.trim());
                 findings.push(Finding::error(&file.path, index + 1, message));
             }
         }
     }
     findings
+}
+
+/// Whether the line holds the text as whole words: `.await` is not in `.awaited`.
+fn holds(line: &str, impure: &str) -> bool {
+    let ends_word = impure.ends_with(|c: char| c.is_alphanumeric());
+    line.match_indices(impure).any(|(at, _)| {
+        let next = line[at + impure.len()..].chars().next();
+        !ends_word || !next.is_some_and(|c| c.is_alphanumeric() || c == '_')
+    })
 }
 
 #[cfg(test)]
@@ -70,6 +80,7 @@ mod tests {
         for (path, code) in [
             ("runtime/src/shell/host.rs", "tokio::spawn(x)"),
             ("core/src/clock.rs", "SystemTime::now()"),
+            ("runtime/src/engine/step.rs", "self.awaiting.len()"),
             ("core/src/limits.rs", "// no tokio:: here"),
             ("sharding/src/plan.rs", "let address: std::net::SocketAddr;"),
         ] {
