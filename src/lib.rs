@@ -1,1 +1,39 @@
-//! Placeholder.
+//! Holm: an actor-based, cluster-sharded, event-sourced entity runtime.
+//!
+//! A service declares *entities*: plain values that change only through events. Holm keeps each of them as an actor on one node of a
+//! cluster, journals its events, recovers it after any failure, and answers commands once they are durable.
+//!
+//! This crate is the door: it names what a service needs and hides the rooms behind. [`Holm::builder`] starts a node, alone or as a member of
+//! a cluster; [`Holm::client`] reaches a cluster without being part of it; [`Holm::entity`] gives the same [`EntityRef`] in all cases.
+
+mod builder;
+mod client;
+mod environment;
+mod handle;
+mod member;
+mod single;
+mod start_error;
+
+pub use builder::{Builder, ClusterSettings};
+pub use client::ClientBuilder;
+pub use environment::EnvironmentError;
+pub use handle::{Holm, NodeFacts};
+pub use start_error::StartError;
+
+pub use holm_core::{
+    Answer, AskError, CausationId, Clock, CommandEnvelope, CommandId, CorrelationId, Entropy,
+    EntityAddress, ErrorKind, IdempotencyKey, Limit, Limits, ManualClock, NodeId, Offset, OsEntropy,
+    Outcome, SeededEntropy, SequenceNumber, ShardId, SystemClock, Term, Timestamp, Verdict,
+    shard_of,
+};
+pub use holm_persistence::{
+    Batch, Pending, Record, Snapshot, StoredEvent, StoredRecord, StoredVerdict, decode, encode,
+};
+pub use holm_runtime::{
+    AskOptions, Asker, Caller, Command, CommandView, Commands, Context, Draft, Effect, Entity,
+    EntityError, EntityRef, EntityTypeView, Event, Handle, HistoryPage, HostStats, Inspector,
+    NoRejection, Read, Registry, Rejection, Reply, ReplyTo, ShardStats, UpcastError,
+};
+pub use holm_sharding::{
+    ClusterView, LeaveError, MemberState, MemberView, ShardState, ShardView,
+};

@@ -1,0 +1,232 @@
+//! The builder: what a node hosts, where it keeps it, and whether it stands alone or in a cluster.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use holm_core::{Clock, Limits, SystemClock};
+use holm_runtime::{Entity, Registry};
+
+use crate::environment::Environment;
+use crate::start_error::StartError;
+use crate::{Holm, member, single};
+
+/// How a node is part of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterSettings {
+    /// The cluster's name. Nodes of differently named clusters refuse each other.
+    pub name: String,
+    /// Where to listen for other nodes. Port 0 lets the system pick one.
+    pub listen: SocketAddr,
+    /// Peer addresses of some members, the same list on every node. The first one forms the cluster when none of the others knows one; without any,
+    /// the node forms a cluster of its own.
+    pub seeds: Vec<SocketAddr>,
+    /// Shards are placed once this many nodes have joined. Default 1.
+    pub expected_nodes: u32,
+    /// Replicas of each shard, fewer when there are fewer nodes. Fixed when the cluster is created. Default 3.
+    pub replication: u32,
+    /// What every process of the cluster knows and nobody else; needed on an address that other machines can reach.
+    pub secret: Option<String>,
+    /// Where this node's management pages will be, for other nodes to tell; `http://host:port`.
+    pub http: Option<String>,
+}
+
+impl ClusterSettings {
+    /// A node of the cluster `name` that listens on `listen` and looks for others at `seeds`.
+    pub fn new(
+        name: impl Into<String>,
+        listen: SocketAddr,
+        seeds: impl Into<Vec<SocketAddr>>,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            listen,
+            seeds: seeds.into(),
+            expected_nodes: 1,
+            replication: 3,
+            secret: None,
+            http: None,
+        }
+    }
+}
+
+/// Builds a node. Made by [`Holm::builder`].
+#[must_use = "a builder does nothing until it is started"]
+pub struct Builder {
+    pub(crate) registry: Registry,
+    pub(crate) limits: Limits,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) in_memory: bool,
+    pub(crate) node_name: String,
+    pub(crate) shards: u32,
+    pub(crate) arbiters: Option<usize>,
+    pub(crate) cluster: Option<ClusterSettings>,
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        Self {
+            registry: Registry::new(),
+            limits: Limits::default(),
+            clock: Arc::new(SystemClock),
+            data_dir: None,
+            in_memory: false,
+            node_name: "holm-1".to_owned(),
+            // Enough to spread over ten nodes, few enough that the heartbeats of all groups cost little. Fixed when the data is created.
+            shards: 32,
+            arbiters: None,
+            cluster: None,
+        }
+    }
+
+    /// Hosts entities of type `E`.
+    pub fn entity<E: Entity>(mut self) -> Self {
+        self.registry = self.registry.entity::<E>();
+        self
+    }
+
+    /// Keeps everything under this directory. One process at a time may use it.
+    pub fn data_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.data_dir = Some(dir.into());
+        self
+    }
+
+    /// Keeps everything in memory: for tests. Nothing survives, and a cluster cannot be built on it.
+    pub fn in_memory(mut self) -> Self {
+        self.in_memory = true;
+        self
+    }
+
+    /// Replaces the default limits.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The node's name, unique in its cluster. Default `holm-1`.
+    pub fn node_name(mut self, name: impl Into<String>) -> Self {
+        self.node_name = name.into();
+        self
+    }
+
+    /// The number of shards. Fixed when the data is created; later nodes must name the same. Default 32.
+    pub fn shards(mut self, shards: u32) -> Self {
+        self.shards = shards;
+        self
+    }
+
+    /// The number of threads that run entities. Default: one per core.
+    pub fn arbiters(mut self, arbiters: usize) -> Self {
+        self.arbiters = Some(arbiters);
+        self
+    }
+
+    /// What time it is: for tests.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Makes the node a member of a cluster.
+    pub fn cluster(mut self, settings: ClusterSettings) -> Self {
+        self.cluster = Some(settings);
+        self
+    }
+
+    /// Tells the other nodes where this node's management pages are.
+    pub fn advertise_http(mut self, address: impl Into<String>) -> Self {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.http = Some(address.into());
+        }
+        self
+    }
+
+    /// Takes over what the `HOLM_*` variables of the process say; they win over what was set before. A listen address or a cluster name makes the
+    /// node a member of a cluster.
+    ///
+    /// # Errors
+    /// [`StartError::Environment`] names the variable that is unknown or malformed.
+    pub fn from_env(self) -> Result<Self, StartError> {
+        Ok(self.apply(Environment::read(std::env::vars())?))
+    }
+
+    fn apply(mut self, environment: Environment) -> Self {
+        if let Some(name) = environment.node_name {
+            self.node_name = name;
+        }
+        if let Some(dir) = environment.data_dir {
+            self.data_dir = Some(dir);
+        }
+        if let Some(shards) = environment.shards {
+            self.shards = shards;
+        }
+        if environment.listen.is_some() || environment.cluster.is_some() {
+            let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+            self.cluster.get_or_insert_with(|| ClusterSettings::new("holm", any_port, []));
+        }
+        if let Some(cluster) = &mut self.cluster {
+            if let Some(name) = environment.cluster {
+                cluster.name = name;
+            }
+            if let Some(listen) = environment.listen {
+                cluster.listen = listen;
+            }
+            if let Some(seeds) = environment.seeds {
+                cluster.seeds = seeds;
+            }
+            if let Some(expected) = environment.expected_nodes {
+                cluster.expected_nodes = expected;
+            }
+            if let Some(replication) = environment.replication {
+                cluster.replication = replication;
+            }
+            if let Some(secret) = environment.secret {
+                cluster.secret = Some(secret);
+            }
+        }
+        self
+    }
+
+    /// Starts the node. Alone, it resolves when every shard can take commands; in a cluster, when the node is a member.
+    ///
+    /// # Errors
+    /// [`StartError`] says what stands in the way and what to do.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave a node starting in the background that stops by itself; the data directory is locked until then.
+    pub async fn start(self) -> Result<Holm, StartError> {
+        if self.shards == 0 {
+            return Err(StartError::Settings { reason: "there must be at least one shard".into() });
+        }
+        match &self.cluster {
+            None => single::start(self).await,
+            Some(settings) => {
+                let settings = settings.clone();
+                member::start(self, settings).await
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_name_in_the_environment_makes_a_member() {
+        let pairs = [("HOLM_CLUSTER__NAME", "bank"), ("HOLM_CLUSTER__REPLICATION", "5")];
+        let variables = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let builder = Builder::new().apply(Environment::read(variables).unwrap());
+        let cluster = builder.cluster.unwrap();
+        assert_eq!((cluster.name.as_str(), cluster.replication), ("bank", 5));
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_code() {
+        let variables = [("HOLM_NODE__NAME".to_owned(), "b".to_owned())];
+        let builder = Builder::new().node_name("a").apply(Environment::read(variables).unwrap());
+        assert_eq!(builder.node_name, "b");
+        assert!(builder.cluster.is_none());
+    }
+}

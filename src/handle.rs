@@ -1,0 +1,190 @@
+//! The handle: what a started node, or a client, offers.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use holm_core::{NodeId, ShardId, shard_of};
+use holm_persistence::Store;
+use holm_runtime::{
+    Asker, Caller, Entity, EntityRef, HostStats, Inspector, Registry, ShardHost,
+};
+use holm_sharding::{Client, ClusterNode, ClusterView, LeaveError};
+
+use crate::builder::Builder;
+use crate::{client, single};
+
+/// A running node, or a client of a cluster. Clones share it.
+///
+/// The node runs until [`Holm::shutdown`] or [`Holm::leave`]; a process that ends without either has crashed, which is safe: whatever was
+/// acknowledged is there when it starts again.
+#[derive(Clone)]
+pub struct Holm(pub(crate) Arc<Parts>);
+
+pub(crate) struct Parts {
+    pub(crate) role: Role,
+    pub(crate) name: String,
+    pub(crate) shards: u32,
+    pub(crate) registry: Registry,
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) inspector: Arc<dyn Inspector>,
+}
+
+/// What this process is.
+pub(crate) enum Role {
+    /// A node that stands alone.
+    Single(single::SingleNode),
+    /// A member of a cluster.
+    Member { node: ClusterNode, host: ShardHost, store: Arc<Store> },
+    /// A process that hosts nothing.
+    Client(Client),
+}
+
+/// What a node says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeFacts {
+    /// Its name.
+    pub name: String,
+    /// Its id; zero for a client.
+    pub id: NodeId,
+    /// Where its peers reach it, when it is part of a cluster.
+    pub peer: Option<SocketAddr>,
+    /// How many real fsyncs its store has made.
+    pub fsyncs: u64,
+    /// Why its store takes no writes; none while it is healthy.
+    pub store_failure: Option<String>,
+}
+
+impl Holm {
+    /// Begins to describe a node.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// Begins to describe a process that hosts nothing and reaches a cluster through `seeds`, the peer addresses of some members.
+    pub fn client(
+        cluster: impl Into<String>,
+        seeds: impl Into<Vec<SocketAddr>>,
+    ) -> client::ClientBuilder {
+        client::ClientBuilder::new(cluster.into(), seeds.into())
+    }
+
+    /// The entity of type `E` with this id, wherever it lives. An id that breaks the rules is reported by the first `ask`.
+    #[must_use]
+    pub fn entity<E: Entity>(&self, id: impl Into<Arc<str>>) -> EntityRef<E> {
+        EntityRef::new(Arc::clone(&self.0.caller), id)
+    }
+
+    /// What makes envelopes, for programs that know commands by name only.
+    #[must_use]
+    pub fn caller(&self) -> &Arc<Caller> {
+        &self.0.caller
+    }
+
+    /// The way to every entity, for programs that work with envelopes.
+    #[must_use]
+    pub fn asker(&self) -> &Arc<dyn Asker> {
+        self.0.caller.asker()
+    }
+
+    /// Reads histories, wherever they are.
+    #[must_use]
+    pub fn inspector(&self) -> &Arc<dyn Inspector> {
+        &self.0.inspector
+    }
+
+    /// The entity types, and their way to JSON.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.0.registry
+    }
+
+    /// The number of shards.
+    #[must_use]
+    pub fn shards(&self) -> u32 {
+        self.0.shards
+    }
+
+    /// The shard of an entity.
+    #[must_use]
+    pub fn shard_of(&self, address: &holm_core::EntityAddress) -> ShardId {
+        shard_of(address, self.0.shards)
+    }
+
+    /// The newest picture of the cluster; of a node that stands alone, a picture of itself.
+    #[must_use]
+    pub fn view(&self) -> Arc<ClusterView> {
+        match &self.0.role {
+            Role::Single(node) => Arc::new(node.view(&self.0.name)),
+            Role::Member { node, .. } => node.view(),
+            Role::Client(client) => client.view(),
+        }
+    }
+
+    /// The figures of this node's shards; empty for a client.
+    #[must_use]
+    pub fn stats(&self) -> HostStats {
+        match &self.0.role {
+            Role::Single(node) => node.host.stats(),
+            Role::Member { host, .. } => host.stats(),
+            Role::Client(_) => HostStats::default(),
+        }
+    }
+
+    /// Who this process is.
+    #[must_use]
+    pub fn facts(&self) -> NodeFacts {
+        let (id, peer) = match &self.0.role {
+            Role::Single(_) => (single::NODE, None),
+            Role::Member { node, .. } => (node.node(), Some(node.peer_address())),
+            Role::Client(_) => (NodeId::ZERO, None),
+        };
+        let store = self.store();
+        NodeFacts {
+            name: self.0.name.clone(),
+            id,
+            peer,
+            fsyncs: store.map_or(0, |store| store.fsyncs()),
+            store_failure: store.and_then(|store| store.failure()).map(|error| error.to_string()),
+        }
+    }
+
+    /// Leaves the cluster for good: hands over its shards, moves its replicas, and stops. For a node that stands alone, and for a
+    /// client, the same as [`Holm::shutdown`].
+    ///
+    /// # Errors
+    /// [`LeaveError`] when the cluster cannot let it go now; the node then goes on.
+    pub async fn leave(&self) -> Result<(), LeaveError> {
+        if let Role::Member { node, .. } = &self.0.role {
+            node.leave().await?;
+        }
+        self.shutdown().await;
+        Ok(())
+    }
+
+    /// Finishes what is under way, hands over leadership where there is somebody to take it, and stops. The data stays, and in a cluster
+    /// the node stays a member.
+    pub async fn shutdown(&self) {
+        match &self.0.role {
+            Role::Single(node) => node.shutdown(self.0.shards).await,
+            Role::Member { node, host, .. } => {
+                node.shutdown().await;
+                host.stop().await;
+            }
+            Role::Client(client) => client.close().await,
+        }
+    }
+
+    fn store(&self) -> Option<&Arc<Store>> {
+        match &self.0.role {
+            Role::Single(node) => node.store(),
+            Role::Member { store, .. } => Some(store),
+            Role::Client(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Debug for Holm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Holm").field("name", &self.0.name).finish_non_exhaustive()
+    }
+}
