@@ -1,8 +1,11 @@
 //! Walking the chain of one entity's records back from the newest: how every log reads a history.
 
+use std::collections::VecDeque;
+
 use holm_core::{EntityAddress, Offset, SequenceNumber, ShardId};
 
-use crate::batch::Batch;
+use crate::batch::{Batch, StoredRecord};
+use crate::record::Record;
 use crate::shard_log::{History, ReadError};
 
 /// Where a walk back along a chain ends.
@@ -18,16 +21,114 @@ pub enum After {
 /// [`crate::ShardLog::records_after`] answer. `head` is the entity's newest offset (from the index), `trimmed` its last trimmed sequence
 /// number, `batch_at` reads the durable batch that holds an offset.
 ///
+/// Memory is bounded by `max_records` and one batch; the time is that of reading the chain from the newest record down.
+///
 /// # Errors
 /// [`ReadError::Corrupt`] when the chain is broken, [`ReadError::Trimmed`] when it would return trimmed events, and those of `batch_at`.
 pub fn walk_chain(
-    _shard: ShardId,
-    _address: &EntityAddress,
-    _head: Option<Offset>,
-    _trimmed: SequenceNumber,
-    _after: After,
-    _max_records: usize,
-    _batch_at: &mut dyn FnMut(Offset) -> Result<Batch, ReadError>,
+    shard: ShardId,
+    address: &EntityAddress,
+    head: Option<Offset>,
+    trimmed: SequenceNumber,
+    after: After,
+    max_records: usize,
+    batch_at: &mut dyn FnMut(Offset) -> Result<Batch, ReadError>,
 ) -> Result<History, ReadError> {
-    unimplemented!("signature only for now")
+    let Some(head) = head else { return Ok(History::default()) };
+    let mut history = History { head, ..History::default() };
+    let mut records = VecDeque::new();
+    let mut at = head;
+    let mut newer: Option<Link> = None;
+    let mut batch: Option<Batch> = None;
+    while at > Offset::ZERO {
+        let stored = record_at(shard, at, &mut batch, batch_at)?;
+        let link = Link::read(shard, address, &stored, newer.as_ref())?;
+        if newer.is_none() {
+            history.highest = link.last;
+        }
+        if link.is_before(after) {
+            break;
+        }
+        if link.base < trimmed && link.last > link.base {
+            return Err(ReadError::Trimmed { shard, address: address.clone(), trimmed });
+        }
+        at = link.previous;
+        newer = Some(link);
+        // The walk goes from new to old and the answer holds the oldest: the newest of those found goes when there are too many.
+        if records.len() == max_records {
+            history.more = true;
+            records.pop_front();
+        }
+        if max_records > 0 {
+            records.push_back(stored.detach());
+        }
+    }
+    history.records = records.into_iter().rev().collect();
+    Ok(history)
+}
+
+fn record_at(
+    shard: ShardId,
+    offset: Offset,
+    batch: &mut Option<Batch>,
+    batch_at: &mut dyn FnMut(Offset) -> Result<Batch, ReadError>,
+) -> Result<StoredRecord, ReadError> {
+    if let Some(record) = batch.as_ref().and_then(|batch| batch.record(offset)) {
+        return Ok(record);
+    }
+    let read = batch.insert(batch_at(offset)?);
+    read.record(offset).ok_or_else(|| {
+        let reason = format!("it is not in its batch {}..={}", read.first(), read.last());
+        ReadError::Corrupt { shard, offset, reason }
+    })
+}
+
+/// What a record says about its place in the chain.
+struct Link {
+    offset: Offset,
+    previous: Offset,
+    base: SequenceNumber,
+    last: SequenceNumber,
+}
+
+impl Link {
+    fn read(
+        shard: ShardId,
+        address: &EntityAddress,
+        stored: &StoredRecord,
+        newer: Option<&Self>,
+    ) -> Result<Self, ReadError> {
+        let offset = stored.offset;
+        let corrupt = |reason: String| ReadError::Corrupt { shard, offset, reason };
+        let record: Record<'_> = stored.decode().map_err(|error| corrupt(error.to_string()))?;
+        if (record.entity_type, record.entity_id) != (address.entity_type(), address.id()) {
+            return Err(corrupt(format!(
+                "the chain of {address} leads to a record of {}/{}",
+                record.entity_type, record.entity_id
+            )));
+        }
+        let (previous, base, last) = (record.previous, record.base, record.last_sequence());
+        if previous >= offset {
+            return Err(corrupt(format!("its previous record is at {previous}, not before it")));
+        }
+        if previous == Offset::ZERO && base != SequenceNumber::ZERO {
+            return Err(corrupt(format!(
+                "the first record of {address} begins after event {base}"
+            )));
+        }
+        if let Some(newer) = newer.filter(|newer| newer.base != last) {
+            return Err(corrupt(format!(
+                "it ends at event {last}, but the record at {} begins after {}",
+                newer.offset, newer.base
+            )));
+        }
+        Ok(Self { offset, previous, base, last })
+    }
+
+    fn is_before(&self, after: After) -> bool {
+        match after {
+            After::Sequence(after) => self.last <= after,
+            After::Offset(after) => self.offset <= after,
+        }
+    }
 }

@@ -3,7 +3,11 @@
 use bytes::Bytes;
 use holm_core::{EntityAddress, Offset, SequenceNumber, ShardId, Timestamp};
 
+use crate::batch::StoredRecord;
 use crate::shard_log::{ReadError, ShardLog};
+
+/// Records read at a time: 256 of 4 KiB are a megabyte.
+const RECORDS_AT_A_TIME: usize = 256;
 
 /// One event of one entity with its place in history.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,12 +40,58 @@ pub struct EntityEvents {
 /// # Errors
 /// As [`ShardLog::history`].
 pub fn entity_events(
-    _log: &dyn ShardLog,
-    _shard: ShardId,
-    _address: &EntityAddress,
-    _from: SequenceNumber,
-    _to: SequenceNumber,
-    _max: usize,
+    log: &dyn ShardLog,
+    shard: ShardId,
+    address: &EntityAddress,
+    from: SequenceNumber,
+    to: SequenceNumber,
+    max: usize,
 ) -> Result<EntityEvents, ReadError> {
-    unimplemented!("signature only for now")
+    let mut answer = EntityEvents::default();
+    let mut after = SequenceNumber(from.0.saturating_sub(1));
+    loop {
+        let history = match log.history(shard, address, after, RECORDS_AT_A_TIME) {
+            Err(ReadError::Trimmed { trimmed, .. }) if trimmed > after => {
+                after = trimmed;
+                continue;
+            }
+            other => other?,
+        };
+        answer.highest = history.highest;
+        let before = after;
+        for record in &history.records {
+            after = after.max(take(&mut answer.events, shard, record, after.next()..=to, max)?);
+        }
+        let enough = answer.events.len() >= max || after >= to;
+        if enough || !history.more || after == before {
+            return Ok(answer);
+        }
+    }
+}
+
+/// Takes the wanted events of one record; returns the last sequence number of the record.
+fn take(
+    events: &mut Vec<EntityEvent>,
+    shard: ShardId,
+    stored: &StoredRecord,
+    wanted: std::ops::RangeInclusive<SequenceNumber>,
+    max: usize,
+) -> Result<SequenceNumber, ReadError> {
+    let offset = stored.offset;
+    let corrupt = |reason| ReadError::Corrupt { shard, offset, reason };
+    let record = stored.decode().map_err(|error| corrupt(error.to_string()))?;
+    for (event, sequence) in record.events.iter().zip(record.base.0 + 1..) {
+        let sequence = SequenceNumber(sequence);
+        if events.len() < max && wanted.contains(&sequence) {
+            events.push(EntityEvent {
+                sequence,
+                offset,
+                at: record.at,
+                name: event.name.into(),
+                schema_version: event.schema_version,
+                payload: stored.bytes.slice_ref(event.payload),
+            });
+        }
+    }
+    Ok(record.last_sequence())
 }

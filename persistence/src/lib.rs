@@ -8,6 +8,8 @@ mod chain;
 mod codec;
 mod entity_events;
 mod entity_index;
+mod followers;
+mod gate;
 mod memory_log;
 mod record;
 mod shard_log;

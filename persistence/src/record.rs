@@ -5,6 +5,8 @@ use holm_core::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::codec::{self, CodecError};
+
 /// The events, the answer and the idempotency key of one command, as they stand in the log.
 ///
 /// A record without events is the recorded answer of a command that changed nothing: a rejection, or a reply to a command that found
@@ -46,6 +48,20 @@ impl Record<'_> {
     #[must_use]
     pub fn last_sequence(&self) -> SequenceNumber {
         self.base.plus(self.events.len() as u64)
+    }
+}
+
+/// The address of a record, read without the rest of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub(crate) struct RecordAddress<'a> {
+    pub(crate) entity_type: &'a str,
+    pub(crate) entity_id: &'a str,
+}
+
+impl<'a> RecordAddress<'a> {
+    /// Reads the first two fields of an encoded [`Record`].
+    pub(crate) fn read(record: &'a [u8]) -> Result<Self, CodecError> {
+        codec::borrow_decode_prefix(record)
     }
 }
 

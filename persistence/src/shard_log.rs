@@ -169,6 +169,16 @@ pub struct SnapshotCriteria {
     pub max_at: Option<Timestamp>,
 }
 
+impl SnapshotCriteria {
+    /// True when a snapshot at this sequence number, taken at this time, is meant.
+    #[must_use]
+    pub fn admits(&self, sequence: SequenceNumber, at: Timestamp) -> bool {
+        self.min_sequence.is_none_or(|min| sequence >= min)
+            && self.max_sequence.is_none_or(|max| sequence <= max)
+            && self.max_at.is_none_or(|max| at <= max)
+    }
+}
+
 /// Why a shard could not be opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
