@@ -7,8 +7,11 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::api_client::{ApiClient, ClientOptions};
+use crate::dev;
+use crate::load;
 use crate::output::{Color, Exit, Failure, Output};
 use crate::state_file::RunningCluster;
+use crate::timeline::{self, Act};
 
 /// Where a node answers when nobody says otherwise.
 pub const DEFAULT_URL: &str = "http://127.0.0.1:7070";
@@ -53,7 +56,29 @@ pub struct Global {
 
 /// What the program can do.
 #[derive(Debug, Subcommand)]
-pub enum Verb {}
+pub enum Verb {
+    /// Start a local cluster of real processes, with data and load, and watch it
+    Dev(dev::DevArgs),
+    /// Kill a node of the local cluster and watch the others take over
+    Kill(timeline::KillArgs),
+    /// Start a node of the local cluster again
+    Restart(timeline::NodeArgs),
+    /// Stop a node of the local cluster in its tracks (SIGSTOP)
+    Pause(timeline::NodeArgs),
+    /// Wake up a paused node (SIGCONT)
+    Resume(timeline::NodeArgs),
+    /// Let a node of the local cluster leave for good
+    Leave(timeline::NodeArgs),
+    /// Add one node to the local cluster
+    Join(timeline::WatchArgs),
+    /// Kill and restart nodes again and again under load
+    Chaos(timeline::ChaosArgs),
+    /// Send commands at a fixed rate and keep a ledger of what was acknowledged
+    Load(load::LoadArgs),
+    /// Become another program that dies with its parent
+    #[command(hide = true)]
+    Tethered(dev::tether::TetheredArgs),
+}
 
 /// Carries out one verb.
 #[must_use]
@@ -68,8 +93,23 @@ pub fn run(cli: Cli) -> ExitCode {
     }
 }
 
-fn carry_out(cli: Cli, _output: Output) -> Result<Exit, Failure> {
-    match cli.verb {}
+fn carry_out(cli: Cli, output: Output) -> Result<Exit, Failure> {
+    match cli.verb {
+        Verb::Dev(args) => dev::run(args, output),
+        Verb::Kill(args) => {
+            timeline::run(Act::Kill { graceful: args.graceful }, &args.node, &args.watch, output)
+        }
+        Verb::Restart(args) => timeline::run(Act::Restart, &args.node, &args.watch, output),
+        Verb::Pause(args) => timeline::run(Act::Pause, &args.node, &args.watch, output),
+        Verb::Resume(args) => timeline::run(Act::Resume, &args.node, &args.watch, output),
+        Verb::Leave(args) => timeline::run(Act::Leave, &args.node, &args.watch, output),
+        Verb::Join(watch) => timeline::run(Act::Join, "", &watch, output),
+        Verb::Chaos(args) => timeline::run_chaos(&args, output),
+        Verb::Load(args) => load::run(args, output),
+        Verb::Tethered(args) => {
+            Err(Failure::new("the process cannot be started", dev::tether::run(&args)))
+        }
+    }
 }
 
 impl Global {

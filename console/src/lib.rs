@@ -5,6 +5,11 @@
 
 pub mod api_client;
 pub mod cli;
+pub mod dev;
+pub mod ledger;
+pub mod load;
 pub mod output;
 pub mod state_file;
+pub mod timeline;
 pub mod views;
+mod wall_clock;

@@ -64,7 +64,7 @@ impl Audit {
         let key = (entry.entity, entry.key);
         let settled = matches!(
             self.expected.get(&key),
-            Some(Expected { told: Told::Accepted(_) | Told::Rejected(_), .. })
+            Some(Expected { told: Told::Accepted(_) | Told::Rejected(_) | Told::Refused, .. })
         );
         if settled {
             return;
@@ -108,6 +108,10 @@ impl Audit {
                         shard: place.shard,
                         offset: place.offset,
                     });
+                }
+                Told::Refused => {
+                    self.verdict.acknowledged += 1;
+                    self.verdict.add(Problem::Missing { entity, key, shard: 0, offset: 0 });
                 }
                 Told::Unknown { .. } => self.verdict.unknown_absent += 1,
                 Told::NotApplied { .. } => {}
@@ -153,12 +157,25 @@ impl Audit {
         let Some(expected) = self.expected.get_mut(key) else { return };
         expected.found = true;
         match &expected.told {
+            Told::Rejected(_) | Told::Refused if record.events > 0 => {
+                self.verdict.acknowledged += 1;
+                self.verdict.add(Problem::Altered {
+                    entity: record.entity.clone(),
+                    key: record.key.clone(),
+                    told: "a rejection".into(),
+                    stored: format!("{} events at offset {}", record.events, record.offset),
+                });
+            }
             Told::Accepted(place) | Told::Rejected(place) => {
                 self.verdict.acknowledged += 1;
                 match disagreement(record, place, balance) {
                     None => self.verdict.read_back += 1,
                     Some(problem) => self.verdict.add(problem),
                 }
+            }
+            Told::Refused => {
+                self.verdict.acknowledged += 1;
+                self.verdict.read_back += 1;
             }
             Told::Unknown { .. } => self.verdict.unknown_applied += 1,
             Told::NotApplied { .. } => self.verdict.add(Problem::AppliedAfterAll {

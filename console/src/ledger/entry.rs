@@ -31,6 +31,8 @@ pub enum Told {
     Accepted(Acknowledged),
     /// The entity refused; the refusal is recorded under the key all the same.
     Rejected(Acknowledged),
+    /// The entity refused, through a door that does not tell the place of a refusal.
+    Refused,
     /// No answer: it may have taken effect once, or not at all.
     Unknown {
         /// The last error.
@@ -69,7 +71,7 @@ impl Entry {
     pub const fn acknowledged(&self) -> Option<&Acknowledged> {
         match &self.told {
             Told::Accepted(place) | Told::Rejected(place) => Some(place),
-            Told::Unknown { .. } | Told::NotApplied { .. } => None,
+            Told::Refused | Told::Unknown { .. } | Told::NotApplied { .. } => None,
         }
     }
 }

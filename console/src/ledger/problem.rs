@@ -95,25 +95,40 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing { entity, key, shard, offset } => {
-                write!(f, "{entity}: key {key} was acknowledged at shard {shard}, offset {offset}, and is not there")
+                write!(
+                    f,
+                    "{entity}: key {key} was acknowledged at shard {shard}, offset {offset}, and is not there"
+                )
             }
             Self::Doubled { entity, key, shard, first, second } => {
-                write!(f, "{entity}: key {key} stands twice in shard {shard}, at {first} and {second}")
+                write!(
+                    f,
+                    "{entity}: key {key} stands twice in shard {shard}, at {first} and {second}"
+                )
             }
             Self::Altered { entity, key, told, stored } => {
                 write!(f, "{entity}: key {key}: told {told}, stored {stored}")
             }
             Self::AppliedAfterAll { entity, key, shard, offset } => {
-                write!(f, "{entity}: key {key} was said not to be applied and stands in shard {shard} at {offset}")
+                write!(
+                    f,
+                    "{entity}: key {key} was said not to be applied and stands in shard {shard} at {offset}"
+                )
             }
             Self::OffsetGap { shard, expected, found } => {
                 write!(f, "shard {shard}: offset {found} follows where {expected} should")
             }
             Self::SequenceGap { entity, expected, found, offset } => {
-                write!(f, "{entity}: the record at {offset} begins after event {found}, the history ends at {expected}")
+                write!(
+                    f,
+                    "{entity}: the record at {offset} begins after event {found}, the history ends at {expected}"
+                )
             }
             Self::Balance { entity, seq, told, stored } => {
-                write!(f, "{entity}: balance {told} was told after event {seq}, the events add up to {stored}")
+                write!(
+                    f,
+                    "{entity}: balance {told} was told after event {seq}, the events add up to {stored}"
+                )
             }
         }
     }

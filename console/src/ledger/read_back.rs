@@ -10,14 +10,14 @@ use super::problem::Verdict;
 /// Where records are read back from: the cluster, through whatever door.
 pub trait RecordSource {
     /// How many shards there are.
-    fn shards(&self) -> impl Future<Output = Result<u32, ReadBackError>> + Send;
+    fn shards(&self) -> impl Future<Output = Result<u32, ReadBackError>>;
 
     /// The records of a shard after an offset, oldest first; empty at the end of the log.
     fn records_after(
         &self,
         shard: u32,
         after: u64,
-    ) -> impl Future<Output = Result<Vec<SeenRecord>, ReadBackError>> + Send;
+    ) -> impl Future<Output = Result<Vec<SeenRecord>, ReadBackError>>;
 }
 
 /// Why the records could not be read back: then there is no verdict, and none is printed.
@@ -46,7 +46,10 @@ pub enum ReadBackError {
 ///
 /// # Errors
 /// [`ReadBackError`] when either cannot be read to its end.
-pub async fn audit_file(ledger: &Path, source: &impl RecordSource) -> Result<Verdict, ReadBackError> {
+pub async fn audit_file(
+    ledger: &Path,
+    source: &impl RecordSource,
+) -> Result<Verdict, ReadBackError> {
     let mut audit = Audit::new();
     read_ledger(ledger, |entry| audit.expect(entry)).map_err(ReadBackError::Ledger)?;
     for shard in 0..source.shards().await? {

@@ -68,7 +68,9 @@ fn a_lost_tail_is_missing() {
     records.pop();
     let verdict = audit(entries, records);
     assert_eq!((verdict.missing, verdict.gaps, verdict.holds()), (1, 0, false));
-    assert!(matches!(&verdict.problems[..], [Problem::Missing { key, offset: 3, .. }] if key == "c"));
+    assert!(
+        matches!(&verdict.problems[..], [Problem::Missing { key, offset: 3, .. }] if key == "c")
+    );
 }
 
 #[test]
@@ -158,4 +160,16 @@ fn only_the_first_hundred_problems_are_listed() {
     let entries = (1..=250).map(|n| told(&n.to_string(), n, 1, n, n * 10)).collect();
     let verdict = audit(entries, Vec::new());
     assert_eq!((verdict.missing, verdict.problems.len()), (250, 100));
+}
+
+#[test]
+fn a_refusal_that_stored_events_is_altered_and_one_that_is_gone_is_missing() {
+    let (mut entries, records) = three();
+    entries[1] = entry("b", Told::Refused);
+    entries.push(entry("x", Told::Refused));
+    let verdict = audit(entries, records);
+    assert_eq!((verdict.altered, verdict.missing), (1, 1));
+    let mut refused = record("r", 1, 0);
+    (refused.events, refused.change) = (0, 0);
+    assert!(audit(vec![entry("r", Told::Refused)], vec![refused]).holds());
 }

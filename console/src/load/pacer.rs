@@ -1,0 +1,128 @@
+//! The pacer: says when each command is due, from a thread of its own.
+//!
+//! A timer of the async runtime has a grain of a millisecond and shares its thread with the work; at thousands a second it would measure itself.
+//! This thread sleeps in the kernel until shortly before the next planned time and spins the rest.
+#![expect(clippy::disallowed_methods, reason = "pacing is the measurement of time itself")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+/// The kernel wakes a sleeper up to this much late (50 µs of timer slack and the switch).
+const SPIN_BELOW: Duration = Duration::from_micros(100);
+
+/// Shortest sleep: above 10,000/s several sends become due in one wake-up, instead of a core that only spins.
+const GRAIN: Duration = Duration::from_micros(100);
+
+/// Planned times that may wait to be picked up. Once it is full the pacer waits, and what it sends then is late and counted as such.
+const WAITING: usize = 16_384;
+
+/// One planned send.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Due {
+    /// When it was to be sent.
+    pub(crate) planned: Instant,
+    /// When the pacer handed it over.
+    pub(crate) handed_over: Instant,
+}
+
+impl Due {
+    /// How much later than planned it was handed over.
+    pub(crate) fn late_by(&self) -> Duration {
+        self.handed_over.saturating_duration_since(self.planned)
+    }
+}
+
+/// The thread, which ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Pacer {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Pacer {
+    /// Starts to plan `rate` sends a second, evenly spaced, beginning now.
+    pub(crate) fn start(rate: u32) -> std::io::Result<(Self, mpsc::Receiver<Due>)> {
+        let (due, receiver) = mpsc::channel(WAITING);
+        let stop = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&stop);
+        let thread = std::thread::Builder::new()
+            .name("holm-pacer".into())
+            .spawn(move || pace(rate, &due, &seen))?;
+        Ok((Self { stop, thread: Some(thread) }, receiver))
+    }
+}
+
+impl Drop for Pacer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // It sleeps for at most one interval, or ends when the receiver is gone.
+            thread.thread().unpark();
+        }
+    }
+}
+
+fn pace(rate: u32, due: &mpsc::Sender<Due>, stop: &AtomicBool) {
+    let start = Instant::now();
+    let mut nth: u64 = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let planned = start + planned_after(nth, rate);
+        wait_until(planned);
+        // Everything that became due meanwhile goes out in one wake-up.
+        let now = Instant::now();
+        while !stop.load(Ordering::Relaxed) {
+            let planned = start + planned_after(nth, rate);
+            if planned > now {
+                break;
+            }
+            if due.blocking_send(Due { planned, handed_over: Instant::now() }).is_err() {
+                return;
+            }
+            nth += 1;
+        }
+    }
+}
+
+/// When the `nth` send is planned, counted from the start. Computed from the whole, so that rounding never adds up.
+fn planned_after(nth: u64, rate: u32) -> Duration {
+    let rate = u64::from(rate.max(1));
+    Duration::from_secs(nth / rate) + Duration::from_nanos((nth % rate) * 1_000_000_000 / rate)
+}
+
+fn wait_until(planned: Instant) {
+    let left = planned.saturating_duration_since(Instant::now());
+    if left > SPIN_BELOW {
+        std::thread::park_timeout((left - SPIN_BELOW).max(GRAIN));
+    } else if !left.is_zero() {
+        std::thread::park_timeout(GRAIN.min(left));
+    }
+    while Instant::now() < planned {
+        std::hint::spin_loop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plans_are_evenly_spaced_and_do_not_drift() {
+        assert_eq!(planned_after(0, 3), Duration::ZERO);
+        assert_eq!(planned_after(3, 3), Duration::from_secs(1));
+        assert_eq!(planned_after(3_000_001, 1_000_000), Duration::new(3, 1_000));
+    }
+
+    #[test]
+    fn the_thread_ends_with_its_receiver() {
+        let (mut pacer, mut due) = Pacer::start(10_000).unwrap();
+        let first = due.blocking_recv().unwrap();
+        let second = due.blocking_recv().unwrap();
+        assert_eq!(second.planned - first.planned, Duration::from_micros(100));
+        drop(due);
+        pacer.thread.take().unwrap().join().unwrap();
+    }
+}

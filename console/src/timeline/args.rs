@@ -1,0 +1,66 @@
+//! The command lines of `holm kill`, `holm restart`, `holm pause`, `holm resume`, `holm leave`, `holm join` and `holm chaos`.
+
+use clap::{Args, ValueEnum};
+
+/// What holds for every verb that acts on a node and watches.
+#[derive(Debug, Clone, Args)]
+pub struct WatchArgs {
+    /// Do not read the ledger back afterwards.
+    #[arg(long)]
+    pub no_ledger: bool,
+    /// Give up watching after this many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub within: u64,
+}
+
+/// Kill a node with SIGKILL and watch the cluster recover.
+#[derive(Debug, Clone, Args)]
+pub struct KillArgs {
+    /// The node, as in `holm-2`.
+    pub node: String,
+    /// With SIGTERM: it hands its shards over and ends.
+    #[arg(long)]
+    pub graceful: bool,
+    /// How to watch.
+    #[command(flatten)]
+    pub watch: WatchArgs,
+}
+
+/// Act on one node and watch.
+#[derive(Debug, Clone, Args)]
+pub struct NodeArgs {
+    /// The node, as in `holm-2`.
+    pub node: String,
+    /// How to watch.
+    #[command(flatten)]
+    pub watch: WatchArgs,
+}
+
+/// Kill and restart nodes again and again under load, and read the ledger back at the end.
+#[derive(Debug, Clone, Args)]
+pub struct ChaosArgs {
+    /// How many kills.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub rounds: u32,
+    /// Whom to kill.
+    #[arg(long, value_enum, default_value_t)]
+    pub victim: Victim,
+    /// Seed of the choice, to repeat a run.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Most seconds until every shard must answer again; a round above it ends the run.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub within: u64,
+}
+
+/// Whom a round of chaos kills.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Victim {
+    /// In turn a random node and the leader of the most shards.
+    #[default]
+    Mixed,
+    /// A random node.
+    Random,
+    /// The leader of the most shards.
+    Leader,
+}

@@ -1,0 +1,145 @@
+//! Probes: writes to every shard, again and again, through the nodes that are not acted on.
+//!
+//! A probe is a deposit to an account that nobody opened. The entity rejects it, and the rejection is recorded before it is answered; so an answer
+//! proves that the shard has a leader that can still write, and no balance changes.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use holm::{EntityAddress, shard_of};
+use serde_json::json;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::api_client::{ApiClient, ClientError, ClientOptions, SendOptions};
+use crate::dev::process::random;
+use crate::state_file::RunningNode;
+use crate::wall_clock::now_us;
+
+/// How long a probe waits for its answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Probes of one shard that may wait at once; beyond it the shard is out for so long that finer figures say nothing.
+const WAITING: usize = 256;
+
+/// One probe of one shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Probed {
+    pub(super) shard: u32,
+    /// When it was sent, in microseconds since the epoch.
+    pub(super) sent_us: u64,
+    /// When its answer, or its error, came.
+    pub(super) ended_us: u64,
+    /// What went wrong.
+    pub(super) error: Option<String>,
+}
+
+/// Probes all shards until it is dropped.
+#[derive(Debug)]
+pub(super) struct Probes {
+    done: Arc<Mutex<Vec<Probed>>>,
+    _tasks: JoinSet<()>,
+}
+
+impl Probes {
+    /// Begins to probe `shards` shards through these nodes, in turn.
+    pub(super) fn start<'a>(
+        shards: u32,
+        nodes: impl IntoIterator<Item = &'a RunningNode>,
+    ) -> Result<Self, ClientError> {
+        let done = Arc::new(Mutex::new(Vec::new()));
+        let clients = nodes
+            .into_iter()
+            .map(|node| ApiClient::new(&node.http, ClientOptions::default()))
+            .collect::<Result<Vec<_>, _>>()?;
+        let clients = Arc::new(clients);
+        // About a thousand probes a second over all shards: fine figures that still leave the machine to the cluster.
+        let every = Duration::from_millis(u64::from(shards).clamp(20, 250));
+        let mut tasks = JoinSet::new();
+        if !clients.is_empty() {
+            for (shard, account) in accounts(shards) {
+                tasks.spawn(probe(shard, account, every, Arc::clone(&clients), Arc::clone(&done)));
+            }
+        }
+        Ok(Self { done, _tasks: tasks })
+    }
+
+    /// All probes that have ended.
+    pub(super) fn done(&self) -> Vec<Probed> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// True when every shard answered a probe that was sent at or after `since_us`.
+    pub(super) fn all_answered(&self, shards: u32, since_us: u64) -> bool {
+        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut answered = vec![false; shards as usize];
+        for probe in done.iter().filter(|it| it.sent_us >= since_us && it.error.is_none()) {
+            answered[probe.shard as usize] = true;
+        }
+        answered.into_iter().all(|it| it)
+    }
+}
+
+/// For each shard the name of an account that belongs to it.
+fn accounts(shards: u32) -> Vec<(u32, String)> {
+    let run = random() & 0xFFFF_FFFF;
+    let mut found: Vec<Option<String>> = vec![None; shards as usize];
+    let mut left = shards;
+    for number in 0_u64.. {
+        let id = format!("probe-{run:08x}-{number}");
+        let Ok(address) = EntityAddress::new("account", id.as_str()) else { continue };
+        let place = &mut found[shard_of(&address, shards).0 as usize];
+        if place.is_none() {
+            *place = Some(id);
+            left -= 1;
+        }
+        if left == 0 {
+            break;
+        }
+    }
+    (0..).zip(found.into_iter().flatten()).collect()
+}
+
+async fn probe(
+    shard: u32,
+    account: String,
+    every: Duration,
+    clients: Arc<Vec<ApiClient>>,
+    done: Arc<Mutex<Vec<Probed>>>,
+) {
+    let mut tick = interval(every);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut waiting = JoinSet::new();
+    for nth in shard as usize.. {
+        tick.tick().await;
+        while waiting.try_join_next().is_some() {}
+        if waiting.len() >= WAITING {
+            continue;
+        }
+        let (clients, done, account) = (Arc::clone(&clients), Arc::clone(&done), account.clone());
+        waiting.spawn(async move {
+            let sent_us = now_us();
+            let client = &clients[nth % clients.len()];
+            let options = SendOptions { timeout: Some(PATIENCE), ..SendOptions::default() };
+            let body = json!({ "amount": 1 });
+            let sent = client.send("account", &account, "deposit", &body, &options).await;
+            let error = sent.err().map(|error| format!("{error}: {}", error.reason()));
+            let probed = Probed { shard, sent_us, ended_us: now_us(), error };
+            done.lock().unwrap_or_else(PoisonError::into_inner).push(probed);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shard_has_an_account() {
+        let accounts = accounts(32);
+        assert_eq!(accounts.len(), 32);
+        for (shard, id) in accounts {
+            assert_eq!(shard_of(&EntityAddress::new("account", id).unwrap(), 32).0, shard);
+        }
+    }
+}
