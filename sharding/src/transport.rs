@@ -3,18 +3,35 @@
 //! Who dials, asks; the other side only answers on that connection. So two members that ask each other keep two connections, and neither
 //! side ever has to decide which of two connections is the right one. The layout of frames is in `docs/wire-format.md`.
 
+mod assembly;
+mod bind;
+mod complaint;
+mod dialler;
 mod error;
 mod event;
+mod frame;
+mod greeting;
 mod handler;
+mod handshake;
+mod inbound;
+mod link;
 mod options;
+mod outbox;
+mod shared;
+mod waiting;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use holm_core::NodeId;
-use tokio::sync::broadcast;
+use tokio::net::UdpSocket;
+use tokio::runtime::Handle;
+use tokio::sync::{broadcast, oneshot};
+
+use crate::transport::handshake::Credentials;
+use crate::transport::shared::Shared;
 
 pub use error::{PeerError, PeersError, RefusalCode};
 pub use event::PeerEvent;
@@ -25,7 +42,20 @@ pub use options::{NodeIdentity, PeerLimits, PeersOptions, Secret};
 ///
 /// Its tasks run on the tokio runtime on which it was started; its methods may be called, and their futures awaited, anywhere.
 #[derive(Clone)]
-pub struct Peers(Arc<()>);
+pub struct Peers(Arc<Owner>);
+
+/// What the clones share and the tasks do not, so that dropping the last clone ends the tasks.
+struct Owner {
+    shared: Arc<Shared>,
+    listen: Option<SocketAddr>,
+    gossip: Mutex<Option<UdpSocket>>,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.shared.stop.cancel();
+    }
+}
 
 /// Whom a message is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -68,46 +98,59 @@ impl Peers {
         options: PeersOptions,
         handler: Arc<dyn PeerHandler>,
     ) -> Result<Self, PeersError> {
-        let _ = (options, handler);
-        unimplemented!()
+        options.check()?;
+        let bound = match options.listen {
+            Some(listen) => Some(bind::bind(listen, options.gossip).await?),
+            None => None,
+        };
+        let listen = bound.as_ref().map(|bound| bound.address);
+        let credentials = Credentials {
+            cluster: options.cluster,
+            secret: options.secret,
+            identity: options.me,
+            listen,
+            timeout: options.limits.handshake_timeout,
+        };
+        let shared = Arc::new(Shared::new(credentials, options.limits, handler));
+        let mut gossip = None;
+        if let Some(bound) = bound {
+            gossip = bound.gossip;
+            shared.tasks.spawn(shared::accept(shared.clone(), bound.listener));
+        }
+        Ok(Self(Arc::new(Owner { shared, listen, gossip: Mutex::new(gossip) })))
     }
 
     /// Where this process listens; none for one that only dials.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        unimplemented!()
+        self.0.listen
     }
 
-    /// The id that this process gives in handshakes from now on. Connections made under another id are made anew.
+    /// The id that this process gives in handshakes from now on. Peers that are connected are told.
     pub fn set_node(&self, node: NodeId) {
-        let _ = node;
-        unimplemented!()
+        self.0.shared.set_node(node);
     }
 
     /// Says where a member listens, dials it and keeps it connected. A new address replaces the old one; what waits fails as lost.
     pub fn set_address(&self, node: NodeId, address: SocketAddr) {
-        let _ = (node, address);
-        unimplemented!()
+        self.0.shared.set_address(node, address);
     }
 
     /// The address of a member, when it was set.
     #[must_use]
     pub fn address(&self, node: NodeId) -> Option<SocketAddr> {
-        let _ = node;
-        unimplemented!()
+        self.0.shared.address(node)
     }
 
     /// Forgets a member: its connection is closed, what waits fails as lost.
     pub fn forget(&self, node: NodeId) {
-        let _ = node;
-        unimplemented!()
+        self.0.shared.forget(node);
     }
 
     /// Whether the connection to a destination stands at this moment.
     #[must_use]
     pub fn is_connected(&self, to: impl Into<Destination>) -> bool {
-        let _ = to.into();
-        unimplemented!()
+        self.0.shared.is_connected(to.into())
     }
 
     /// Sends a request and waits for the answer's body. The request is queued when the method is called.
@@ -124,8 +167,12 @@ impl Peers {
         body: Bytes,
         deadline: Duration,
     ) -> impl Future<Output = Result<Bytes, PeerError>> + Send + 'static {
-        let _ = (to.into(), lane, body, deadline);
-        async { unimplemented!() }
+        let (done, answer) = oneshot::channel();
+        self.request_with(to, lane, body, deadline, move |result| {
+            // Who dropped the future does not want to know.
+            let _ = done.send(result);
+        });
+        async move { answer.await.unwrap_or(Err(PeerError::Closed)) }
     }
 
     /// The same with a callback: no future, no task. `done` is called exactly once, on any thread, and must not block.
@@ -137,8 +184,10 @@ impl Peers {
         deadline: Duration,
         done: impl FnOnce(Result<Bytes, PeerError>) + Send + 'static,
     ) {
-        let _ = (to.into(), lane, body, deadline, done);
-        unimplemented!()
+        match self.0.shared.link(to.into()) {
+            Ok((link, wanted)) => link.request(wanted, (lane, &body), deadline, Box::new(done)),
+            Err(error) => done(Err(error)),
+        }
     }
 
     /// Sends a message that has no answer. It is lost when the connection is.
@@ -151,18 +200,29 @@ impl Peers {
         lane: Lane,
         body: Bytes,
     ) -> Result<(), PeerError> {
-        let _ = (to.into(), lane, body);
-        unimplemented!()
+        let (link, wanted) = self.0.shared.link(to.into())?;
+        link.notify(wanted, lane, &body)
     }
 
     /// Connections that came and went, from now on. A reader that lags loses the oldest events and is told so.
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<PeerEvent> {
-        unimplemented!()
+        self.0.shared.events()
     }
 
     /// Closes every connection and the listener; what waits fails as lost. Resolves when the port is free again.
     pub async fn shutdown(&self) {
-        unimplemented!()
+        self.gossip_socket();
+        self.0.shared.shutdown().await;
+    }
+
+    /// The UDP port that was kept for gossip; once.
+    pub(crate) fn gossip_socket(&self) -> Option<UdpSocket> {
+        self.0.gossip.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The runtime that everything runs on.
+    pub(crate) fn runtime(&self) -> &Handle {
+        self.0.shared.runtime()
     }
 }

@@ -5,6 +5,8 @@
 
 use bytes::Bytes;
 use holm_core::{Answer, AskError, CommandEnvelope, EntityAddress, Offset, SequenceNumber, ShardId};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 /// A request or a notice from one process to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,11 +57,47 @@ pub type CommandAnswer = Result<Answer, AskError>;
 /// The answer to [`Message::Batches`]: whole batches as stored.
 pub type BatchesAnswer = Result<Vec<Bytes>, AskError>;
 
+/// First byte of each layout.
+mod tag {
+    pub(super) const RAFT: u8 = 0;
+    pub(super) const CLUSTER: u8 = 1;
+    pub(super) const COMMAND: u8 = 2;
+    pub(super) const VIEW: u8 = 3;
+    pub(super) const HISTORY: u8 = 4;
+    pub(super) const BATCHES: u8 = 5;
+}
+
+/// Tag, kind and group.
+const RAFT_HEAD_BYTES: usize = 6;
+/// Tag and kind.
+const CLUSTER_HEAD_BYTES: usize = 2;
+
 impl Message {
     /// The body of a frame that carries this message.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        unimplemented!()
+        match self {
+            Self::Raft { group, kind, bytes } => {
+                let mut body = Vec::with_capacity(RAFT_HEAD_BYTES + bytes.len());
+                put_raft_head(&mut body, *group, *kind);
+                body.extend_from_slice(bytes);
+                body.into()
+            }
+            Self::Cluster { kind, bytes } => {
+                let mut body = Vec::with_capacity(CLUSTER_HEAD_BYTES + bytes.len());
+                body.extend_from_slice(&[tag::CLUSTER, *kind]);
+                body.extend_from_slice(bytes);
+                body.into()
+            }
+            Self::Command(envelope) => tagged(tag::COMMAND, envelope),
+            Self::View => Bytes::from_static(&[tag::VIEW]),
+            Self::History { address, after, limit } => {
+                tagged(tag::HISTORY, &(address, after, limit))
+            }
+            Self::Batches { shard, from, max_bytes } => {
+                tagged(tag::BATCHES, &(shard, from, max_bytes))
+            }
+        }
     }
 
     /// Reads a body.
@@ -67,12 +105,37 @@ impl Message {
     /// # Errors
     /// [`UnknownMessage`] when the bytes are no message of this version.
     pub fn decode(body: Bytes) -> Result<Self, UnknownMessage> {
-        let _ = body;
-        unimplemented!()
+        let (&tag, rest) = body.split_first().ok_or_else(|| unknown("an empty body"))?;
+        match tag {
+            tag::RAFT => {
+                let head: [u8; RAFT_HEAD_BYTES] = *body
+                    .first_chunk()
+                    .ok_or_else(|| unknown("a Raft message without its head"))?;
+                let [_, kind, group @ ..] = head;
+                let group = u32::from_le_bytes(group);
+                Ok(Self::Raft { group, kind, bytes: body.slice(RAFT_HEAD_BYTES..) })
+            }
+            tag::CLUSTER => {
+                let kind =
+                    *rest.first().ok_or_else(|| unknown("a cluster message without its kind"))?;
+                Ok(Self::Cluster { kind, bytes: body.slice(CLUSTER_HEAD_BYTES..) })
+            }
+            tag::COMMAND => Ok(Self::Command(untagged(rest)?)),
+            tag::VIEW if rest.is_empty() => Ok(Self::View),
+            tag::HISTORY => {
+                let (address, after, limit) = untagged(rest)?;
+                Ok(Self::History { address, after, limit })
+            }
+            tag::BATCHES => {
+                let (shard, from, max_bytes) = untagged(rest)?;
+                Ok(Self::Batches { shard, from, max_bytes })
+            }
+            tag => Err(unknown(format!("layout {tag}"))),
+        }
     }
 }
 
-/// The body of a [`Message::Raft`], encoded in one go: `write` puts the message behind the header.
+/// The body of a [`Message::Raft`], encoded in one go: `write` puts the message behind the head.
 ///
 /// # Errors
 /// Whatever `write` says.
@@ -81,10 +144,30 @@ pub fn raft_body<E>(
     kind: u8,
     write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
 ) -> Result<Bytes, E> {
-    let _ = (group, kind);
-    let mut body = Vec::new();
+    let mut body = Vec::with_capacity(256);
+    put_raft_head(&mut body, group, kind);
     write(&mut body)?;
     Ok(body.into())
+}
+
+fn put_raft_head(body: &mut Vec<u8>, group: u32, kind: u8) {
+    body.extend_from_slice(&[tag::RAFT, kind]);
+    body.extend_from_slice(&group.to_le_bytes());
+}
+
+fn tagged(tag: u8, value: &impl Serialize) -> Bytes {
+    let mut body = Vec::with_capacity(256);
+    body.push(tag);
+    holm_persistence::encode_into(value, &mut body).expect("the vocabulary can be encoded");
+    body.into()
+}
+
+fn untagged<T: DeserializeOwned>(rest: &[u8]) -> Result<T, UnknownMessage> {
+    holm_persistence::decode(rest).map_err(|error| unknown(error.to_string()))
+}
+
+fn unknown(reason: impl Into<String>) -> UnknownMessage {
+    UnknownMessage { reason: reason.into() }
 }
 
 /// Why a body is no message.
@@ -93,4 +176,77 @@ pub fn raft_body<E>(
 pub struct UnknownMessage {
     /// What does not fit.
     pub reason: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use holm_core::{CausationId, CommandId, CorrelationId, IdempotencyKey, Timestamp};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn messages() -> Vec<Message> {
+        let address: EntityAddress = "account/alice".parse().unwrap();
+        vec![
+            Message::Raft { group: u32::MAX, kind: 3, bytes: Bytes::from_static(b"raft") },
+            Message::Raft { group: 0, kind: 0, bytes: Bytes::new() },
+            Message::Cluster { kind: 9, bytes: Bytes::from_static(b"join") },
+            Message::Command(CommandEnvelope {
+                address: address.clone(),
+                command: "deposit".into(),
+                payload: Bytes::from_static(b"\x05"),
+                key: IdempotencyKey::new("once").unwrap(),
+                id: CommandId(1),
+                correlation: CorrelationId(2),
+                causation: CausationId(3),
+                deadline: Timestamp::from_millis(4),
+            }),
+            Message::View,
+            Message::History { address, after: SequenceNumber(7), limit: 100 },
+            Message::Batches { shard: ShardId(3), from: Offset(1), max_bytes: 4096 },
+        ]
+    }
+
+    #[test]
+    fn messages_read_back() {
+        for message in messages() {
+            assert_eq!(Message::decode(message.encode()), Ok(message));
+        }
+    }
+
+    #[test]
+    fn a_raft_message_is_encoded_in_place() {
+        let body = raft_body::<()>(7, 2, |body| {
+            body.extend_from_slice(b"entries");
+            Ok(())
+        });
+        let bytes = Bytes::from_static(b"entries");
+        assert_eq!(Message::decode(body.unwrap()), Ok(Message::Raft { group: 7, kind: 2, bytes }));
+    }
+
+    #[test]
+    fn layouts_of_later_versions_are_named() {
+        let error = Message::decode(Bytes::from_static(&[200, 1, 2])).unwrap_err();
+        assert_eq!(error.to_string(), "unknown message: layout 200");
+        assert!(Message::decode(Bytes::new()).is_err());
+        assert!(Message::decode(Bytes::from_static(&[tag::VIEW, 0])).is_err());
+    }
+
+    proptest! {
+        /// Random and mutated bodies never panic.
+        #[test]
+        fn garbage_never_panics(tag in 0u8..7, rest in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let body: Vec<u8> = std::iter::once(tag).chain(rest).collect();
+            let _ = Message::decode(body.into());
+        }
+
+        #[test]
+        fn mutated_messages_never_panic(which in 0usize..7, at: prop::sample::Index, byte: u8, end: prop::sample::Index) {
+            let mut body = messages()[which].encode().to_vec();
+            let place = at.index(body.len());
+            body[place] = byte;
+            body.truncate(end.index(body.len() + 1));
+            let _ = Message::decode(body.into());
+        }
+    }
 }

@@ -6,6 +6,10 @@ use std::time::Duration;
 
 use holm_core::NodeId;
 
+use crate::transport::greeting::{MAX_CLUSTER_BYTES, MAX_HTTP_BYTES, MAX_NAME_BYTES};
+use crate::transport::outbox::Outbox;
+use crate::transport::{Lane, PeersError};
+
 /// How a transport is started.
 #[derive(Debug, Clone)]
 pub struct PeersOptions {
@@ -38,6 +42,30 @@ impl PeersOptions {
             insecure: false,
             limits: PeerLimits::default(),
         }
+    }
+}
+
+impl PeersOptions {
+    /// Refuses what could not work or would not be safe.
+    pub(crate) fn check(&self) -> Result<(), PeersError> {
+        if let Some(listen) = self.listen
+            && !listen.ip().is_loopback()
+            && self.secret.is_none()
+            && !self.insecure
+        {
+            return Err(PeersError::Unprotected { listen });
+        }
+        let http = self.me.http.as_deref().unwrap_or_default();
+        for (what, text, allowed) in [
+            ("the cluster's name", self.cluster.as_str(), MAX_CLUSTER_BYTES),
+            ("the node's name", self.me.name.as_str(), MAX_NAME_BYTES),
+            ("the address of the node's pages", http, MAX_HTTP_BYTES),
+        ] {
+            if text.len() > allowed {
+                return Err(PeersError::TooLong { what, allowed, actual: text.len() });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -84,8 +112,10 @@ pub struct PeerLimits {
     pub message_bytes: usize,
     /// Bytes of one message on the bulk lane, which travels in chunks.
     pub bulk_message_bytes: usize,
-    /// Bytes that may wait in one lane of one connection. Above twice the largest message, so that a large one always fits an idle lane.
+    /// Bytes that may wait in the control lane, and in the commands lane, of one connection: a second of work, and four of the longest messages.
     pub lane_bytes: usize,
+    /// Bytes that may wait in the bulk lane of one connection: two of the longest messages.
+    pub bulk_lane_bytes: usize,
     /// Requests on one connection that may wait for their answers.
     pub requests_in_flight: usize,
     /// Connections that may be in their handshake at the same time.
@@ -111,9 +141,10 @@ pub struct PeerLimits {
 impl Default for PeerLimits {
     fn default() -> Self {
         Self {
-            message_bytes: 8 * 1024 * 1024 - 64,
+            message_bytes: 8 * 1024 * 1024,
             bulk_message_bytes: 64 * 1024 * 1024,
-            lane_bytes: 160 * 1024 * 1024,
+            lane_bytes: 32 * 1024 * 1024,
+            bulk_lane_bytes: 130 * 1024 * 1024,
             requests_in_flight: 65_536,
             unauthenticated: 64,
             connections: 1_024,
@@ -125,5 +156,58 @@ impl Default for PeerLimits {
             back_off_least: Duration::from_millis(20),
             back_off_most: Duration::from_secs(1),
         }
+    }
+}
+
+impl PeerLimits {
+    /// Bytes of one message on this lane.
+    pub(crate) fn message_bytes_on(&self, lane: Lane) -> usize {
+        match lane {
+            Lane::Control | Lane::Commands => self.message_bytes,
+            Lane::Bulk => self.bulk_message_bytes,
+        }
+    }
+
+    /// Bytes of messages whose last part has not arrived: one of the longest on each lane.
+    pub(crate) fn unfinished_bytes(&self) -> usize {
+        2 * self.message_bytes + 2 * self.bulk_message_bytes
+    }
+
+    pub(crate) fn outbox(&self) -> Outbox {
+        Outbox::new([self.lane_bytes, self.lane_bytes, self.bulk_lane_bytes])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(listen: &str) -> PeersOptions {
+        let me = NodeIdentity { node: NodeId(1), name: "a".into(), incarnation: 1, http: None };
+        PeersOptions { listen: Some(listen.parse().unwrap()), ..PeersOptions::new("test", me) }
+    }
+
+    #[test]
+    fn an_open_port_without_a_secret_is_refused_with_a_reason() {
+        let error = options("0.0.0.0:0").check().unwrap_err();
+        assert!(matches!(error, PeersError::Unprotected { .. }));
+        assert!(error.to_string().contains("secret"), "{error}");
+        assert!(options("127.0.0.1:0").check().is_ok());
+        assert!(options("[::1]:0").check().is_ok());
+        assert!(PeersOptions { insecure: true, ..options("0.0.0.0:0") }.check().is_ok());
+        let secret = Some(Secret::new("s3cret"));
+        assert!(PeersOptions { secret, ..options("0.0.0.0:0") }.check().is_ok());
+    }
+
+    #[test]
+    fn a_secret_does_not_show() {
+        assert_eq!(format!("{:?}", Secret::new("s3cret")), "Secret(…)");
+    }
+
+    #[test]
+    fn a_name_that_no_handshake_carries_is_refused() {
+        let mut options = options("127.0.0.1:0");
+        options.me.name = "x".repeat(129);
+        assert!(matches!(options.check(), Err(PeersError::TooLong { actual: 129, .. })));
     }
 }
