@@ -1,18 +1,39 @@
 //! The shard host: the shards that this node leads, each an actor on one of a few arbiter threads.
 
+use std::fmt;
 use std::sync::Arc;
 
-use holm_core::{Answer, AskError, CommandEnvelope, Outcome, ShardId, Term, shard_of};
-use holm_persistence::{OpenError, Pending, ShardLog};
+use actix::Actor;
+use actix::dev::SendError;
+use holm_core::{
+    Answer, AskError, CommandEnvelope, EntityAddress, Limit, Offset, Outcome, SequenceNumber,
+    ShardId, Term, shard_of,
+};
+use holm_persistence::{OpenError, Pending, ReadError, ShardLog};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::ask::{Asker, ReplyTo};
-use crate::inspector::Inspector;
+use crate::inspector::{HistoryPage, Inspector};
 use crate::options::{HostOptions, HostStats};
 use crate::registry::RegistryError;
+use crate::shell::actor::{Deliver, ShardActor};
+use crate::shell::arbiters::Arbiters;
+use crate::shell::leadership::Input;
+use crate::shell::loaders::{Job, Loaders};
+use crate::shell::seat::{Board, Seat, Standing};
 
 /// The shards of one node. Cheap to clone; the threads end with [`ShardHost::stop`] or with the last clone.
-#[derive(Debug, Clone)]
-pub struct ShardHost(Arc<HostOptions>);
+///
+/// It needs no runtime of its own around it: any executor may poll the futures that it returns.
+#[derive(Clone)]
+pub struct ShardHost(Arc<Inner>);
+
+struct Inner {
+    options: Arc<HostOptions>,
+    seats: Vec<Seat>,
+    loaders: Arc<Loaders>,
+    arbiters: Arbiters,
+}
 
 impl ShardHost {
     /// Starts the threads; no shard is led yet.
@@ -21,67 +42,173 @@ impl ShardHost {
     /// [`StartError`] when the registry is malformed or a thread cannot be started.
     pub fn start(options: HostOptions, log: Arc<dyn ShardLog>) -> Result<Self, StartError> {
         options.registry.check()?;
-        drop(log);
-        Ok(Self(Arc::new(options)))
+        if options.shards == 0 {
+            return Err(StartError::NoShards);
+        }
+        let options = Arc::new(options);
+        let arbiters = Arbiters::start(options.arbiters).map_err(StartError::Thread)?;
+        let loaders = Loaders::start(
+            options.loaders,
+            Arc::clone(&log),
+            options.on_snapshot.clone(),
+            options.limits.snapshots_kept,
+        );
+        let loaders = Arc::new(loaders.map_err(StartError::Thread)?);
+        let seats = (0..options.shards)
+            .map(|number| seat(ShardId(number), &options, &log, &loaders, &arbiters))
+            .collect();
+        Ok(Self(Arc::new(Inner { options, seats, loaders, arbiters })))
     }
 
     /// The options it was started with.
     #[must_use]
     pub fn options(&self) -> &HostOptions {
-        &self.0
+        &self.0.options
     }
 
-    /// Opens a shard at a term and serves it from then on.
+    /// Opens a shard at a term and serves it from then on. The order is given with the call; dropping the future does not take it back.
+    ///
+    /// An order that comes before this one is done ends it with [`OpenError::Log`].
+    ///
+    /// # Panics
+    /// When the shard is not one of the cluster's.
     #[must_use]
     pub fn lead(&self, shard: ShardId, term: Term) -> Pending<Result<(), OpenError>> {
-        let _ = (shard, term);
-        Box::pin(async { Ok(()) })
+        let (done, opened) = oneshot::channel();
+        self.order(shard, Input::Lead { term, done });
+        Box::pin(async move {
+            let reason = || "another order came before it was open".to_owned();
+            opened.await.unwrap_or_else(|_| Err(OpenError::Log { shard, reason: reason() }))
+        })
     }
 
     /// Finishes what is on its way, answers everything later with [`AskError::Moved`], and resolves when nothing is left. The shard is then no
     /// longer led here.
+    ///
+    /// # Panics
+    /// When the shard is not one of the cluster's.
     #[must_use]
     pub fn drain(&self, shard: ShardId) -> Pending<()> {
-        let _ = shard;
-        Box::pin(async {})
+        let (done, drained) = oneshot::channel();
+        self.order(shard, Input::Drain { done });
+        // An error means that the shard stopped, which leaves nothing either.
+        Box::pin(async move { _ = drained.await })
     }
 
     /// Stops leading at once: callers whose answer waits for the log hear that the outcome is unknown.
+    ///
+    /// # Panics
+    /// When the shard is not one of the cluster's.
     pub fn depose(&self, shard: ShardId) {
-        let _ = shard;
+        self.order(shard, Input::Depose);
     }
 
     /// Whether this host leads the shard at the moment.
     #[must_use]
     pub fn is_leading(&self, shard: ShardId) -> bool {
-        let _ = shard;
-        false
+        let seat = self.0.seats.get(shard.0 as usize);
+        seat.is_some_and(|seat| seat.board.standing() == Standing::Leading)
     }
 
     /// Hands a command to its shard. Never blocks; what cannot be taken is answered at once.
     pub fn submit(&self, envelope: CommandEnvelope, reply: ReplyTo) {
-        let shard = shard_of(&envelope.address, self.0.shards);
-        let (reason, outcome) = ("not led here".into(), Outcome::NotApplied);
-        reply.answer(Err(AskError::Unavailable { shard, reason, outcome }));
+        let shard = shard_of(&envelope.address, self.0.options.shards);
+        let seat = &self.0.seats[shard.0 as usize];
+        if seat.board.standing() == Standing::Away {
+            return reply.answer(Err(AskError::Moved { shard, leader: None }));
+        }
+        match seat.mailbox.try_send(Deliver { envelope, reply }) {
+            Ok(()) => {}
+            Err(SendError::Full(Deliver { reply, .. })) => {
+                let allowed = self.0.options.limits.mailbox_capacity as u64;
+                let limit = Limit::MailboxCapacity;
+                reply.answer(Err(AskError::Overloaded { limit, allowed }));
+            }
+            Err(SendError::Closed(Deliver { reply, .. })) => {
+                let (reason, outcome) = ("the node stops".into(), Outcome::NotApplied);
+                reply.answer(Err(AskError::Unavailable { shard, reason, outcome }));
+            }
+        }
     }
 
     /// The present figures.
     #[must_use]
     pub fn stats(&self) -> HostStats {
-        HostStats::default()
+        HostStats { shards: self.0.seats.iter().map(|seat| seat.board.stats()).collect() }
     }
 
     /// An inspector over this node's own log.
     #[must_use]
     pub fn inspector(&self) -> Arc<dyn Inspector> {
-        unimplemented!("follows with the loaders")
+        Arc::new(self.clone())
     }
 
     /// Stops every shard and ends every thread. What is on its way to the log is not waited for: drain first where that matters.
     #[must_use]
     pub fn stop(&self) -> Pending<()> {
-        Box::pin(async {})
+        for seat in &self.0.seats {
+            // An actor that is gone needs no order.
+            _ = seat.inputs.send(Input::Stop);
+        }
+        let mut threads = self.0.loaders.stop();
+        threads.extend(self.0.arbiters.stop());
+        let (done, stopped) = oneshot::channel();
+        let joiner = std::thread::Builder::new().name("holm-stop".to_owned()).spawn(move || {
+            for thread in threads {
+                // A panic there was reported by its own thread.
+                _ = thread.join();
+            }
+            _ = done.send(());
+        });
+        // Without a thread to wait on, the threads end all the same; only nobody hears of it.
+        drop(joiner);
+        Box::pin(async move { _ = stopped.await })
     }
+
+    fn order(&self, shard: ShardId, input: Input) {
+        let seat = self.0.seats.get(shard.0 as usize).expect("the shard is one of the cluster's");
+        // After `stop` nobody takes orders; the sender inside the order is dropped, which the caller sees.
+        _ = seat.inputs.send(input);
+    }
+
+    /// Runs a reading function on a loader thread.
+    fn inspect<R: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn ShardLog) -> Result<R, ReadError> + Send + 'static,
+        shard: ShardId,
+    ) -> Pending<Result<R, AskError>> {
+        let (done, answer) = oneshot::channel();
+        self.0.loaders.submit(Job::Inspect(Box::new(move |log| _ = done.send(read(log)))));
+        Box::pin(async move {
+            let unavailable = |reason: String| {
+                let (reason, outcome) = (reason.into(), Outcome::NotApplied);
+                AskError::Unavailable { shard, reason, outcome }
+            };
+            match answer.await {
+                Ok(Ok(read)) => Ok(read),
+                Ok(Err(error)) => Err(unavailable(error.to_string())),
+                Err(_) => Err(unavailable("the node stops".to_owned())),
+            }
+        })
+    }
+}
+
+fn seat(
+    shard: ShardId,
+    options: &Arc<HostOptions>,
+    log: &Arc<dyn ShardLog>,
+    loaders: &Arc<Loaders>,
+    arbiters: &Arbiters,
+) -> Seat {
+    let board = Arc::new(Board::new(shard));
+    let channel = mpsc::unbounded_channel();
+    let inputs = channel.0.clone();
+    let (options, log) = (Arc::clone(options), Arc::clone(log));
+    let (loaders, for_actor) = (Arc::clone(loaders), Arc::clone(&board));
+    let mailbox = ShardActor::start_in_arbiter(arbiters.of(shard.0 as usize), move |_| {
+        ShardActor::new(shard, options, log, loaders, for_actor, channel)
+    });
+    Seat { mailbox, inputs, board }
 }
 
 impl Asker for ShardHost {
@@ -95,6 +222,54 @@ impl Asker for ShardHost {
     }
 }
 
+impl Inspector for ShardHost {
+    fn history(
+        &self,
+        address: EntityAddress,
+        after: SequenceNumber,
+        limit: usize,
+    ) -> Pending<Result<HistoryPage, AskError>> {
+        let shard = shard_of(&address, self.0.options.shards);
+        let read = move |log: &dyn ShardLog| {
+            let history = log.history(shard, &address, after, limit)?;
+            Ok(HistoryPage {
+                records: history.records.into_iter().map(|r| (r.offset, r.bytes)).collect(),
+                highest: history.highest,
+                head: history.head,
+                more: history.more,
+            })
+        };
+        self.inspect(read, shard)
+    }
+
+    fn batches(
+        &self,
+        shard: ShardId,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Pending<Result<Vec<bytes::Bytes>, AskError>> {
+        let read = move |log: &dyn ShardLog| {
+            let batches = log.read(shard, from, max_bytes)?;
+            Ok(batches.into_iter().map(|batch| batch.bytes().clone()).collect())
+        };
+        self.inspect(read, shard)
+    }
+}
+
+impl fmt::Debug for ShardHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShardHost").field("options", &self.0.options).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        for seat in &self.seats {
+            _ = seat.inputs.send(Input::Stop);
+        }
+    }
+}
+
 /// Why a host could not be started.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -102,6 +277,9 @@ pub enum StartError {
     /// The registry is malformed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// There is no shard to host.
+    #[error("a cluster has at least one shard")]
+    NoShards,
     /// A thread could not be started.
     #[error("a thread could not be started")]
     Thread(#[source] std::io::Error),

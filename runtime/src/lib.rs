@@ -11,12 +11,14 @@ mod ask;
 mod commands;
 mod context;
 mod effect;
+pub mod engine;
 mod entity;
 mod entity_ref;
 mod host;
 mod inspector;
 mod options;
 mod registry;
+mod shell;
 mod snapshot_payload;
 
 pub use ask::{Asker, ReplyTo};

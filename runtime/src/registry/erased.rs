@@ -75,10 +75,6 @@ impl Scratch {
         self.verdict.clear();
     }
 
-    pub(crate) fn event_count(&self) -> usize {
-        self.spans.len()
-    }
-
     pub(crate) fn stored_events(&self) -> Vec<StoredEvent<'_>> {
         let mut start = 0;
         let mut stored = Vec::with_capacity(self.spans.len());

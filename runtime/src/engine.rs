@@ -1,0 +1,339 @@
+//! The shard engine: a plain state machine that decides everything about one leadership of one shard.
+//!
+//! It does no I/O, reads no clock, starts no thread and knows neither tokio nor actix. Inputs come by method, each with the present time where it
+//! matters; what is to be done comes out of [`ShardEngine::poll_output`], in order. `T` is where an answer goes; the engine never looks into it.
+//!
+//! Invariants:
+//! - Nothing that depends on an event leaves before the event is durable: no answer, no read that saw it, no snapshot (G1, G5).
+//! - Records get their offsets in the order in which commands were executed; an entity's records form a chain (G4).
+//! - What cannot be recorded is taken back by dropping the entity and reading it from the log again; nothing is ever undone in memory.
+//! - After a failed write the engine is over. It never guesses what was stored: a new engine reads it (G3).
+//!
+//! Not here: retries, threads, timeouts of the log, and any decision about who leads.
+
+mod confirm;
+mod execute;
+mod pipeline;
+mod ports;
+mod recovery;
+mod rehydrate;
+mod repeats;
+mod rest;
+mod slots;
+mod window;
+
+use std::collections::VecDeque;
+
+use holm_core::{
+    Answer, AskError, CommandEnvelope, EntityAddress, Limits, NodeId, Offset, Outcome,
+    SeededEntropy, ShardId, Term, Timestamp,
+};
+use holm_persistence::{AppendError, ReadError};
+
+use self::confirm::Confirmations;
+use self::pipeline::{Parked, Pipeline};
+pub use self::ports::{
+    ConfirmToken, Counters, EngineOptions, FailureFact, FailureKind, LoadRequest, LoadTicket,
+    Loaded, Output, UsableSnapshots, Wanted,
+};
+use self::recovery::Recoveries;
+use self::slots::{SlotId, Slots};
+use self::window::WindowBounds;
+use crate::registry::{Registry, Scratch};
+
+/// The engine of one shard. See the module's description.
+#[derive(Debug)]
+pub struct ShardEngine<T> {
+    shard: ShardId,
+    term: Term,
+    node: NodeId,
+    registry: Registry,
+    limits: Limits,
+    entropy: SeededEntropy,
+    phase: Phase,
+    slots: Slots,
+    pipeline: Pipeline<T>,
+    recoveries: Recoveries<T>,
+    confirmations: Confirmations<T>,
+    /// Commands that wait for the record of an earlier try.
+    repeating: usize,
+    scratch: Scratch,
+    fingerprinted: Vec<u8>,
+    counters: Counters,
+    outputs: VecDeque<Output<T>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Phase {
+    Serving,
+    /// Everything new is turned away; what was begun is finished.
+    Draining,
+    /// Nothing is left; everything new is turned away.
+    Drained,
+    /// A write failed or the leadership ended: everything is turned away.
+    Over {
+        reason: Box<str>,
+    },
+}
+
+impl<T> ShardEngine<T> {
+    /// An engine for a shard that was just opened. No entity is in memory.
+    #[must_use]
+    pub fn new(options: EngineOptions) -> Self {
+        let EngineOptions { shard, term, last, node, registry, limits, entropy_seed } = options;
+        Self {
+            shard,
+            term,
+            node,
+            registry,
+            entropy: SeededEntropy::new(entropy_seed),
+            phase: Phase::Serving,
+            slots: Slots::new(),
+            pipeline: Pipeline::new(shard, term, last, &limits),
+            limits,
+            recoveries: Recoveries::new(),
+            confirmations: Confirmations::new(),
+            repeating: 0,
+            scratch: Scratch::default(),
+            fingerprinted: Vec::new(),
+            counters: Counters::default(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// A command. It is answered exactly once, sooner or later.
+    pub fn submit(&mut self, now: Timestamp, envelope: CommandEnvelope, reply: T) {
+        match &self.phase {
+            Phase::Serving => {}
+            Phase::Draining | Phase::Drained => return self.turn_away(reply),
+            Phase::Over { reason } => {
+                let (reason, outcome) = (reason.clone(), Outcome::NotApplied);
+                let shard = self.shard;
+                return self.answer(reply, Err(AskError::Unavailable { shard, reason, outcome }));
+            }
+        }
+        if envelope.deadline < now {
+            let outcome = Outcome::NotApplied;
+            return self.answer(reply, Err(AskError::DeadlinePassed { outcome }));
+        }
+        self.dispatch(now, envelope, reply);
+        self.send_batches(false);
+    }
+
+    /// What was asked for by [`Output::Load`].
+    pub fn loaded(
+        &mut self,
+        now: Timestamp,
+        ticket: LoadTicket,
+        loaded: Result<Loaded, ReadError>,
+    ) {
+        self.handle_loaded(now, ticket, loaded);
+        self.start_recoveries();
+        self.send_batches(false);
+        self.note_drained();
+    }
+
+    /// The oldest batch on its way is durable.
+    pub fn durable(&mut self, now: Timestamp) {
+        let Some(waiting) = self.pipeline.complete() else { return };
+        for parked in waiting.parked {
+            self.unpark(parked);
+        }
+        for (address, snapshot) in waiting.snapshots {
+            self.outputs.push_back(Output::SaveSnapshot(address, snapshot));
+        }
+        for slot in waiting.resting {
+            self.rest_by_wish(now, slot);
+        }
+        for repeat in waiting.repeats {
+            self.look_up(repeat);
+        }
+        self.start_recoveries();
+        self.send_batches(false);
+        self.note_drained();
+    }
+
+    /// The oldest batch on its way was not acknowledged: its outcome is unknown or it is fenced. Everything after the last durable offset is
+    /// forgotten, and so is this engine: parked callers are told to ask again with the same key, which is safe (G2).
+    pub fn failed(&mut self, error: &AppendError) {
+        self.end(&error.to_string());
+    }
+
+    /// The leadership ended.
+    pub fn depose(&mut self) {
+        self.end("this node no longer leads the shard");
+    }
+
+    /// The answer to [`Output::Confirm`]. Reads are only answered while the term holds (G5).
+    pub fn confirmed(&mut self, token: ConfirmToken, result: Result<(), AppendError>) {
+        let reads = self.confirmations.answered(token);
+        match result {
+            Ok(()) => reads.into_iter().for_each(|read| self.unpark(read)),
+            Err(error) => {
+                let reason: Box<str> = error.to_string().into();
+                for reply in reads.into_iter().filter_map(|read| read.reply) {
+                    let (shard, reason) = (self.shard, reason.clone());
+                    let outcome = Outcome::NotApplied;
+                    self.answer(reply, Err(AskError::Unavailable { shard, reason, outcome }));
+                }
+            }
+        }
+        self.note_drained();
+    }
+
+    /// The mailbox is drained: what is open may go to the log, when the log is free.
+    pub fn flush(&mut self) {
+        self.send_batches(true);
+        if let Some(token) = self.confirmations.ask() {
+            self.outputs.push_back(Output::Confirm(token));
+        }
+    }
+
+    /// Time passed: deadlines and idle entities are looked at.
+    pub fn tick(&mut self, now: Timestamp) {
+        let mut unknown = Vec::new();
+        let late = |parked: &Parked<T>| parked.deadline < now;
+        for waiting in self.pipeline.all_waiting() {
+            let parked = waiting.parked.iter_mut().filter(|parked| late(parked));
+            unknown.extend(parked.filter_map(|parked| parked.reply.take()));
+            let late = waiting.repeats.extract_if(.., |repeat| repeat.envelope.deadline < now);
+            let late: Vec<_> = late.map(|repeat| repeat.reply).collect();
+            self.repeating -= late.len();
+            unknown.extend(late);
+        }
+        let mut not_applied = self.recoveries.expired(now);
+        let reads = self.confirmations.all().filter(|read| late(read));
+        not_applied.extend(reads.filter_map(|read| read.reply.take()));
+        for (replies, outcome) in [(unknown, Outcome::Unknown), (not_applied, Outcome::NotApplied)]
+        {
+            for reply in replies {
+                self.answer(reply, Err(AskError::DeadlinePassed { outcome }));
+            }
+        }
+        if self.phase == Phase::Serving {
+            self.rest_idle(now);
+        }
+        self.note_drained();
+    }
+
+    /// Turns everything new away and finishes what was begun; [`Output::Drained`] says when nothing is left.
+    pub fn drain(&mut self) {
+        if self.phase != Phase::Serving {
+            return;
+        }
+        self.phase = Phase::Draining;
+        let (held, repeats) = self.recoveries.abandon();
+        held.into_iter().for_each(|reply| self.turn_away(reply));
+        self.repeating -= repeats.len();
+        repeats.into_iter().for_each(|repeat| self.turn_away(repeat.reply));
+        self.flush();
+        self.note_drained();
+    }
+
+    /// True when the shell should not submit more until the log has caught up.
+    #[must_use]
+    pub fn is_saturated(&self) -> bool {
+        self.pipeline.is_saturated()
+    }
+
+    /// The next thing to be done.
+    pub fn poll_output(&mut self) -> Option<Output<T>> {
+        self.outputs.pop_front()
+    }
+
+    /// The counts so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        Counters {
+            live: self.slots.len() as u64,
+            recovering: self.recoveries.len() as u64,
+            in_flight: (self.pipeline.parked_count() + self.confirmations.len()) as u64,
+            ..self.counters
+        }
+    }
+
+    /// The term it was made for.
+    #[must_use]
+    pub fn term(&self) -> Term {
+        self.term
+    }
+
+    /// The last offset that it knows to be durable.
+    #[must_use]
+    pub fn durable_offset(&self) -> Offset {
+        self.pipeline.durable()
+    }
+
+    fn end(&mut self, reason: &str) {
+        if matches!(self.phase, Phase::Over { .. }) {
+            return;
+        }
+        let was_draining = self.phase == Phase::Draining;
+        self.phase = Phase::Over { reason: reason.into() };
+        for waiting in self.pipeline.abandon() {
+            let replies = waiting.parked.into_iter().filter_map(|parked| parked.reply);
+            let repeats = waiting.repeats.into_iter().map(|repeat| repeat.reply);
+            for reply in replies.chain(repeats) {
+                self.answer(reply, Err(AskError::Interrupted { reason: reason.into() }));
+            }
+        }
+        let (held, repeats) = self.recoveries.abandon();
+        for repeat in repeats {
+            self.answer(repeat.reply, Err(AskError::Interrupted { reason: reason.into() }));
+        }
+        let reads = self.confirmations.abandon().into_iter().filter_map(|read| read.reply);
+        for reply in held.into_iter().chain(reads) {
+            let (shard, outcome) = (self.shard, Outcome::NotApplied);
+            let reason = reason.into();
+            self.answer(reply, Err(AskError::Unavailable { shard, reason, outcome }));
+        }
+        self.repeating = 0;
+        self.slots = Slots::new();
+        if was_draining {
+            self.outputs.push_back(Output::Drained);
+        }
+    }
+
+    fn send_batches(&mut self, drained: bool) {
+        let (counters, outputs) = (&mut self.counters, &mut self.outputs);
+        self.pipeline.advance(drained, &mut |batch| {
+            counters.batches += 1;
+            counters.batch_bytes += batch.bytes().len() as u64;
+            outputs.push_back(Output::Append(batch));
+        });
+    }
+
+    fn note_drained(&mut self) {
+        let empty =
+            self.pipeline.is_empty() && self.confirmations.is_empty() && self.repeating == 0;
+        if self.phase == Phase::Draining && empty {
+            self.phase = Phase::Drained;
+            self.outputs.push_back(Output::Drained);
+        }
+    }
+
+    fn unpark(&mut self, parked: Parked<T>) {
+        if let Some(reply) = parked.reply {
+            self.answer(reply, Ok(parked.answer));
+        }
+    }
+
+    fn turn_away(&mut self, reply: T) {
+        let (shard, leader) = (self.shard, None);
+        self.answer(reply, Err(AskError::Moved { shard, leader }));
+    }
+
+    fn answer(&mut self, reply: T, answer: Result<Answer, AskError>) {
+        self.outputs.push_back(Output::Answer(reply, answer));
+    }
+
+    fn window_bounds(&self) -> WindowBounds {
+        WindowBounds { keys: self.limits.window_keys, age: self.limits.window_age }
+    }
+
+    fn address_of(&self, slot: SlotId) -> EntityAddress {
+        let slot = self.slots.get(slot);
+        let entity_type = self.registry.kind_at(slot.kind).name();
+        EntityAddress::new(entity_type, &*slot.id).expect("it was taken from an address")
+    }
+}

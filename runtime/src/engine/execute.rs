@@ -1,0 +1,239 @@
+//! One command: find its entity, run it on the state, put the record into the open batch, park the answer.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bytes::Bytes;
+use holm_core::{
+    Answer, AskError, CommandEnvelope, Limit, Offset, Outcome, SequenceNumber, Timestamp, Verdict,
+};
+use holm_persistence::{Record, StoredVerdict};
+use twox_hash::XxHash3_64;
+
+use super::ShardEngine;
+use super::pipeline::Parked;
+use super::ports::FailureKind;
+use super::repeats::Repeat;
+use super::slots::SlotId;
+use crate::context::Facts;
+use crate::panic_text;
+use crate::registry::{Executed, Fault, PayloadLimits};
+
+impl<T> ShardEngine<T> {
+    /// Finds the entity, wakes it up when it is at rest, and runs the command or holds it.
+    pub(super) fn dispatch(&mut self, now: Timestamp, envelope: CommandEnvelope, reply: T) {
+        let (actual, allowed) = (envelope.payload.len(), self.limits.command_bytes);
+        if actual > allowed {
+            return self.answer(reply, Err(too_large(Limit::CommandBytes, allowed, actual)));
+        }
+        let kind = match self.registry.kind_index(envelope.address.entity_type()) {
+            Ok(kind) => kind,
+            Err(error) => return self.answer(reply, Err(error)),
+        };
+        let id = envelope.address.id();
+        if let Some(slot) = self.slots.find_and_use(kind, id, now) {
+            if self.slots.get(slot).state.is_some() {
+                return self.execute(now, slot, &envelope, reply);
+            }
+            return self.hold(slot, envelope, reply);
+        }
+        // A command that does not exist wakes nobody up.
+        if let Err(error) = self.registry.kind_at(kind).command(&envelope.command) {
+            return self.answer(reply, Err(error));
+        }
+        if !self.make_room(now) {
+            let (limit, allowed) = (Limit::LiveEntities, self.limits.live_entities as u64);
+            return self.answer(reply, Err(AskError::Overloaded { limit, allowed }));
+        }
+        let slot = self.slots.insert(kind, id, now);
+        self.recover(slot);
+        self.hold(slot, envelope, reply);
+        self.start_recoveries();
+    }
+
+    /// Runs a command on a live entity.
+    pub(super) fn execute(
+        &mut self,
+        now: Timestamp,
+        id: SlotId,
+        envelope: &CommandEnvelope,
+        reply: T,
+    ) {
+        if envelope.deadline < now {
+            let outcome = Outcome::NotApplied;
+            return self.answer(reply, Err(AskError::DeadlinePassed { outcome }));
+        }
+        let bounds = self.window_bounds();
+        let slot = self.slots.get_mut(id);
+        let command = match self.registry.kind_at(slot.kind).command(&envelope.command) {
+            Ok(command) => command,
+            Err(error) => return self.answer(reply, Err(error)),
+        };
+        let reads = command.reads();
+        if !reads && let Some(offset) = slot.window.find(envelope.key.digest(), now, bounds) {
+            return self.repeat(Repeat { envelope: envelope.clone(), reply, offset });
+        }
+        let facts = Facts {
+            entity_id: &slot.id,
+            sequence: slot.sequence,
+            now,
+            id: envelope.id,
+            correlation: envelope.correlation,
+            causation: envelope.causation,
+            key: &envelope.key,
+        };
+        let limits = PayloadLimits {
+            reply_bytes: self.limits.reply_bytes,
+            events_bytes: self.limits.events_bytes,
+        };
+        let state = slot.state.as_mut().expect("only live entities execute");
+        let (entropy, scratch) = (&mut self.entropy, &mut self.scratch);
+        let executed = catch_unwind(AssertUnwindSafe(|| {
+            command.execute(state, &envelope.payload, facts, entropy, limits, scratch)
+        }));
+        match executed {
+            Ok(Ok(executed)) if reads => self.answer_read(id, executed, envelope.deadline, reply),
+            Ok(Ok(executed)) => self.record(now, id, envelope, executed, reply),
+            Ok(Err(fault)) => self.refuse(id, envelope, fault, reply),
+            Err(panic) => self.fail_entity(id, envelope, &panic_text(&*panic), reply),
+        }
+    }
+
+    /// Puts what happened into the open batch and parks the answer with it.
+    fn record(
+        &mut self,
+        now: Timestamp,
+        id: SlotId,
+        envelope: &CommandEnvelope,
+        executed: Executed,
+        reply: T,
+    ) {
+        let fingerprint = self.fingerprint(envelope);
+        let bounds = self.window_bounds();
+        let slot = self.slots.get_mut(id);
+        let bytes = &self.scratch.verdict[..];
+        let record = Record {
+            entity_type: self.registry.kind_at(slot.kind).name(),
+            entity_id: &slot.id,
+            previous: slot.head,
+            base: slot.sequence,
+            at: now,
+            command: &envelope.command,
+            id: envelope.id,
+            correlation: envelope.correlation,
+            causation: envelope.causation,
+            key: envelope.key.clone(),
+            fingerprint,
+            events: self.scratch.stored_events(),
+            verdict: match executed {
+                Executed::Accepted { .. } => StoredVerdict::Accepted(bytes),
+                Executed::Rejected => StoredVerdict::Rejected(bytes),
+            },
+        };
+        let (base, sequence) = (slot.sequence, record.last_sequence());
+        let offset = match self.pipeline.push(&record) {
+            Ok(offset) => offset,
+            Err(error) => return self.fail_entity(id, envelope, &error.to_string(), reply),
+        };
+        (slot.sequence, slot.head) = (sequence, offset);
+        slot.window.remember(envelope.key.digest(), offset, now, bounds);
+        let events = sequence.0 - base.0;
+        slot.unsaved = slot.unsaved.saturating_add(u32::try_from(events).unwrap_or(u32::MAX));
+        self.counters.commands += 1;
+        self.counters.events += events;
+        let answer = self.answer_at(executed, sequence, offset);
+        let waiting = self.pipeline.waiting_at(offset);
+        waiting.parked.push(Parked { reply: Some(reply), deadline: envelope.deadline, answer });
+        if executed == (Executed::Accepted { passivate: true }) {
+            waiting.resting.push(id);
+        }
+        self.snapshot_when_due(now, id, base);
+    }
+
+    /// A read waits for the batch whose state it saw, or for the word that the term still holds.
+    fn answer_read(&mut self, id: SlotId, executed: Executed, deadline: Timestamp, reply: T) {
+        self.counters.reads += 1;
+        let slot = self.slots.get(id);
+        let (sequence, head) = (slot.sequence, slot.head);
+        let answer = self.answer_at(executed, sequence, head);
+        let parked = Parked { reply: Some(reply), deadline, answer };
+        if head > self.pipeline.durable() {
+            self.pipeline.waiting_at(head).parked.push(parked);
+        } else {
+            self.confirmations.add(parked);
+        }
+    }
+
+    fn answer_at(
+        &mut self,
+        executed: Executed,
+        sequence: SequenceNumber,
+        offset: Offset,
+    ) -> Answer {
+        let bytes = Bytes::copy_from_slice(&self.scratch.verdict);
+        let verdict = match executed {
+            Executed::Accepted { .. } => Verdict::Accepted(bytes),
+            Executed::Rejected => {
+                self.counters.rejections += 1;
+                Verdict::Rejected(bytes)
+            }
+        };
+        let (shard, served_by) = (self.shard, self.node);
+        Answer { verdict, sequence, shard, offset, replayed: false, served_by }
+    }
+
+    fn refuse(&mut self, id: SlotId, envelope: &CommandEnvelope, fault: Fault, reply: T) {
+        match fault {
+            Fault::Undecodable(reason) => {
+                let (command, reason) = (envelope.command.clone(), reason.into());
+                self.answer(reply, Err(AskError::Undecodable { command, reason }));
+            }
+            Fault::TooLarge { limit, allowed, actual, spoiled } => {
+                self.answer(reply, Err(too_large(limit, allowed, actual)));
+                if spoiled {
+                    self.restart(id);
+                }
+            }
+            Fault::Unencodable { reason, spoiled: true } => {
+                self.fail_entity(id, envelope, &reason, reply);
+            }
+            Fault::Unencodable { reason, spoiled: false } => {
+                let (address, command) = (envelope.address.clone(), envelope.command.clone());
+                self.counters.failures += 1;
+                let reason = reason.into();
+                self.answer(reply, Err(AskError::EntityFailed { address, command, reason }));
+            }
+        }
+    }
+
+    /// The entity failed: this command gets an error, the entity restarts from its log, nobody else notices (promise G7).
+    fn fail_entity(&mut self, id: SlotId, envelope: &CommandEnvelope, reason: &str, reply: T) {
+        self.counters.failures += 1;
+        self.report(FailureKind::Panicked, id, &envelope.command, reason);
+        let (address, command) = (envelope.address.clone(), envelope.command.clone());
+        let reason = reason.into();
+        self.answer(reply, Err(AskError::EntityFailed { address, command, reason }));
+        self.restart(id);
+    }
+
+    /// Drops the state, which may hold what was never recorded, and brings the entity back from the log.
+    fn restart(&mut self, id: SlotId) {
+        let slot = self.slots.get_mut(id);
+        slot.state = None;
+        slot.window = super::window::Window::default();
+        self.recover(id);
+        self.start_recoveries();
+    }
+
+    /// XXH3-64 of command name, a zero byte and payload.
+    pub(super) fn fingerprint(&mut self, envelope: &CommandEnvelope) -> u64 {
+        self.fingerprinted.clear();
+        self.fingerprinted.extend_from_slice(envelope.command.as_bytes());
+        self.fingerprinted.push(0);
+        self.fingerprinted.extend_from_slice(&envelope.payload);
+        XxHash3_64::oneshot(&self.fingerprinted)
+    }
+}
+
+fn too_large(limit: Limit, allowed: usize, actual: usize) -> AskError {
+    AskError::TooLarge { limit, allowed: allowed as u64, actual: actual as u64 }
+}

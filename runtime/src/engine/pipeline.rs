@@ -1,0 +1,171 @@
+//! The pipeline of batches: one open, some on their way to the log, each with the answers that wait for it.
+//!
+//! A batch goes to the log when the log is free (fewer than [`BATCHES_WHEN_FREE`] on their way and the mailbox drained), or when it is full by
+//! bytes. So load makes batches larger, not latency longer. Answers leave in order, and only when their batch is durable (promise G1).
+
+use std::collections::VecDeque;
+
+use holm_core::{Answer, EntityAddress, Limits, Offset, ShardId, Term, Timestamp};
+use holm_persistence::{Batch, BatchBuilder, CodecError, Record, Snapshot};
+
+use super::repeats::Repeat;
+use super::slots::SlotId;
+
+/// With two batches on their way the log never waits for the shard; a third would only be smaller than it could be.
+const BATCHES_WHEN_FREE: usize = 2;
+
+/// An answer that waits.
+#[derive(Debug)]
+pub(super) struct Parked<T> {
+    /// None once the caller was told that its deadline passed.
+    pub(super) reply: Option<T>,
+    pub(super) deadline: Timestamp,
+    pub(super) answer: Answer,
+}
+
+/// What waits for one batch to be durable.
+#[derive(Debug)]
+pub(super) struct Waiting<T> {
+    pub(super) parked: Vec<Parked<T>>,
+    pub(super) repeats: Vec<Repeat<T>>,
+    pub(super) snapshots: Vec<(EntityAddress, Snapshot)>,
+    /// Entities that asked to be put to rest.
+    pub(super) resting: Vec<SlotId>,
+}
+
+#[derive(Debug)]
+struct Closed<T> {
+    last: Offset,
+    waiting: Waiting<T>,
+    /// None once it was handed to the log.
+    unsent: Option<Batch>,
+}
+
+/// The batches of one shard that are not durable yet.
+#[derive(Debug)]
+pub(super) struct Pipeline<T> {
+    shard: ShardId,
+    term: Term,
+    durable: Offset,
+    open: BatchBuilder,
+    open_waiting: Waiting<T>,
+    closed: VecDeque<Closed<T>>,
+    sent: usize,
+    batch_bytes: usize,
+    batches_in_flight: usize,
+}
+
+impl<T> Waiting<T> {
+    fn with_capacity(parked: usize) -> Self {
+        Self {
+            parked: Vec::with_capacity(parked),
+            repeats: Vec::new(),
+            snapshots: Vec::new(),
+            resting: Vec::new(),
+        }
+    }
+}
+
+impl<T> Pipeline<T> {
+    pub(super) fn new(shard: ShardId, term: Term, last: Offset, limits: &Limits) -> Self {
+        Self {
+            shard,
+            term,
+            durable: last,
+            open: BatchBuilder::new(shard, term, last.next()),
+            open_waiting: Waiting::with_capacity(0),
+            closed: VecDeque::new(),
+            sent: 0,
+            batch_bytes: limits.batch_bytes,
+            batches_in_flight: limits.batches_in_flight.max(1),
+        }
+    }
+
+    /// The last durable offset.
+    pub(super) fn durable(&self) -> Offset {
+        self.durable
+    }
+
+    /// Adds a record to the open batch.
+    pub(super) fn push(&mut self, record: &Record<'_>) -> Result<Offset, CodecError> {
+        self.open.push(record)
+    }
+
+    /// What waits for the batch that holds `offset`, which must not be durable yet.
+    pub(super) fn waiting_at(&mut self, offset: Offset) -> &mut Waiting<T> {
+        debug_assert!(offset > self.durable, "nothing waits for what is durable");
+        let index = self.closed.partition_point(|closed| closed.last < offset);
+        match self.closed.get_mut(index) {
+            Some(closed) => &mut closed.waiting,
+            None => &mut self.open_waiting,
+        }
+    }
+
+    /// Closes the open batch when it is full, and gives what may go to the log now to `send`.
+    pub(super) fn advance(&mut self, drained: bool, send: &mut impl FnMut(Batch)) {
+        let full = self.open.len() >= self.batch_bytes;
+        let free = drained && self.closed.len() < BATCHES_WHEN_FREE.min(self.batches_in_flight);
+        if !self.open.is_empty() && (full || free) {
+            self.close();
+        }
+        while self.sent < self.closed.len().min(self.batches_in_flight) {
+            if let Some(batch) = self.closed[self.sent].unsent.take() {
+                send(batch);
+            }
+            self.sent += 1;
+        }
+    }
+
+    /// True when nothing more should be begun until the log has caught up.
+    pub(super) fn is_saturated(&self) -> bool {
+        self.closed.len() > self.sent
+    }
+
+    /// The oldest batch on its way is durable; gives what waited for it.
+    pub(super) fn complete(&mut self) -> Option<Waiting<T>> {
+        if self.sent == 0 {
+            return None;
+        }
+        let closed = self.closed.pop_front()?;
+        self.sent -= 1;
+        self.durable = closed.last;
+        Some(closed.waiting)
+    }
+
+    /// Everything that waits, in order; the pipeline is of no use afterwards.
+    pub(super) fn abandon(&mut self) -> Vec<Waiting<T>> {
+        let mut all: Vec<_> = self.closed.drain(..).map(|closed| closed.waiting).collect();
+        all.push(std::mem::replace(&mut self.open_waiting, Waiting::with_capacity(0)));
+        self.sent = 0;
+        // What was in the open batch must never reach the log.
+        self.open = BatchBuilder::new(self.shard, self.term, self.durable.next());
+        all
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.closed.is_empty() && self.open.is_empty()
+    }
+
+    /// Everything that waits, in order, for looking at deadlines.
+    pub(super) fn all_waiting(&mut self) -> impl Iterator<Item = &mut Waiting<T>> {
+        self.closed
+            .iter_mut()
+            .map(|closed| &mut closed.waiting)
+            .chain(std::iter::once(&mut self.open_waiting))
+    }
+
+    pub(super) fn parked_count(&self) -> usize {
+        self.closed.iter().map(|closed| closed.waiting.parked.len()).sum::<usize>()
+            + self.open_waiting.parked.len()
+    }
+
+    fn close(&mut self) {
+        let next = self.open.next_offset();
+        let fresh = BatchBuilder::new(self.shard, self.term, next);
+        let batch = std::mem::replace(&mut self.open, fresh).finish();
+        // The next batch will hold about as many as this one.
+        let room = self.open_waiting.parked.len();
+        let waiting = std::mem::replace(&mut self.open_waiting, Waiting::with_capacity(room));
+        self.closed.push_back(Closed { last: batch.last(), waiting, unsent: Some(batch) });
+    }
+}

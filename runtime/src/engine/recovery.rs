@@ -1,0 +1,279 @@
+//! Recoveries: which entities are being brought back, which commands wait for them, and how many loads run at once.
+
+use std::collections::VecDeque;
+
+use hashbrown::HashMap;
+use holm_core::{AskError, CommandEnvelope, Limit, Offset, Timestamp};
+use holm_persistence::{ReadError, Snapshot};
+
+use super::ShardEngine;
+use super::ports::{
+    FailureFact, FailureKind, LoadRequest, LoadTicket, Loaded, Output, UsableSnapshots, Wanted,
+};
+use super::rehydrate::Rehydration;
+use super::repeats::Repeat;
+use super::slots::SlotId;
+
+/// Records of one page. 256 small records are some tens of KiB: one read, and memory stays bounded whatever the length of the history.
+const PAGE_RECORDS: usize = 256;
+
+/// All recoveries of a shard.
+#[derive(Debug)]
+pub(super) struct Recoveries<T> {
+    by_slot: HashMap<SlotId, Recovery<T>>,
+    /// Those that wait for a permit, in order.
+    queue: VecDeque<SlotId>,
+    /// Those that wait until what they wrote before is durable.
+    blocked: VecDeque<(Offset, SlotId)>,
+    awaited: HashMap<LoadTicket, Awaited<T>>,
+    running: usize,
+    held: usize,
+    last_ticket: u64,
+}
+
+#[derive(Debug)]
+struct Recovery<T> {
+    held: VecDeque<(CommandEnvelope, T)>,
+    progress: Option<Rehydration>,
+    snapshots: UsableSnapshots,
+}
+
+/// What a load is for.
+#[derive(Debug)]
+pub(super) enum Awaited<T> {
+    Recovery(SlotId),
+    Record(Repeat<T>),
+}
+
+impl<T> Recoveries<T> {
+    pub(super) fn new() -> Self {
+        Self {
+            by_slot: HashMap::new(),
+            queue: VecDeque::new(),
+            blocked: VecDeque::new(),
+            awaited: HashMap::new(),
+            running: 0,
+            held: 0,
+            last_ticket: 0,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_slot.len()
+    }
+
+    pub(super) fn issue(&mut self, awaited: Awaited<T>) -> LoadTicket {
+        self.last_ticket += 1;
+        let ticket = LoadTicket(self.last_ticket);
+        self.awaited.insert(ticket, awaited);
+        ticket
+    }
+
+    /// Every command that waits, for a shard that stops.
+    pub(super) fn abandon(&mut self) -> (Vec<T>, Vec<Repeat<T>>) {
+        let held = self.by_slot.drain().flat_map(|(_, recovery)| recovery.held);
+        let held = held.map(|(_, reply)| reply).collect();
+        let repeats = self.awaited.drain().filter_map(|(_, awaited)| match awaited {
+            Awaited::Record(repeat) => Some(repeat),
+            Awaited::Recovery(_) => None,
+        });
+        let repeats = repeats.collect();
+        (self.running, self.held) = (0, 0);
+        self.queue.clear();
+        self.blocked.clear();
+        (held, repeats)
+    }
+
+    /// The held commands whose deadline passed.
+    pub(super) fn expired(&mut self, now: Timestamp) -> Vec<T> {
+        let mut expired = Vec::new();
+        for recovery in self.by_slot.values_mut() {
+            if recovery.held.iter().any(|(envelope, _)| envelope.deadline < now) {
+                let held = std::mem::take(&mut recovery.held);
+                for (envelope, reply) in held {
+                    if envelope.deadline < now {
+                        expired.push(reply);
+                    } else {
+                        recovery.held.push_back((envelope, reply));
+                    }
+                }
+            }
+        }
+        self.held -= expired.len();
+        expired
+    }
+}
+
+impl<T> ShardEngine<T> {
+    /// Brings an entity back, once everything that it wrote is durable.
+    pub(super) fn recover(&mut self, slot: SlotId) {
+        let head = self.slots.get(slot).head;
+        let (held, snapshots) = (VecDeque::new(), UsableSnapshots::All);
+        self.recoveries.by_slot.insert(slot, Recovery { held, progress: None, snapshots });
+        if head > self.pipeline.durable() {
+            self.recoveries.blocked.push_back((head, slot));
+        } else {
+            self.recoveries.queue.push_back(slot);
+        }
+    }
+
+    /// Keeps a command until its entity is back.
+    pub(super) fn hold(&mut self, slot: SlotId, envelope: CommandEnvelope, reply: T) {
+        let (per_entity, per_shard) = (self.limits.held_commands, self.limits.mailbox_capacity);
+        let recovery = self
+            .recoveries
+            .by_slot
+            .get_mut(&slot)
+            .expect("an entity without a state is recovering");
+        let passed = if recovery.held.len() >= per_entity {
+            Some((Limit::HeldCommands, per_entity))
+        } else if self.recoveries.held >= per_shard {
+            Some((Limit::MailboxCapacity, per_shard))
+        } else {
+            None
+        };
+        if let Some((limit, allowed)) = passed {
+            let allowed = allowed as u64;
+            return self.answer(reply, Err(AskError::Overloaded { limit, allowed }));
+        }
+        recovery.held.push_back((envelope, reply));
+        self.recoveries.held += 1;
+    }
+
+    /// Starts as many recoveries as there are permits.
+    pub(super) fn start_recoveries(&mut self) {
+        let durable = self.pipeline.durable();
+        while let Some((offset, slot)) = self.recoveries.blocked.front().copied() {
+            if offset > durable {
+                break;
+            }
+            self.recoveries.blocked.pop_front();
+            self.recoveries.queue.push_back(slot);
+        }
+        while self.recoveries.running < self.limits.concurrent_recoveries.max(1) {
+            let Some(slot) = self.recoveries.queue.pop_front() else { return };
+            self.recoveries.running += 1;
+            self.load_start(slot, UsableSnapshots::All);
+        }
+    }
+
+    pub(super) fn handle_loaded(
+        &mut self,
+        now: Timestamp,
+        ticket: LoadTicket,
+        loaded: Result<Loaded, ReadError>,
+    ) {
+        match (self.recoveries.awaited.remove(&ticket), loaded) {
+            // An answer that nobody waits for any more.
+            (None, _) => {}
+            (Some(Awaited::Record(repeat)), Ok(Loaded::Record(record))) => {
+                self.record_loaded(repeat, Ok(record));
+            }
+            (Some(Awaited::Record(repeat)), Ok(_)) => self.record_loaded(repeat, Ok(None)),
+            (Some(Awaited::Record(repeat)), Err(error)) => self.record_loaded(repeat, Err(error)),
+            (Some(Awaited::Recovery(slot)), Ok(loaded)) => self.proceed(now, slot, &loaded),
+            (Some(Awaited::Recovery(slot)), Err(error)) => {
+                self.recovery_failed(slot, &error.to_string());
+            }
+        }
+    }
+
+    fn load_start(&mut self, slot: SlotId, snapshots: UsableSnapshots) {
+        if let Some(recovery) = self.recoveries.by_slot.get_mut(&slot) {
+            recovery.snapshots = snapshots;
+        }
+        self.load(slot, Wanted::Start { snapshots, page: PAGE_RECORDS });
+    }
+
+    fn load(&mut self, slot: SlotId, wanted: Wanted) {
+        let address = self.address_of(slot);
+        let ticket = self.recoveries.issue(Awaited::Recovery(slot));
+        self.outputs.push_back(Output::Load(LoadRequest { ticket, address, wanted }));
+    }
+
+    fn proceed(&mut self, now: Timestamp, slot: SlotId, loaded: &Loaded) {
+        let bounds = self.window_bounds();
+        let registry = self.registry.clone();
+        let kind = registry.kind_at(self.slots.get(slot).kind);
+        let Some(recovery) = self.recoveries.by_slot.get_mut(&slot) else { return };
+        let (progress, history) = match loaded {
+            Loaded::Record(_) => {
+                return self.recovery_failed(slot, "the log answered another question");
+            }
+            Loaded::More(history) => (recovery.progress.take().ok_or_else(String::new), history),
+            Loaded::Start { snapshot: None, history } => (Rehydration::from_nothing(kind), history),
+            Loaded::Start { snapshot: Some(snapshot), history } => {
+                match Rehydration::from_snapshot(kind, snapshot, history.head, bounds) {
+                    Ok(progress) => (Ok(progress), history),
+                    Err(reason) => return self.step_over(slot, snapshot, &reason),
+                }
+            }
+        };
+        let replayed = progress.and_then(|mut progress| {
+            let more = progress.replay(kind, history, bounds)?;
+            Ok((progress, more))
+        });
+        match replayed {
+            Err(reason) => self.recovery_failed(slot, &reason),
+            Ok((progress, false)) => self.complete(now, slot, progress),
+            Ok((progress, true)) => {
+                let after = progress.head;
+                recovery.progress = Some(progress);
+                self.load(slot, Wanted::More { after, page: PAGE_RECORDS });
+            }
+        }
+    }
+
+    /// A snapshot cannot be read: the one before it, or all events, must do (law N14).
+    fn step_over(&mut self, slot: SlotId, snapshot: &Snapshot, reason: &str) {
+        let reason = format!("at sequence number {}: {reason}", snapshot.sequence);
+        self.report(FailureKind::SnapshotUnreadable, slot, "", &reason);
+        let next = match snapshot.sequence.0.checked_sub(1) {
+            Some(below) => UsableSnapshots::UpTo(holm_core::SequenceNumber(below)),
+            None => UsableSnapshots::None,
+        };
+        self.load_start(slot, next);
+    }
+
+    fn complete(&mut self, now: Timestamp, slot: SlotId, progress: Rehydration) {
+        self.counters.activations += 1;
+        self.counters.events_replayed += u64::from(progress.replayed);
+        let entity = self.slots.get_mut(slot);
+        entity.state = Some(progress.state);
+        entity.window = progress.window;
+        (entity.sequence, entity.head) = (progress.sequence, progress.head);
+        entity.unsaved = progress.replayed;
+        self.recoveries.running -= 1;
+        let Some(recovery) = self.recoveries.by_slot.remove(&slot) else { return };
+        self.recoveries.held -= recovery.held.len();
+        // A loop, so that thousands of held commands need no stack (law H10).
+        for (envelope, reply) in recovery.held {
+            if self.slots.get(slot).state.is_some() {
+                self.execute(now, slot, &envelope, reply);
+            } else {
+                // One of them made the entity fail: the rest waits for the next recovery.
+                self.hold(slot, envelope, reply);
+            }
+        }
+    }
+
+    fn recovery_failed(&mut self, slot: SlotId, reason: &str) {
+        self.report(FailureKind::RecoveryFailed, slot, "", reason);
+        let address = self.address_of(slot);
+        self.recoveries.running -= 1;
+        self.slots.remove(slot);
+        let Some(recovery) = self.recoveries.by_slot.remove(&slot) else { return };
+        self.recoveries.held -= recovery.held.len();
+        for (_, reply) in recovery.held {
+            self.counters.failures += 1;
+            let (address, reason) = (address.clone(), reason.into());
+            self.answer(reply, Err(AskError::RecoveryFailed { address, reason }));
+        }
+    }
+
+    pub(super) fn report(&mut self, kind: FailureKind, slot: SlotId, command: &str, reason: &str) {
+        let address = self.address_of(slot);
+        let (command, reason) = (command.into(), reason.into());
+        self.outputs.push_back(Output::Failure(FailureFact { kind, address, command, reason }));
+    }
+}

@@ -1,0 +1,184 @@
+//! The idempotency window of one entity: which keys were used, and at which offset the answer to each is recorded.
+//!
+//! It holds no answers, only offsets: the log is the truth, and a repeated key is rare enough to read it there. So a key takes 32 bytes, and a
+//! window that begins with one key grows only as keys come. Bounded by count and by age (promise G2 states both).
+
+use std::time::Duration;
+
+use holm_core::{Offset, Timestamp};
+
+use crate::snapshot_payload::WindowEntry;
+
+/// A ring of remembered keys, from old to new.
+#[derive(Debug, Default)]
+pub(super) struct Window {
+    ring: Box<[Seen]>,
+    start: u16,
+    length: u16,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Seen {
+    // Two halves: a u128 would align the ring to 16 bytes for nothing.
+    high: u64,
+    low: u64,
+    offset: u64,
+    at: u64,
+}
+
+/// How much a window may hold.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WindowBounds {
+    pub(super) keys: usize,
+    pub(super) age: Duration,
+}
+
+impl WindowBounds {
+    fn keys(self) -> u16 {
+        // A window without any key would break promise G2 silently.
+        u16::try_from(self.keys).unwrap_or(u16::MAX).max(1)
+    }
+}
+
+impl Window {
+    /// The offset of the record that used the key, unless it is too old to count.
+    pub(super) fn find(
+        &mut self,
+        digest: u128,
+        now: Timestamp,
+        bounds: WindowBounds,
+    ) -> Option<Offset> {
+        self.forget_old(now, bounds.age);
+        let (high, low) = halves(digest);
+        // From the newest: retries come soon.
+        (0..self.length)
+            .rev()
+            .map(|step| &self.ring[self.index(step)])
+            .find(|seen| seen.low == low && seen.high == high)
+            .map(|seen| Offset(seen.offset))
+    }
+
+    /// Remembers a key; the oldest goes when there are too many.
+    pub(super) fn remember(
+        &mut self,
+        digest: u128,
+        offset: Offset,
+        at: Timestamp,
+        bounds: WindowBounds,
+    ) {
+        if self.length >= bounds.keys() {
+            self.drop_oldest();
+        }
+        if usize::from(self.length) == self.ring.len() {
+            self.grow(bounds.keys());
+        }
+        let (high, low) = halves(digest);
+        let index = self.index(self.length);
+        self.ring[index] = Seen { high, low, offset: offset.0, at: at.as_millis() };
+        self.length += 1;
+    }
+
+    /// As it goes into a snapshot.
+    pub(super) fn entries(&self) -> Vec<WindowEntry> {
+        (0..self.length)
+            .map(|step| self.ring[self.index(step)])
+            .map(|seen| WindowEntry {
+                digest: (u128::from(seen.high) << 64) | u128::from(seen.low),
+                offset: seen.offset,
+                at: seen.at,
+            })
+            .collect()
+    }
+
+    /// As it comes from a snapshot.
+    pub(super) fn from_entries(entries: &[WindowEntry], bounds: WindowBounds) -> Self {
+        let mut window = Self::default();
+        for entry in entries {
+            let at = Timestamp::from_millis(entry.at);
+            window.remember(entry.digest, Offset(entry.offset), at, bounds);
+        }
+        window
+    }
+
+    fn forget_old(&mut self, now: Timestamp, age: Duration) {
+        while self.length > 0 {
+            let oldest = Timestamp::from_millis(self.ring[self.index(0)].at);
+            if now.since(oldest) <= age {
+                return;
+            }
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        self.start = u16::try_from(self.index(1)).expect("a ring is at most u16::MAX long");
+        self.length -= 1;
+    }
+
+    fn grow(&mut self, most: u16) {
+        let wanted = (usize::from(self.length) * 2).clamp(1, usize::from(most));
+        let mut ring = Vec::with_capacity(wanted);
+        ring.extend((0..self.length).map(|step| self.ring[self.index(step)]));
+        ring.resize(wanted, Seen::default());
+        (self.ring, self.start) = (ring.into_boxed_slice(), 0);
+    }
+
+    fn index(&self, step: u16) -> usize {
+        if self.ring.is_empty() {
+            return 0;
+        }
+        (usize::from(self.start) + usize::from(step)) % self.ring.len()
+    }
+}
+
+fn halves(digest: u128) -> (u64, u64) {
+    let high = u64::try_from(digest >> 64).expect("64 bits are left");
+    let low = u64::try_from(digest & u128::from(u64::MAX)).expect("64 bits are left");
+    (high, low)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const AGE: Duration = Duration::from_millis(100);
+
+    proptest! {
+        /// Promise G2, the bounded part: the window is the last `keys` keys that are not older than `age`, nothing else. Checked against a list.
+        #[test]
+        fn the_window_is_the_newest_keys_that_are_young_enough(
+            keys in 1usize..9,
+            steps in prop::collection::vec((0u64..40, 0u64..20), 1..200),
+        ) {
+            let bounds = WindowBounds { keys, age: AGE };
+            let (mut window, mut model) = (Window::default(), Vec::<(u128, u64, u64)>::new());
+            let mut now = 0;
+            for (offset, (key, passed)) in steps.into_iter().enumerate() {
+                now += passed;
+                let (digest, at) = (u128::from(key) << 60, Timestamp::from_millis(now));
+                model.retain(|(_, _, at)| now - at <= 100);
+                let expected = model.iter().rev().find(|seen| seen.0 == digest).map(|seen| Offset(seen.1));
+                prop_assert_eq!(window.find(digest, at, bounds), expected);
+                if expected.is_none() {
+                    window.remember(digest, Offset(offset as u64 + 1), at, bounds);
+                    model.push((digest, offset as u64 + 1, now));
+                    if model.len() > keys {
+                        model.remove(0);
+                    }
+                }
+                let restored = Window::from_entries(&window.entries(), bounds);
+                prop_assert_eq!(restored.entries(), window.entries());
+            }
+        }
+    }
+
+    #[test]
+    fn one_key_takes_one_entry() {
+        let bounds = WindowBounds { keys: 128, age: AGE };
+        let mut window = Window::default();
+        window.remember(1, Offset(1), Timestamp::EPOCH, bounds);
+        assert_eq!(window.ring.len(), 1);
+        assert_eq!(size_of::<Seen>(), 32);
+    }
+}

@@ -1,0 +1,10 @@
+//! The shell around the engine: actix actors on arbiter threads, loader threads, metrics. It carries inputs in and outputs out and decides nothing
+//! about entities.
+
+pub(crate) mod actor;
+pub(crate) mod arbiters;
+pub(crate) mod leadership;
+pub(crate) mod loaders;
+pub(crate) mod metering;
+pub(crate) mod pulse;
+pub(crate) mod seat;

@@ -1,0 +1,137 @@
+//! The shard actor: takes commands from its mailbox into the engine, and carries the engine's outputs out.
+//!
+//! The mailbox holds commands only; everything else comes by [`Input`], looked at in the pulse. See [`super::pulse`] for when that runs.
+
+use std::sync::Arc;
+
+use actix::{Actor, AsyncContext, Context, Handler, Message};
+use holm_core::{AskError, CommandEnvelope, Outcome, ShardId};
+use holm_persistence::ShardLog;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+
+use super::leadership::{Input, Leadership};
+use super::loaders::{Job, Loaders, Save};
+use super::metering::Meter;
+use super::pulse::{Breather, Pulse};
+use super::seat::{Board, Standing};
+use crate::ask::ReplyTo;
+use crate::engine::{FailureFact, Output};
+use crate::options::HostOptions;
+
+/// Commands taken from the mailbox before the other inputs are looked at again: about a millisecond of work.
+const COMMANDS_PER_TURN: u32 = 512;
+
+/// A command on its way into a shard.
+pub(crate) struct Deliver {
+    pub(crate) envelope: CommandEnvelope,
+    pub(crate) reply: ReplyTo,
+}
+
+impl Message for Deliver {
+    type Result = ();
+}
+
+/// The actor of one shard. It lives as long as the host; leaderships come and go in it.
+pub(crate) struct ShardActor {
+    pub(super) shard: ShardId,
+    pub(super) options: Arc<HostOptions>,
+    pub(super) log: Arc<dyn ShardLog>,
+    pub(super) loaders: Arc<Loaders>,
+    pub(super) board: Arc<Board>,
+    pub(super) inputs: UnboundedReceiver<Input>,
+    pub(super) to_self: UnboundedSender<Input>,
+    pub(super) leadership: Leadership,
+    pub(super) meter: Meter,
+    taken: u32,
+}
+
+impl ShardActor {
+    pub(crate) fn new(
+        shard: ShardId,
+        options: Arc<HostOptions>,
+        log: Arc<dyn ShardLog>,
+        loaders: Arc<Loaders>,
+        board: Arc<Board>,
+        (to_self, inputs): (UnboundedSender<Input>, UnboundedReceiver<Input>),
+    ) -> Self {
+        let leadership = Leadership::new();
+        let meter = Meter::new(shard);
+        Self { shard, options, log, loaders, board, inputs, to_self, leadership, meter, taken: 0 }
+    }
+
+    /// Carries out what the engine wants done.
+    pub(super) fn carry_out(&mut self) {
+        while let Some(output) =
+            self.leadership.engine.as_mut().and_then(|engine| engine.poll_output())
+        {
+            match output {
+                Output::Answer(reply, answer) => reply.answer(answer),
+                Output::Append(batch) => {
+                    let (bytes, records) = (batch.bytes().len(), batch.record_count());
+                    let begun = self.options.clock.now();
+                    let pending = self.log.append(batch);
+                    self.leadership.appends.push_back((pending, begun));
+                    self.meter.appended(bytes, records);
+                }
+                Output::Load(request) => {
+                    let (shard, to) = (self.shard, self.to_self.clone());
+                    let term = self.leadership.term;
+                    self.loaders.submit(Job::Load { shard, term, request, to });
+                }
+                Output::Confirm(token) => {
+                    let pending = self.log.confirm(self.shard, self.leadership.term);
+                    self.leadership.confirms.push_back((token, pending));
+                }
+                Output::SaveSnapshot(address, snapshot) => {
+                    let shard = self.shard;
+                    if !self.loaders.save(Save { shard, address, snapshot }) {
+                        tracing::debug!(%shard, "a snapshot was left out: too many wait");
+                    }
+                }
+                Output::Failure(fact) => self.note_failure(&fact),
+                Output::Drained => self.leadership.drained = true,
+            }
+        }
+    }
+
+    fn note_failure(&mut self, fact: &FailureFact) {
+        let FailureFact { kind, address, command, reason } = fact;
+        tracing::error!(shard = %self.shard, %address, %command, %reason, kind = kind.name(), "contained");
+        self.meter.failed(*kind);
+    }
+
+    fn turn_away(&self, reply: ReplyTo) {
+        let shard = self.shard;
+        reply.answer(Err(if self.board.standing() == Standing::Away {
+            AskError::Moved { shard, leader: None }
+        } else {
+            let (reason, outcome) = ("it is being opened".into(), Outcome::NotApplied);
+            AskError::Unavailable { shard, reason, outcome }
+        }));
+    }
+}
+
+impl Actor for ShardActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, cx: &mut Self::Context) {
+        cx.set_mailbox_capacity(self.options.limits.mailbox_capacity.max(1));
+        cx.spawn(Pulse::new(self.options.tick_interval));
+    }
+}
+
+impl Handler<Deliver> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, Deliver { envelope, reply }: Deliver, cx: &mut Self::Context) {
+        let Some(engine) = &mut self.leadership.engine else { return self.turn_away(reply) };
+        engine.submit(self.options.clock.now(), envelope, reply);
+        let saturated = engine.is_saturated();
+        self.carry_out();
+        self.taken += 1;
+        if saturated || self.taken >= COMMANDS_PER_TURN {
+            self.taken = 0;
+            cx.wait(Breather::default());
+        }
+    }
+}

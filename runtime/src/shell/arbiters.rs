@@ -1,0 +1,90 @@
+//! The arbiter threads: one actix system thread makes them, waits for the word to stop, and ends them.
+//!
+//! The only place that names `System` and `Arbiter::new`. Several hosts in one process each have a system of their own.
+
+use std::io;
+use std::sync::Mutex;
+use std::thread::JoinHandle;
+
+use actix_rt::{Arbiter, ArbiterHandle, System};
+use tokio::sync::oneshot;
+
+/// The arbiters of one host.
+#[derive(Debug)]
+pub(crate) struct Arbiters {
+    handles: Vec<ArbiterHandle>,
+    stop: Mutex<Option<oneshot::Sender<()>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Arbiters {
+    /// Starts `count` arbiter threads, at least one.
+    pub(crate) fn start(count: usize) -> io::Result<Self> {
+        let (stop, stopped) = oneshot::channel();
+        let (ready, started) = std::sync::mpsc::sync_channel(1);
+        let thread =
+            std::thread::Builder::new().name("holm-system".to_owned()).spawn(move || {
+                run(count.max(1), &ready, stopped);
+            })?;
+        let handles = started
+            .recv()
+            .unwrap_or_else(|_| Err(io::Error::other("the actix system ended before it began")))?;
+        Ok(Self { handles, stop: Mutex::new(Some(stop)), thread: Mutex::new(Some(thread)) })
+    }
+
+    /// The arbiter of the `index`th shard.
+    pub(crate) fn of(&self, index: usize) -> &ArbiterHandle {
+        &self.handles[index % self.handles.len()]
+    }
+
+    /// Tells all threads to end; gives the thread to wait for, the first time.
+    pub(crate) fn stop(&self) -> Option<JoinHandle<()>> {
+        let stop = self.stop.lock().expect("nobody panics while holding it").take();
+        // The system thread may be gone already; then there is nothing to stop.
+        stop.map(|stop| stop.send(()));
+        self.thread.lock().expect("nobody panics while holding it").take()
+    }
+}
+
+impl Drop for Arbiters {
+    fn drop(&mut self) {
+        // Not joined: the last owner may be dropped on an arbiter.
+        drop(self.stop());
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that starts the system and its arbiters"
+)]
+fn run(
+    count: usize,
+    ready: &std::sync::mpsc::SyncSender<io::Result<Vec<ArbiterHandle>>>,
+    stopped: oneshot::Receiver<()>,
+) {
+    let system = System::new();
+    system.block_on(async {
+        let arbiters: io::Result<Vec<Arbiter>> = (0..count).map(|_| Arbiter::try_new()).collect();
+        let arbiters = match arbiters {
+            Ok(arbiters) => arbiters,
+            Err(error) => {
+                // Whoever started it has gone, and with it the wish to know.
+                _ = ready.send(Err(error));
+                return;
+            }
+        };
+        let handles = arbiters.iter().map(Arbiter::handle).collect();
+        if ready.send(Ok(handles)).is_err() {
+            return;
+        }
+        // An error means that every owner is gone, which is a reason to stop as well.
+        _ = stopped.await;
+        for arbiter in &arbiters {
+            arbiter.stop();
+        }
+        for arbiter in arbiters {
+            // A panic there was caught and reported by its own thread.
+            _ = arbiter.join();
+        }
+    });
+}

@@ -1,0 +1,314 @@
+//! The leadership of a shard: opening the log, feeding its acknowledgements to the engine, stepping down, opening again.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use holm_core::{Entropy, SeededEntropy, Term, Timestamp};
+use holm_persistence::{AppendError, OpenError, Opened, Pending, ReadError};
+use tokio::sync::oneshot;
+
+use super::actor::ShardActor;
+use super::seat::Standing;
+use crate::ask::ReplyTo;
+use crate::engine::{ConfirmToken, EngineOptions, LoadTicket, Loaded, ShardEngine};
+use crate::options::{ShardStats, WriteFailurePolicy};
+
+/// What reaches a shard besides commands.
+pub(crate) enum Input {
+    Lead { term: Term, done: oneshot::Sender<Result<(), OpenError>> },
+    Drain { done: oneshot::Sender<()> },
+    Depose,
+    Loaded { term: Term, ticket: LoadTicket, loaded: Result<Loaded, ReadError> },
+    Stop,
+}
+
+/// The present leadership, if any, and what is on its way to and from the log.
+pub(super) struct Leadership {
+    pub(super) term: Term,
+    pub(super) engine: Option<ShardEngine<ReplyTo>>,
+    /// In the order of their batches; only the first is polled, because acknowledgements come in order.
+    pub(super) appends: VecDeque<(Pending<Result<(), AppendError>>, Timestamp)>,
+    pub(super) confirms: VecDeque<(ConfirmToken, Pending<Result<(), AppendError>>)>,
+    opening: Option<Opening>,
+    waiting_to_reopen: Option<Pin<Box<tokio::time::Sleep>>>,
+    failures_in_a_row: u32,
+    drains: Vec<oneshot::Sender<()>>,
+    pub(super) drained: bool,
+    pub(super) stopped: bool,
+}
+
+struct Opening {
+    term: Term,
+    pending: Pending<Result<Opened, OpenError>>,
+    /// None when the host opens the shard again by itself.
+    done: Option<oneshot::Sender<Result<(), OpenError>>>,
+}
+
+impl Leadership {
+    pub(super) fn new() -> Self {
+        Self {
+            term: Term::ZERO,
+            engine: None,
+            appends: VecDeque::new(),
+            confirms: VecDeque::new(),
+            opening: None,
+            waiting_to_reopen: None,
+            failures_in_a_row: 0,
+            drains: Vec::new(),
+            drained: false,
+            stopped: false,
+        }
+    }
+}
+
+impl ShardActor {
+    /// Looks at everything but the mailbox until nothing moves any more. Whatever is pending afterwards has the task's waker.
+    pub(super) fn beat(&mut self, task: &mut Context<'_>) {
+        loop {
+            let mut moved = self.take_inputs(task);
+            moved |= self.take_opened(task);
+            moved |= self.take_acknowledgements(task);
+            moved |= self.take_confirmations(task);
+            moved |= self.take_wake_up(task);
+            if let Some(engine) = &mut self.leadership.engine {
+                engine.flush();
+            }
+            // New appends and confirmations must be polled once to be heard of.
+            let before = (self.leadership.appends.len(), self.leadership.confirms.len());
+            self.carry_out();
+            moved |= before != (self.leadership.appends.len(), self.leadership.confirms.len());
+            moved |= self.finish_drain();
+            if !moved {
+                break;
+            }
+        }
+        self.publish();
+    }
+
+    pub(super) fn tick(&mut self) {
+        let now = self.options.clock.now();
+        if let Some(engine) = &mut self.leadership.engine {
+            engine.tick(now);
+            self.carry_out();
+        }
+        let stats = self.board.stats();
+        self.meter.publish(&stats);
+    }
+
+    fn take_inputs(&mut self, task: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        while let Poll::Ready(Some(input)) = self.inputs.poll_recv(task) {
+            moved = true;
+            match input {
+                Input::Lead { term, done } => self.open(term, Some(done)),
+                Input::Depose => self.step_down(),
+                Input::Drain { done } => self.begin_drain(done),
+                Input::Stop => {
+                    self.step_down();
+                    self.leadership.stopped = true;
+                }
+                Input::Loaded { term, ticket, loaded } => {
+                    // A load of an earlier leadership concerns nobody.
+                    if term == self.leadership.term
+                        && let Some(engine) = &mut self.leadership.engine
+                    {
+                        engine.loaded(self.options.clock.now(), ticket, loaded);
+                        self.carry_out();
+                    }
+                }
+            }
+        }
+        moved
+    }
+
+    fn open(&mut self, term: Term, done: Option<oneshot::Sender<Result<(), OpenError>>>) {
+        self.end_leadership();
+        self.board.stand(Standing::Opening);
+        self.leadership.term = term;
+        let pending = self.log.open(self.shard, term);
+        self.leadership.opening = Some(Opening { term, pending, done });
+    }
+
+    fn take_opened(&mut self, task: &mut Context<'_>) -> bool {
+        let Some(opening) = &mut self.leadership.opening else { return false };
+        let Poll::Ready(result) = opening.pending.as_mut().poll(task) else { return false };
+        let Some(Opening { term, done, .. }) = self.leadership.opening.take() else { return false };
+        let result = result.map(|opened| self.begin_leadership(term, opened));
+        if let Err(error) = &result {
+            tracing::warn!(shard = %self.shard, %term, %error, "the shard could not be opened");
+            match (&done, error) {
+                // Somebody waits and decides.
+                (Some(_), _) => self.board.stand(Standing::Away),
+                (None, OpenError::Fenced { newest, .. }) => self.reopen_after(*newest),
+                (None, _) => self.reopen_after(term),
+            }
+        }
+        // Whoever asked may have gone; the shard is led all the same.
+        done.map(|done| done.send(result));
+        true
+    }
+
+    fn begin_leadership(&mut self, term: Term, opened: Opened) {
+        let options = &self.options;
+        // A stream of its own for each shard and term, repeatable from the host's seed.
+        let mut seeds = SeededEntropy::new(
+            options.entropy_seed ^ u64::from(self.shard.0).rotate_left(32) ^ term.0,
+        );
+        self.leadership.engine = Some(ShardEngine::new(EngineOptions {
+            shard: self.shard,
+            term,
+            last: opened.last,
+            node: options.node,
+            registry: options.registry.clone(),
+            limits: options.limits.clone(),
+            entropy_seed: seeds.next_u64(),
+        }));
+        self.board.stand(Standing::Leading);
+        tracing::debug!(shard = %self.shard, %term, last = %opened.last, "leading");
+    }
+
+    fn take_acknowledgements(&mut self, task: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        while let Some((pending, begun)) = self.leadership.appends.front_mut() {
+            let Poll::Ready(result) = pending.as_mut().poll(task) else { break };
+            let (now, begun) = (self.options.clock.now(), *begun);
+            self.leadership.appends.pop_front();
+            self.meter.acknowledged(now.since(begun), result.is_ok());
+            moved = true;
+            match result {
+                Ok(()) => {
+                    self.leadership.failures_in_a_row = 0;
+                    if let Some(engine) = &mut self.leadership.engine {
+                        engine.durable(now);
+                    }
+                    self.carry_out();
+                }
+                Err(error) => self.write_failed(&error),
+            }
+        }
+        moved
+    }
+
+    fn take_confirmations(&mut self, task: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        while let Some((token, pending)) = self.leadership.confirms.front_mut() {
+            let Poll::Ready(result) = pending.as_mut().poll(task) else { break };
+            let token = *token;
+            self.leadership.confirms.pop_front();
+            moved = true;
+            let fenced = matches!(result, Err(AppendError::Fenced { .. }));
+            let error = result.as_ref().err().cloned();
+            if let Some(engine) = &mut self.leadership.engine {
+                engine.confirmed(token, result);
+            }
+            self.carry_out();
+            if let (true, Some(error)) = (fenced, error) {
+                self.write_failed(&error);
+            }
+        }
+        moved
+    }
+
+    fn write_failed(&mut self, error: &AppendError) {
+        let term = self.leadership.term;
+        tracing::warn!(shard = %self.shard, %term, %error, "a write failed; the shard must be opened again");
+        if let Some(engine) = &mut self.leadership.engine {
+            engine.failed(error);
+        }
+        self.carry_out();
+        self.end_leadership();
+        match &self.options.on_write_failure {
+            WriteFailurePolicy::Reopen { .. } => self.reopen_after(term),
+            WriteFailurePolicy::StepDown(lost) => {
+                self.board.stand(Standing::Away);
+                lost(self.shard, term, error);
+            }
+        }
+    }
+
+    /// Opens the shard again at the term after `term`, after a wait that doubles with each failure.
+    fn reopen_after(&mut self, term: Term) {
+        let WriteFailurePolicy::Reopen { first_wait, longest_wait } =
+            &self.options.on_write_failure
+        else {
+            return self.board.stand(Standing::Away);
+        };
+        self.board.stand(Standing::Opening);
+        self.leadership.term = term;
+        let doubled = first_wait.saturating_mul(1 << self.leadership.failures_in_a_row.min(16));
+        let wait: Duration = doubled.min(*longest_wait);
+        self.leadership.failures_in_a_row = self.leadership.failures_in_a_row.saturating_add(1);
+        self.leadership.waiting_to_reopen = Some(Box::pin(tokio::time::sleep(wait)));
+    }
+
+    fn take_wake_up(&mut self, task: &mut Context<'_>) -> bool {
+        let Some(sleep) = &mut self.leadership.waiting_to_reopen else { return false };
+        if sleep.as_mut().poll(task).is_pending() {
+            return false;
+        }
+        let next = self.leadership.term.next();
+        self.open(next, None);
+        true
+    }
+
+    fn begin_drain(&mut self, done: oneshot::Sender<()>) {
+        match &mut self.leadership.engine {
+            Some(engine) => {
+                engine.drain();
+                self.leadership.drains.push(done);
+                self.carry_out();
+            }
+            None => {
+                self.step_down();
+                // Whoever asked may have gone.
+                _ = done.send(());
+            }
+        }
+    }
+
+    fn finish_drain(&mut self) -> bool {
+        if !std::mem::take(&mut self.leadership.drained) {
+            return false;
+        }
+        self.step_down();
+        true
+    }
+
+    /// Ends the leadership by order from outside.
+    fn step_down(&mut self) {
+        self.board.stand(Standing::Away);
+        self.end_leadership();
+    }
+
+    fn end_leadership(&mut self) {
+        if let Some(engine) = &mut self.leadership.engine {
+            engine.depose();
+            self.carry_out();
+        }
+        if let Some(engine) = self.leadership.engine.take() {
+            self.meter.keep(engine.counters());
+        }
+        let leadership = &mut self.leadership;
+        leadership.appends.clear();
+        leadership.confirms.clear();
+        leadership.waiting_to_reopen = None;
+        leadership.drained = false;
+        // Dropping the opener's sender tells it that another order came first.
+        leadership.opening = None;
+        for done in leadership.drains.drain(..) {
+            _ = done.send(());
+        }
+        self.publish();
+    }
+
+    fn publish(&mut self) {
+        let counters = self.leadership.engine.as_ref().map(ShardEngine::counters);
+        let (shard, term) = (self.shard, self.leadership.term);
+        let leading = self.board.standing() == Standing::Leading;
+        let stats = self.meter.stats(counters.unwrap_or_default());
+        self.board.publish(ShardStats { shard, term, leading, ..stats });
+    }
+}

@@ -1,0 +1,200 @@
+//! The loader threads: everything that waits for the disk while reading or saving snapshots happens here, never on an arbiter.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+
+use holm_core::{EntityAddress, Offset, ShardId, Term};
+use holm_persistence::{ReadError, ShardLog, Snapshot, SnapshotCriteria};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::leadership::Input;
+use crate::engine::{LoadRequest, Loaded, UsableSnapshots, Wanted};
+use crate::options::SnapshotObserver;
+use crate::panic_text;
+
+/// Snapshots that may wait to be saved. They are a cache: when the disk is too slow for them, they are left out (law T11).
+const SNAPSHOTS_WAITING: usize = 4_096;
+
+/// Something to be done on a loader thread.
+pub(crate) enum Job {
+    Load { shard: ShardId, term: Term, request: LoadRequest, to: UnboundedSender<Input> },
+    Inspect(Box<dyn FnOnce(&dyn ShardLog) + Send>),
+}
+
+/// A snapshot to be saved when there is time.
+pub(crate) struct Save {
+    pub(crate) shard: ShardId,
+    pub(crate) address: EntityAddress,
+    pub(crate) snapshot: Snapshot,
+}
+
+/// The loader threads of one host.
+pub(crate) struct Loaders {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+struct Shared {
+    log: Arc<dyn ShardLog>,
+    observer: Option<SnapshotObserver>,
+    snapshots_kept: usize,
+    queue: Mutex<Queue>,
+    filled: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    saves: VecDeque<Save>,
+    stopped: bool,
+}
+
+impl Loaders {
+    pub(crate) fn start(
+        count: usize,
+        log: Arc<dyn ShardLog>,
+        observer: Option<SnapshotObserver>,
+        snapshots_kept: usize,
+    ) -> std::io::Result<Self> {
+        let (queue, filled) = (Mutex::default(), Condvar::new());
+        let shared = Arc::new(Shared { log, observer, snapshots_kept, queue, filled });
+        let threads = (0..count.max(1))
+            .map(|number| {
+                let shared = Arc::clone(&shared);
+                let name = format!("holm-loader-{number}");
+                std::thread::Builder::new().name(name).spawn(move || shared.work())
+            })
+            .collect::<std::io::Result<_>>()?;
+        Ok(Self { shared, threads: Mutex::new(threads) })
+    }
+
+    /// Queues a job. Loads are bounded by the engine, inspections by their callers.
+    pub(crate) fn submit(&self, job: Job) {
+        let mut queue = self.shared.lock();
+        if !queue.stopped {
+            queue.jobs.push_back(job);
+            self.shared.filled.notify_one();
+        }
+    }
+
+    /// Queues a snapshot; false when too many wait already.
+    pub(crate) fn save(&self, save: Save) -> bool {
+        let mut queue = self.shared.lock();
+        if queue.stopped || queue.saves.len() >= SNAPSHOTS_WAITING {
+            return false;
+        }
+        queue.saves.push_back(save);
+        self.shared.filled.notify_one();
+        true
+    }
+
+    /// Ends the threads after what they are at; gives them to be waited for.
+    pub(crate) fn stop(&self) -> Vec<JoinHandle<()>> {
+        let mut queue = self.shared.lock();
+        queue.stopped = true;
+        queue.jobs.clear();
+        queue.saves.clear();
+        self.shared.filled.notify_all();
+        drop(queue);
+        std::mem::take(&mut *self.threads.lock().expect("nobody panics while holding it"))
+    }
+}
+
+impl Drop for Loaders {
+    fn drop(&mut self) {
+        drop(self.stop());
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().expect("nobody panics while holding it")
+    }
+
+    fn work(&self) {
+        let mut queue = self.lock();
+        while !queue.stopped {
+            if let Some(job) = queue.jobs.pop_front() {
+                drop(queue);
+                self.run(job);
+                queue = self.lock();
+            } else if let Some(save) = queue.saves.pop_front() {
+                drop(queue);
+                self.save(&save);
+                queue = self.lock();
+            } else {
+                queue = self.filled.wait(queue).expect("nobody panics while holding it");
+            }
+        }
+    }
+
+    fn run(&self, job: Job) {
+        match job {
+            Job::Load { shard, term, request, to } => {
+                let ticket = request.ticket;
+                let loaded = catch_unwind(AssertUnwindSafe(|| load(&*self.log, shard, &request)));
+                let loaded = loaded.unwrap_or_else(|panic| {
+                    Err(ReadError::Store { shard, reason: panic_text(&*panic) })
+                });
+                // The shard may have stopped meanwhile; then nobody waits.
+                _ = to.send(Input::Loaded { term, ticket, loaded });
+            }
+            Job::Inspect(inspect) => {
+                let inspected = catch_unwind(AssertUnwindSafe(|| inspect(&*self.log)));
+                if let Err(panic) = inspected {
+                    tracing::error!(reason = panic_text(&*panic), "reading for a person panicked");
+                }
+            }
+        }
+    }
+
+    fn save(&self, save: &Save) {
+        let Save { shard, address, snapshot } = save;
+        let saved = catch_unwind(AssertUnwindSafe(|| {
+            self.log.save_snapshot(*shard, address, snapshot.clone(), self.snapshots_kept)?;
+            if let Some(observer) = &self.observer {
+                observer(*shard, address, snapshot);
+            }
+            Ok::<_, ReadError>(())
+        }));
+        let reason = match saved {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => panic_text(&*panic),
+        };
+        // Law T11: said, and no reason to stop the entity.
+        tracing::warn!(%shard, %address, reason, "a snapshot could not be saved");
+    }
+}
+
+fn load(log: &dyn ShardLog, shard: ShardId, request: &LoadRequest) -> Result<Loaded, ReadError> {
+    let address = &request.address;
+    match request.wanted {
+        Wanted::Start { snapshots, page } => {
+            let snapshot = match snapshots {
+                UsableSnapshots::None => None,
+                UsableSnapshots::All => {
+                    log.load_snapshot(shard, address, SnapshotCriteria::default())?
+                }
+                UsableSnapshots::UpTo(sequence) => {
+                    let max_sequence = Some(sequence);
+                    let criteria = SnapshotCriteria { max_sequence, ..SnapshotCriteria::default() };
+                    log.load_snapshot(shard, address, criteria)?
+                }
+            };
+            let after = snapshot.as_ref().map_or(Offset::ZERO, |snapshot| snapshot.offset);
+            let history = log.records_after(shard, address, after, page)?;
+            Ok(Loaded::Start { snapshot, history })
+        }
+        Wanted::More { after, page } => {
+            log.records_after(shard, address, after, page).map(Loaded::More)
+        }
+        Wanted::Record { offset } => {
+            let batches = log.read(shard, offset, 1)?;
+            let record = batches.iter().find_map(|batch| batch.record(offset));
+            Ok(Loaded::Record(record.map(|record| record.detach())))
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The seat of a shard: what the threads outside its arbiter may see and do.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use actix::Addr;
+use holm_core::ShardId;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::actor::ShardActor;
+use super::leadership::Input;
+use crate::options::ShardStats;
+
+/// One shard as the host sees it.
+pub(crate) struct Seat {
+    pub(crate) mailbox: Addr<ShardActor>,
+    /// Everything but commands: bounded by its senders, so that a full mailbox never keeps it out.
+    pub(crate) inputs: UnboundedSender<Input>,
+    pub(crate) board: std::sync::Arc<Board>,
+}
+
+/// Where the actor writes and others read.
+#[derive(Debug)]
+pub(crate) struct Board {
+    standing: AtomicU8,
+    stats: Mutex<ShardStats>,
+}
+
+/// Whether a shard is led here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Standing {
+    /// Somebody else's, as far as this node knows.
+    Away = 0,
+    /// On the way to being led here, or here again after a failed write.
+    Opening = 1,
+    /// Led here.
+    Leading = 2,
+}
+
+impl Board {
+    pub(crate) fn new(shard: ShardId) -> Self {
+        let stats = ShardStats { shard, ..ShardStats::default() };
+        Self { standing: AtomicU8::new(Standing::Away as u8), stats: Mutex::new(stats) }
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        match self.standing.load(Ordering::Acquire) {
+            2 => Standing::Leading,
+            1 => Standing::Opening,
+            _ => Standing::Away,
+        }
+    }
+
+    pub(crate) fn stand(&self, standing: Standing) {
+        self.standing.store(standing as u8, Ordering::Release);
+    }
+
+    pub(crate) fn stats(&self) -> ShardStats {
+        *self.stats.lock().expect("nobody panics while holding it")
+    }
+
+    pub(crate) fn publish(&self, stats: ShardStats) {
+        *self.stats.lock().expect("nobody panics while holding it") = stats;
+    }
+}
