@@ -96,6 +96,12 @@ impl EntityIndex {
         self.shared.lock().progress.last_offset
     }
 
+    /// False when it must be opened again: the store was reopened, or a flush failed.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.shared.check(self.shared.lock()).is_ok()
+    }
+
     /// Takes in a durable (committed) batch that is the log entry `entry`. Entries at or below the watermark are ignored.
     ///
     /// # Errors

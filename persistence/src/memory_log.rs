@@ -115,8 +115,8 @@ impl State {
             Ok(())
         } else {
             shard.gate.fail(term, "a fault was injected");
-            self.forget_queued(id, |shard| AppendError::Unknown {
-                shard,
+            self.forget_queued(id, |batch| AppendError::Unknown {
+                shard: batch.shard(),
                 reason: "the write before it failed".to_owned(),
             });
             Err(AppendError::Unknown { shard: id, reason: "a fault was injected".to_owned() })
@@ -127,12 +127,12 @@ impl State {
     }
 
     /// Resolves the queued appends of a shard to an error; their batches are never stored.
-    fn forget_queued(&mut self, shard: ShardId, error: impl Fn(ShardId) -> AppendError) {
+    fn forget_queued(&mut self, shard: ShardId, error: impl Fn(&Batch) -> AppendError) {
         let (forgotten, kept): (VecDeque<_>, VecDeque<_>) =
             self.queue.drain(..).partition(|queued| queued.batch.shard() == shard);
         self.queue = kept;
         for queued in forgotten {
-            let _ = queued.done.send(Err(error(shard)));
+            let _ = queued.done.send(Err(error(&queued.batch)));
         }
     }
 }
@@ -142,7 +142,7 @@ impl ShardLog for MemoryLog {
         let mut state = self.lock();
         let opened = state.shard(shard).gate.begin_open(term).and_then(|()| {
             // What is still held was made under an older term: it is fenced, surely not stored.
-            state.forget_queued(shard, |shard| AppendError::Fenced { shard, term });
+            state.forget_queued(shard, |batch| AppendError::Fenced { shard, term: batch.term() });
             let opening = state.shard(shard);
             let last = opening.last();
             opening.gate.complete_open(term, last)?;

@@ -1,21 +1,34 @@
 //! Snapshots in a sled tree of their own: a cache, cut into parts, checked on read, never fsynced on their own.
+//!
+//! Key: shard (u32), entity type, 0, entity id, 0, sequence number (u64), part (u16), numbers big endian. Neither half of an address can hold a
+//! zero byte, so no entity sees the snapshots of another whose id begins alike. The parts joined are: offset (u64), time (u64), payload.
 
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 
-use holm_core::{EntityAddress, ShardId};
+use bytes::Bytes;
+use holm_core::{EntityAddress, Offset, SequenceNumber, ShardId, Timestamp};
+use sled::{Batch, IVec};
 
 use crate::shard_log::{ReadError, Snapshot, SnapshotCriteria};
-use crate::store::Store;
+use crate::store::value::{self, MAX_ENTRY_BYTES};
+use crate::store::{Derived, Store, StoreError};
+
+/// Bytes before the payload of a snapshot: offset and time.
+const HEADER_BYTES: usize = 16;
 
 /// The snapshots of all entities in a store.
 #[derive(Debug, Clone)]
-pub struct SnapshotStore {}
+pub struct SnapshotStore {
+    store: Arc<Store>,
+}
 
 impl SnapshotStore {
     /// The snapshots in a store.
     #[must_use]
-    pub fn new(_store: &Arc<Store>) -> Self {
-        unimplemented!("signature only for now")
+    pub fn new(store: &Arc<Store>) -> Self {
+        Self { store: Arc::clone(store) }
     }
 
     /// As [`crate::ShardLog::save_snapshot`].
@@ -24,12 +37,31 @@ impl SnapshotStore {
     /// When the store cannot take it.
     pub fn save(
         &self,
-        _shard: ShardId,
-        _address: &EntityAddress,
-        _snapshot: &Snapshot,
-        _keep: usize,
+        shard: ShardId,
+        address: &EntityAddress,
+        snapshot: &Snapshot,
+        keep: usize,
     ) -> Result<(), ReadError> {
-        unimplemented!("signature only for now")
+        let length = HEADER_BYTES + snapshot.payload.len();
+        if length > MAX_ENTRY_BYTES {
+            let reason = format!("a snapshot has {length} bytes, {MAX_ENTRY_BYTES} are allowed");
+            return Err(ReadError::Store { shard, reason });
+        }
+        let mut batch = Batch::default();
+        let mut kept = self.sequences(shard, address).map_err(|error| failed(shard, &error))?;
+        if kept.insert(snapshot.sequence) {
+            while kept.len() > keep.max(1) {
+                let Some(oldest) = kept.pop_first() else { break };
+                self.remove(&mut batch, shard, address, oldest)?;
+            }
+        } else {
+            // It is overwritten; the old one may have had more parts.
+            self.remove(&mut batch, shard, address, snapshot.sequence)?;
+        }
+        if kept.contains(&snapshot.sequence) {
+            put(&mut batch, shard, address, snapshot);
+        }
+        self.store.write_derived(Derived::Snapshots, batch).map_err(|error| failed(shard, &error))
     }
 
     /// As [`crate::ShardLog::load_snapshot`].
@@ -38,11 +70,33 @@ impl SnapshotStore {
     /// When the store cannot be read at all.
     pub fn load(
         &self,
-        _shard: ShardId,
-        _address: &EntityAddress,
-        _criteria: SnapshotCriteria,
+        shard: ShardId,
+        address: &EntityAddress,
+        criteria: SnapshotCriteria,
     ) -> Result<Option<Snapshot>, ReadError> {
-        unimplemented!("signature only for now")
+        let sequences = match self.sequences(shard, address) {
+            Ok(sequences) => sequences,
+            Err(error @ StoreError::Damaged { .. }) => {
+                tracing::warn!(%shard, %address, %error, "the snapshots cannot be read; all events are replayed");
+                return Ok(None);
+            }
+            Err(error) => return Err(failed(shard, &error)),
+        };
+        for sequence in sequences.into_iter().rev() {
+            if !criteria.admits(sequence, criteria.max_at.unwrap_or_default()) {
+                continue;
+            }
+            match self.read(shard, address, sequence) {
+                Ok(snapshot) if criteria.admits(sequence, snapshot.at) => {
+                    return Ok(Some(snapshot));
+                }
+                Ok(_) => {}
+                Err(reason) => {
+                    tracing::warn!(%shard, %address, %sequence, %reason, "a snapshot cannot be read; an older one is tried");
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// As [`crate::ShardLog::delete_snapshots`].
@@ -51,10 +105,119 @@ impl SnapshotStore {
     /// When the store cannot be written.
     pub fn delete(
         &self,
-        _shard: ShardId,
-        _address: &EntityAddress,
-        _criteria: SnapshotCriteria,
+        shard: ShardId,
+        address: &EntityAddress,
+        criteria: SnapshotCriteria,
     ) -> Result<(), ReadError> {
-        unimplemented!("signature only for now")
+        let mut batch = Batch::default();
+        for sequence in self.sequences(shard, address).map_err(|error| failed(shard, &error))? {
+            // One that cannot be read has no time; it is deleted when its number fits, because nobody can use it.
+            let at = self.read(shard, address, sequence).map(|snapshot| snapshot.at);
+            if criteria.admits(sequence, at.unwrap_or(Timestamp::EPOCH)) {
+                self.remove(&mut batch, shard, address, sequence)?;
+            }
+        }
+        self.store.write_derived(Derived::Snapshots, batch).map_err(|error| failed(shard, &error))
     }
+
+    /// The sequence numbers at which the entity has snapshots.
+    fn sequences(
+        &self,
+        shard: ShardId,
+        address: &EntityAddress,
+    ) -> Result<BTreeSet<SequenceNumber>, StoreError> {
+        let prefix = prefix(shard, address);
+        self.store.read_derived(Derived::Snapshots, |tree| {
+            let mut sequences = BTreeSet::new();
+            for key in tree.scan_prefix(&prefix).keys() {
+                if let Some(Ok(bytes)) =
+                    key?.get(prefix.len()..prefix.len() + 8).map(TryInto::try_into)
+                {
+                    sequences.insert(SequenceNumber(u64::from_be_bytes(bytes)));
+                }
+            }
+            Ok(sequences)
+        })
+    }
+
+    fn read(
+        &self,
+        shard: ShardId,
+        address: &EntityAddress,
+        sequence: SequenceNumber,
+    ) -> Result<Snapshot, String> {
+        let range = parts_range(shard, address, sequence);
+        let parts = self.store.read_derived(Derived::Snapshots, |tree| {
+            tree.range(range).collect::<sled::Result<Vec<(IVec, IVec)>>>()
+        });
+        let mut bytes = value::join(&parts.map_err(|error| error.to_string())?)?;
+        if bytes.len() < HEADER_BYTES {
+            return Err(format!(
+                "it has {} bytes, its header alone has {HEADER_BYTES}",
+                bytes.len()
+            ));
+        }
+        let header = bytes.split_to(HEADER_BYTES);
+        let number =
+            |at: usize| u64::from_be_bytes(header[at..at + 8].try_into().expect("eight bytes"));
+        let (offset, at) = (Offset(number(0)), Timestamp::from_millis(number(8)));
+        // In memory of its own: what sled gave may share a page with other values.
+        Ok(Snapshot { sequence, offset, at, payload: Bytes::copy_from_slice(&bytes) })
+    }
+
+    fn remove(
+        &self,
+        batch: &mut Batch,
+        shard: ShardId,
+        address: &EntityAddress,
+        sequence: SequenceNumber,
+    ) -> Result<(), ReadError> {
+        let range = parts_range(shard, address, sequence);
+        let keys = self.store.read_derived(Derived::Snapshots, |tree| {
+            tree.range(range).keys().collect::<sled::Result<Vec<IVec>>>()
+        });
+        for key in keys.map_err(|error| failed(shard, &error))? {
+            batch.remove(key);
+        }
+        Ok(())
+    }
+}
+
+fn put(batch: &mut Batch, shard: ShardId, address: &EntityAddress, snapshot: &Snapshot) {
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + snapshot.payload.len());
+    bytes.extend_from_slice(&snapshot.offset.0.to_be_bytes());
+    bytes.extend_from_slice(&snapshot.at.as_millis().to_be_bytes());
+    bytes.extend_from_slice(&snapshot.payload);
+    let key_of = |part| part_key(shard, address, snapshot.sequence, part);
+    value::cut(&bytes, &mut Vec::new(), key_of, |key, value| batch.insert(key, value));
+}
+
+fn prefix(shard: ShardId, address: &EntityAddress) -> Vec<u8> {
+    let (entity_type, id) = (address.entity_type().as_bytes(), address.id().as_bytes());
+    [&shard.0.to_be_bytes()[..], entity_type, &[0], id, &[0]].concat()
+}
+
+fn part_key(
+    shard: ShardId,
+    address: &EntityAddress,
+    sequence: SequenceNumber,
+    part: u16,
+) -> Vec<u8> {
+    let mut key = prefix(shard, address);
+    key.extend_from_slice(&sequence.0.to_be_bytes());
+    key.extend_from_slice(&part.to_be_bytes());
+    key
+}
+
+/// The keys of one snapshot. Entries have at most 2,100 parts, so the last number is never used.
+fn parts_range(
+    shard: ShardId,
+    address: &EntityAddress,
+    sequence: SequenceNumber,
+) -> Range<Vec<u8>> {
+    part_key(shard, address, sequence, 0)..part_key(shard, address, sequence, u16::MAX)
+}
+
+fn failed(shard: ShardId, error: &StoreError) -> ReadError {
+    ReadError::Store { shard, reason: error.to_string() }
 }

@@ -20,6 +20,7 @@ mod side_file;
 mod tail_file;
 #[cfg(test)]
 mod tests;
+pub(crate) mod value;
 
 use std::fmt;
 use std::path::Path;
@@ -109,9 +110,14 @@ impl Store {
     /// Queues changes; they become durable in the order of the calls, each call's changes together or not at all. `done` is called on the
     /// committer thread after the fsync and must not block; when the commit is refused at once, it is called on this thread.
     pub fn commit(&self, ops: Vec<Op>, done: Done) {
-        if let Err((done, error)) = self.inner.queue.push(ops, done) {
+        if let Err((done, error)) = self.try_commit(ops, done) {
             committer::answer(done, Err(error));
         }
+    }
+
+    /// As [`Store::commit`], but gives the callback back when the commit is refused at once.
+    pub(crate) fn try_commit(&self, ops: Vec<Op>, done: Done) -> Result<(), (Done, StoreError)> {
+        self.inner.queue.push(ops, done)
     }
 
     /// The entry at `index`, verified; none when it is before the log's first or behind its last.
@@ -216,10 +222,14 @@ impl Store {
         keeper::join(self.committer.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.inner.keeper.stop();
         let mut engine = self.inner.engine.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(engine) = engine.take() else { return Ok(()) };
-        let durable = engine.make_durable(&self.inner.options);
-        engine.close();
-        durable.and_then(|()| self.inner.write_side_file(|_| {}))
+        let mut closed = Ok(());
+        if let Some(engine) = engine.take() {
+            closed = engine.make_durable(&self.inner.options);
+            engine.close();
+            closed = closed.and_then(|()| self.inner.write_side_file(|_| {}));
+        }
+        self.inner.unlock();
+        closed
     }
 
     /// Changes with every reopening: what was read before may be gone.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use sled::{Batch, Db, IVec, Tree};
+use sled::{Batch, Db, Tree};
 
 use super::disk::DiskPoint;
 use super::error::StoreError;
@@ -143,14 +143,6 @@ impl Engine {
             tracing::warn!(%error, "the database did not close cleanly");
         }
     }
-}
-
-/// The first value behind the end of a range, used by the readers of derived data.
-pub(super) fn last_before(
-    tree: &Tree,
-    range: std::ops::Range<Vec<u8>>,
-) -> sled::Result<Option<(IVec, IVec)>> {
-    tree.range(range).next_back().transpose()
 }
 
 /// Calls into sled; a panic becomes an error that names the directory.

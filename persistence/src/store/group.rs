@@ -8,10 +8,11 @@ use sled::{Batch, IVec};
 
 use super::engine::Engine;
 use super::error::StoreError;
-use super::keys::{self, MAX_ENTRY_BYTES, MAX_INDEX, MAX_NAME_BYTES, MAX_PAYLOAD_BYTES};
+use super::keys::{self, MAX_INDEX, MAX_NAME_BYTES};
 use super::logs::{Logs, PURGED_RECORD};
 use super::op::{LogId, Op};
 use super::side_file::Extent;
+use super::value::{self, MAX_ENTRY_BYTES, MAX_PAYLOAD_BYTES};
 
 /// The changes of a group, and how far the logs reach after it.
 #[derive(Debug)]
@@ -126,7 +127,8 @@ impl<'a> Group<'a> {
 
     fn append(&mut self, log: LogId, index: u64, value: &Bytes) {
         let changes = &mut self.changes;
-        keys::cut(log, index, value, &mut self.scratch, |key, value| {
+        let key_of = |part| keys::part_key(log, index, part);
+        value::cut(value, &mut self.scratch, key_of, |key, value| {
             changes.insert(IVec::from(&key[..]), Some(value));
         });
         let extent = self.after.extents.entry(log).or_insert(Extent { first: index, last: index });
@@ -152,7 +154,7 @@ impl<'a> Group<'a> {
 
     fn put_record(&mut self, log: LogId, name: &str, value: &[u8]) {
         let key = keys::record_key(log, name);
-        let sealed = keys::seal(&key, 1, value.len(), value, &mut self.scratch);
+        let sealed = value::seal(&key, 1, value.len(), value, &mut self.scratch);
         self.changes.insert(IVec::from(key), Some(sealed));
     }
 

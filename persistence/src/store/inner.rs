@@ -36,7 +36,7 @@ pub(super) struct Inner {
     side_file_due: AtomicBool,
     since_side_file: AtomicU64,
     /// Held for as long as the directory is ours.
-    _lock: File,
+    lock: Mutex<Option<File>>,
 }
 
 impl Inner {
@@ -64,7 +64,7 @@ impl Inner {
             tail: Mutex::new(tail),
             side_file_due: AtomicBool::new(false),
             since_side_file: AtomicU64::new(0),
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
         };
         inner.write_tail()?;
         Ok(inner)
@@ -168,6 +168,11 @@ impl Inner {
         self.queue.accept();
         tracing::info!(dir = %self.dir.display(), "the store was reopened and verified");
         Ok(())
+    }
+
+    /// Lets others open the directory.
+    pub(super) fn unlock(&self) {
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     pub(super) fn closed(&self) -> StoreError {

@@ -11,6 +11,7 @@ use super::engine::Engine;
 use super::error::StoreError;
 use super::keys::{self, Named};
 use super::side_file::Extent;
+use super::value;
 
 /// The record that says how far a log was purged. It is written together with the purge.
 pub(super) const PURGED_RECORD: &str = "holm.purged";
@@ -110,7 +111,7 @@ pub(super) fn read_entry(
     let parts = engine.read("reading an entry", |tree| {
         tree.range(range).collect::<sled::Result<Vec<(IVec, IVec)>>>()
     })?;
-    join(&parts).map_err(|reason| StoreError::EntryDamaged {
+    value::join(&parts).map_err(|reason| StoreError::EntryDamaged {
         dir: dir.to_owned(),
         log,
         index,
@@ -142,7 +143,7 @@ pub(super) fn read_entries(
             if keys::parse_key(&parts[0].0) != Some(Named::Part { log, index: next, part: 0 }) {
                 return Err(damaged(next, "it is missing".to_owned()));
             }
-            let entry = join(parts).map_err(|reason| damaged(next, reason))?;
+            let entry = value::join(parts).map_err(|reason| damaged(next, reason))?;
             bytes += entry.len();
             entries.push((next, entry));
             next += 1;
@@ -181,41 +182,11 @@ pub(super) fn read_record(
     let Some(value) = engine.read("reading a record", |tree| tree.get(&key))? else {
         return Ok(None);
     };
-    let part = keys::unseal(&key, value).map_err(|reason| record_damaged(dir, log, &reason))?;
+    let part = value::unseal(&key, value).map_err(|reason| record_damaged(dir, log, &reason))?;
     Ok(Some(part.payload))
 }
 
 fn record_damaged(dir: &Path, log: LogId, reason: &str) -> StoreError {
     let reason = format!("a record of log {log} is damaged: {reason}");
     StoreError::Damaged { dir: dir.to_owned(), during: "reading a record", reason }
-}
-
-/// Joins the parts of one entry; every part must be there and say the same.
-fn join(parts: &[(IVec, IVec)]) -> Result<Bytes, String> {
-    let Some((key, value)) = parts.first() else { return Err("it is missing".to_owned()) };
-    let first = keys::unseal(key, value.clone())?;
-    if usize::from(first.parts) != parts.len() {
-        return Err(format!("{} of its {} parts are there", parts.len(), first.parts));
-    }
-    let entry = if parts.len() == 1 {
-        first.payload
-    } else {
-        let mut joined = Vec::with_capacity(first.length);
-        for (number, (key, value)) in parts.iter().enumerate() {
-            let part = keys::unseal(key, value.clone())?;
-            if usize::from(u16::from_be_bytes([key[12], key[13]])) != number {
-                return Err(format!("its part {number} is missing"));
-            }
-            if (part.parts, part.length) != (first.parts, first.length) {
-                return Err("its parts belong to different entries".to_owned());
-            }
-            joined.extend_from_slice(&part.payload);
-        }
-        joined.into()
-    };
-    if entry.len() == first.length {
-        Ok(entry)
-    } else {
-        Err(format!("it has {} bytes instead of {}", entry.len(), first.length))
-    }
 }
