@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use holm_core::{NodeId, ShardId, shard_of};
 use holm_persistence::Store;
-use holm_runtime::{
-    Asker, Caller, Entity, EntityRef, HostStats, Inspector, Registry, ShardHost,
-};
+use holm_runtime::{Asker, Caller, Entity, EntityRef, HostStats, Inspector, Registry, ShardHost};
 use holm_sharding::{Client, ClusterNode, ClusterView, LeaveError};
 
 use crate::builder::Builder;

@@ -11,6 +11,7 @@ mod client;
 mod environment;
 mod handle;
 mod member;
+mod routed;
 mod single;
 mod start_error;
 
@@ -21,8 +22,8 @@ pub use handle::{Holm, NodeFacts};
 pub use start_error::StartError;
 
 pub use holm_core::{
-    Answer, AskError, CausationId, Clock, CommandEnvelope, CommandId, CorrelationId, Entropy,
-    EntityAddress, ErrorKind, IdempotencyKey, Limit, Limits, ManualClock, NodeId, Offset, OsEntropy,
+    Answer, AskError, CausationId, Clock, CommandEnvelope, CommandId, CorrelationId, EntityAddress,
+    Entropy, ErrorKind, IdempotencyKey, Limit, Limits, ManualClock, NodeId, Offset, OsEntropy,
     Outcome, SeededEntropy, SequenceNumber, ShardId, SystemClock, Term, Timestamp, Verdict,
     shard_of,
 };
@@ -34,6 +35,4 @@ pub use holm_runtime::{
     EntityError, EntityRef, EntityTypeView, Event, Handle, HistoryPage, HostStats, Inspector,
     NoRejection, Read, Registry, Rejection, Reply, ReplyTo, ShardStats, UpcastError,
 };
-pub use holm_sharding::{
-    ClusterView, LeaveError, MemberState, MemberView, ShardState, ShardView,
-};
+pub use holm_sharding::{ClusterView, LeaveError, MemberState, MemberView, ShardState, ShardView};

@@ -3,7 +3,9 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use holm_core::{AskError, CommandEnvelope, EntityAddress, Offset, SeededEntropy, SequenceNumber, ShardId, Term};
+use holm_core::{
+    AskError, CommandEnvelope, EntityAddress, Offset, SeededEntropy, SequenceNumber, ShardId, Term,
+};
 use holm_persistence::{OpenError, Pending, Store, StoreOptions, encode};
 use holm_runtime::{Asker, Caller, HostOptions, Inspector, ReplyTo, ShardHost, WriteFailurePolicy};
 use holm_sharding::{
@@ -52,7 +54,7 @@ pub(crate) async fn start(builder: Builder, settings: ClusterSettings) -> Result
         reason: "the node started without its host".to_owned(),
     })?;
 
-    let router = Arc::new(node.router().clone());
+    let router = Arc::new(crate::routed::Routed(node.router().clone()));
     let asker = Arc::clone(&router) as Arc<dyn Asker>;
     let caller = Caller::new(asker, clock, builder.limits.ask_timeout, SeededEntropy::from_os());
     Ok(Holm(Arc::new(Parts {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::mpsc;
 
 use holm_core::{Clock, NodeId, SeededEntropy, ShardId, Term, Timestamp};
-use holm_persistence::{LogId, MemoryLog, Op, ShardLog, SledLog, Store, StoreError, StoreOptions};
+use holm_persistence::{
+    LogId, MemoryLog, Op, OpenError, ShardLog, SledLog, Store, StoreError, StoreOptions,
+};
 use holm_runtime::{Caller, HostOptions, Registry, ShardHost};
 use holm_sharding::{ClusterView, MemberState, MemberView, ShardState, ShardView};
 
@@ -36,13 +38,14 @@ pub(crate) async fn start(builder: Builder) -> Result<Holm, StartError> {
         (_, true) => Log::Memory(Arc::new(MemoryLog::new())),
         (Some(dir), false) => open_log(dir.clone(), builder.shards).await?,
         (None, false) => {
-            let reason = "say where the data goes with `data_dir`, or that it goes nowhere with `in_memory`";
+            let reason =
+                "say where the data goes with `data_dir`, or that it goes nowhere with `in_memory`";
             return Err(StartError::Settings { reason: reason.into() });
         }
     };
     let host = ShardHost::start(host_options(&builder, registry.clone()), log.contract())
         .map_err(|error| StartError::Host { reason: error.to_string() })?;
-    lead_every_shard(&host, &log, builder.shards, builder.data_dir.as_deref()).await?;
+    lead_every_shard(&host, &log, builder.shards).await?;
 
     let asker = Arc::new(host.clone());
     let caller = Caller::new(
@@ -122,19 +125,10 @@ fn commit(store: &Arc<Store>, op: Op) -> Result<(), StoreError> {
     result.recv().expect("a commit always says how it ended")
 }
 
-async fn lead_every_shard(
-    host: &ShardHost,
-    log: &Log,
-    shards: u32,
-    dir: Option<&Path>,
-) -> Result<(), StartError> {
+async fn lead_every_shard(host: &ShardHost, log: &Log, shards: u32) -> Result<(), StartError> {
     let mut openings = Vec::with_capacity(shards as usize);
     for shard in (0..shards).map(ShardId) {
-        let newest = log.newest_term(shard).map_err(|source| StartError::Data {
-            dir: dir.map(Path::to_owned).unwrap_or_default(),
-            source,
-        })?;
-        openings.push(host.lead(shard, newest.next()));
+        openings.push(host.lead(shard, log.newest_term(shard)?.next()));
     }
     for opening in openings {
         opening.await?;
@@ -150,10 +144,12 @@ impl Log {
         }
     }
 
-    fn newest_term(&self, shard: ShardId) -> Result<Term, StoreError> {
+    fn newest_term(&self, shard: ShardId) -> Result<Term, OpenError> {
         match self {
             Self::Memory(log) => Ok(log.newest_term(shard)),
-            Self::Sled(log) => log.newest_term(shard),
+            Self::Sled(log) => log
+                .newest_term(shard)
+                .map_err(|error| OpenError::Log { shard, reason: error.to_string() }),
         }
     }
 }
