@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::api_client::{ApiClient, ClientOptions};
+use crate::bench;
 use crate::dev;
 use crate::load;
 use crate::output::{Color, Exit, Failure, Output};
@@ -75,6 +76,8 @@ pub enum Verb {
     Chaos(timeline::ChaosArgs),
     /// Send commands at a fixed rate and keep a ledger of what was acknowledged
     Load(load::LoadArgs),
+    /// Measure how fast entities are on this machine
+    Bench(bench::BenchArgs),
     /// Become another program that dies with its parent
     #[command(hide = true)]
     Tethered(dev::tether::TetheredArgs),
@@ -106,6 +109,7 @@ fn carry_out(cli: Cli, output: Output) -> Result<Exit, Failure> {
         Verb::Join(watch) => timeline::run(Act::Join, "", &watch, output),
         Verb::Chaos(args) => timeline::run_chaos(&args, output),
         Verb::Load(args) => load::run(args, output),
+        Verb::Bench(args) => bench::run(args, output),
         Verb::Tethered(args) => {
             Err(Failure::new("the process cannot be started", dev::tether::run(&args)))
         }

@@ -4,10 +4,12 @@
 //! node and many look the same.
 
 pub mod api_client;
+pub mod bench;
 pub mod cli;
 pub mod dev;
 pub mod ledger;
 pub mod load;
+pub mod management;
 pub mod output;
 pub mod state_file;
 pub mod timeline;

@@ -1,0 +1,49 @@
+//! The command line of `holm bench`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::gate::Gate;
+use crate::dev::args::parse_rate;
+
+/// Measure how fast entities are on this machine.
+#[derive(Debug, Clone, Args)]
+pub struct BenchArgs {
+    /// 1: a node inside this process. More: that many processes, and a client.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub nodes: u32,
+    /// Seconds that each step is measured.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = seconds)]
+    pub duration: u64,
+    /// Seconds before each step that are not measured.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1)]
+    pub warm_up: u64,
+    /// How many entities.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub entities: u32,
+    /// Commands in flight in the closed loop.
+    #[arg(long, default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub in_flight: u32,
+    /// Commands per second of the fixed-rate step; without it half of what the closed loop reached.
+    #[arg(long, value_name = "N/s", value_parser = parse_rate)]
+    pub rate: Option<u32>,
+    /// How many shards.
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub shards: u32,
+    /// Where the data goes while it runs; it is deleted afterwards. Without it: `.holm/bench` here.
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Exit code 3 when this holds, as in `p99>10ms`, `rate<100k`, `errors>0`, `ratio<10`; may be given several times.
+    #[arg(long, value_name = "CHECK")]
+    pub fail_if: Vec<Gate>,
+}
+
+fn seconds(text: &str) -> Result<u64, String> {
+    let seconds = text.trim_end_matches('s').parse::<u64>().map_err(|error| error.to_string())?;
+    if (1..=3_600).contains(&seconds) {
+        Ok(seconds)
+    } else {
+        Err("between 1 s and an hour".to_owned())
+    }
+}

@@ -1,0 +1,152 @@
+//! The figures as a person reads them: one line a step, then the table, the histogram, and what they mean.
+
+use std::path::Path;
+
+use comfy_table::{Cell, CellAlignment, Table, presets};
+
+use super::chart;
+use super::document::{BenchDocument, StepFigures};
+use crate::dev::screen::grouped;
+use crate::output::{Mark, Output};
+
+/// Above this share of late sends the generator, not the cluster, is measured.
+const LATE_SHARE: f64 = 0.01;
+
+/// What one entity must reach against one fsync per command.
+const RATIO_GOAL: f64 = 10.0;
+
+pub(super) fn header(document: &BenchDocument) -> String {
+    let machine = &document.environment;
+    let warning = if machine.debug_build {
+        "\n             built without optimisation: the figures mean nothing; use --release"
+    } else {
+        ""
+    };
+    format!(
+        "holm bench   {}   {} accounts   fsync on   {} cores {}, {:.0} GiB, {}, {}\n             each step: {} s measured{warning}\n",
+        match document.nodes {
+            1 => "1 node in this process".to_owned(),
+            nodes => format!("{nodes} processes, {} replicas", document.replication),
+        },
+        grouped(document.entities.into()),
+        machine.cores,
+        machine.cpu,
+        f64::from(u32::try_from(machine.memory_mib).unwrap_or(u32::MAX)) / 1_024.0,
+        machine.file_system,
+        machine.system,
+        document.seconds,
+    )
+}
+
+pub(super) fn step_line(label: &str, figures: &StepFigures) -> String {
+    let fsyncs = figures.fsyncs.map(|n| format!("   {} fsyncs", grouped(n))).unwrap_or_default();
+    format!("  {label:<22} {:>12}/s   p99 {:>9}{fsyncs}", rate(figures.rate), ms(figures.p99_ms))
+}
+
+pub(super) fn document(document: &BenchDocument, saved: &Path, output: Output) {
+    output.line("");
+    output.line(table(document, output.is_ascii()));
+    if let Some(fixed) = document.steps.iter().find(|step| step.planned_rate.is_some()) {
+        output.line(format_args!(
+            "\n  command+persist at {}/s, latency from the planned send time\n",
+            grouped(fixed.planned_rate.unwrap_or_default().into())
+        ));
+        chart::lines(&fixed.buckets, output.is_ascii()).iter().for_each(|line| output.line(line));
+        if fixed.late.is_some_and(|late| late > LATE_SHARE) {
+            output.line(format_args!(
+                "\n  {} the load generator, not the cluster, is the limit: {:.1} % of the sends were late",
+                output.mark(Mark::Warning),
+                fixed.late.unwrap_or_default() * 100.0
+            ));
+        }
+    }
+    if let Some(one) = &document.one_entity {
+        let mark = output.mark(if one.ratio >= RATIO_GOAL { Mark::Good } else { Mark::Bad });
+        output.line(format_args!(
+            "\n  {mark} one entity, {} in flight: {}/s; one fsync per command would allow {}/s on this disk: {:.1} times as fast",
+            one.in_flight,
+            rate(one.rate),
+            rate(one.disk_fsyncs),
+            one.ratio
+        ));
+    }
+    if let Some(fsyncs) = document.fsyncs {
+        output.line(format_args!("    fdatasync was called {} times", grouped(fsyncs)));
+    }
+    for step in document.steps.iter().filter(|step| step.errors > 0) {
+        output.line(format_args!(
+            "  {} {}: {} errors, the first: {}",
+            output.mark(Mark::Bad),
+            step.name,
+            step.errors,
+            step.first_error.as_deref().unwrap_or_default()
+        ));
+    }
+    output.line(format_args!("\n  Saved   {}      Gate   --fail-if 'p99>10ms'", saved.display()));
+}
+
+fn table(document: &BenchDocument, ascii: bool) -> Table {
+    let mut table = Table::new();
+    let style = if ascii { presets::ASCII_HORIZONTAL_ONLY } else { presets::UTF8_HORIZONTAL_ONLY };
+    table.load_style(style.row_separator(comfy_table::LineStyle::none()));
+    let titles = ["", "rate", "p50", "p90", "p99", "p99.9", "max", "errors", "late"];
+    table.set_header(titles.map(right));
+    for step in &document.steps {
+        let late = step.late.map_or_else(|| "–".to_owned(), |it| format!("{:.1} %", it * 100.0));
+        let mut row = vec![Cell::new(&step.name)];
+        row.extend(
+            [
+                format!("{}/s", rate(step.rate)),
+                ms(step.p50_ms),
+                ms(step.p90_ms),
+                ms(step.p99_ms),
+                ms(step.p999_ms),
+                ms(step.max_ms),
+                grouped(step.errors),
+                late,
+            ]
+            .map(right),
+        );
+        table.add_row(row);
+    }
+    table
+}
+
+fn right(text: impl ToString) -> Cell {
+    Cell::new(text.to_string()).set_alignment(CellAlignment::Right)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a rate is small and positive"
+)]
+fn rate(rate: f64) -> String {
+    grouped(rate.round() as u64)
+}
+
+fn ms(ms: f64) -> String {
+    if ms < 10.0 { format!("{ms:.2} ms") } else { format!("{ms:.1} ms") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_a_line_for_each_step() {
+        let step = |name: &str| StepFigures {
+            name: name.into(),
+            rate: 41_200.4,
+            ..StepFigures::default()
+        };
+        let document = BenchDocument {
+            steps: vec![step("read state"), step("command+persist")],
+            ..BenchDocument::default()
+        };
+        let drawn = table(&document, false).to_string();
+        assert!(drawn.contains("41,200/s") && drawn.contains("command+persist"), "{drawn}");
+        // Three rules, the titles and the two steps.
+        assert_eq!(drawn.lines().count(), 6, "{drawn}");
+    }
+}

@@ -1,0 +1,60 @@
+//! What the bench asks: deposits to, and reads of, some accounts.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use holm::{EntityRef, Holm};
+use holm_domains::bank::{Account, Balance, Deposit, Open};
+
+/// Cents of one deposit.
+const AMOUNT: u64 = 1;
+
+/// One kind of command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Stores an event.
+    Persist,
+    /// Reads the state.
+    Read,
+}
+
+/// Some accounts and what is done to them.
+pub(super) struct Work {
+    accounts: Vec<EntityRef<Account>>,
+    steps: AtomicU64,
+}
+
+impl Work {
+    /// The accounts `prefix-1`, `prefix-2` … of a node or client.
+    pub(super) fn new(holm: &Holm, prefix: &str, accounts: u32) -> Self {
+        let accounts = (1..=accounts).map(|n| holm.entity(format!("{prefix}-{n}"))).collect();
+        Self { accounts, steps: AtomicU64::new(0) }
+    }
+
+    /// How many accounts.
+    pub(super) fn accounts(&self) -> usize {
+        self.accounts.len()
+    }
+
+    /// Opens one account.
+    pub(super) async fn open(&self, nth: usize) -> Result<(), String> {
+        let opened = self.accounts[nth].ask(Open { owner: "bench".into() }).await;
+        opened.map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    /// Sends one command to the next account.
+    pub(super) async fn ask(&self, kind: Kind) -> Result<(), String> {
+        let account = &self.accounts[self.next()];
+        let answer = match kind {
+            Kind::Persist => account.ask(Deposit { amount: AMOUNT }).await,
+            Kind::Read => account.ask(Balance {}).await,
+        };
+        answer.map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    /// The accounts in an order that jumps about, each equally often: a step by the golden ratio of 2^64.
+    fn next(&self) -> usize {
+        let step = self.steps.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let wide = u128::from(step) * self.accounts.len() as u128;
+        usize::try_from(wide >> 64).unwrap_or_default()
+    }
+}
