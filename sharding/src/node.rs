@@ -3,26 +3,48 @@
 //! All of it runs on one thread of its own with a current-thread tokio runtime: consensus, transport and gossip share no thread with
 //! handlers, fsync or snapshots. The methods here may be called from any runtime.
 
+mod admission;
+mod core;
+mod failover;
+mod gate;
+mod groups;
 mod host;
+mod joining;
+mod keeper;
+mod leadership;
+mod leaving;
+mod messages;
 mod options;
+mod reports;
+mod start;
+mod steward;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use holm_core::NodeId;
 use holm_persistence::ShardLog;
-use tokio::sync::watch;
+use tokio::runtime::Handle;
+use tokio::sync::{oneshot, watch};
 
 use crate::router::Router;
 use crate::view::ClusterView;
 
+use self::core::{Core, lock};
 pub use host::{HostSeat, HostedShards, SnapshotHook, StartHost};
 pub use options::{ClusterOptions, LeaveError, StartError};
 
 /// A running member of a cluster. Clones share it; it runs until [`ClusterNode::leave`] or [`ClusterNode::shutdown`], or until the last
 /// clone is dropped, which is like a crash.
 #[derive(Clone)]
-pub struct ClusterNode(Arc<()>);
+pub struct ClusterNode(Arc<Running>);
+
+struct Running {
+    core: Arc<Core>,
+    runtime: Handle,
+    /// Ends the thread: with somebody to tell, or by being dropped.
+    stop: Mutex<Option<oneshot::Sender<oneshot::Sender<()>>>>,
+}
 
 impl ClusterNode {
     /// Starts the node and resolves when it is a member: it formed the cluster, joined it, or came back to it. Shards may still be on
@@ -30,45 +52,54 @@ impl ClusterNode {
     ///
     /// # Errors
     /// [`StartError`] when the node cannot be part of this cluster.
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops the node as soon as it is up.
     pub async fn start(options: ClusterOptions) -> Result<Self, StartError> {
-        let _ = options;
-        unimplemented!()
+        let (ready, started) = oneshot::channel();
+        let (stop, stopping) = oneshot::channel();
+        start::run(options, ready, stopping)
+            .map_err(|error| StartError::Broken { reason: error.to_string() })?;
+        let (core, runtime) = started
+            .await
+            .map_err(|_| StartError::Broken { reason: "the cluster thread ended".to_owned() })??;
+        Ok(Self(Arc::new(Running { core, runtime, stop: Mutex::new(Some(stop)) })))
     }
 
     /// This node's id.
     #[must_use]
     pub fn node(&self) -> NodeId {
-        unimplemented!()
+        self.0.core.me()
     }
 
     /// Where peers reach this node.
     #[must_use]
     pub fn peer_address(&self) -> SocketAddr {
-        unimplemented!()
+        self.0.core.setup.facts.peer
     }
 
     /// The newest picture of the cluster.
     #[must_use]
     pub fn view(&self) -> Arc<ClusterView> {
-        unimplemented!()
+        self.0.core.views.borrow().clone()
     }
 
     /// Pictures of the cluster as they come.
     #[must_use]
     pub fn views(&self) -> watch::Receiver<Arc<ClusterView>> {
-        unimplemented!()
+        self.0.core.views.subscribe()
     }
 
     /// The way to every entity of the cluster.
     #[must_use]
     pub fn router(&self) -> &Router {
-        unimplemented!()
+        self.0.core.router()
     }
 
     /// The log of the shards that this node holds a replica of.
     #[must_use]
     pub fn log(&self) -> Arc<dyn ShardLog> {
-        unimplemented!()
+        self.0.core.log.clone()
     }
 
     /// Leaves the cluster for good: hands over every shard it leads, moves its replicas away where there is another node to take them, and
@@ -77,11 +108,28 @@ impl ClusterNode {
     /// # Errors
     /// [`LeaveError`] when the cluster cannot let it go now; the node then goes on.
     pub async fn leave(&self) -> Result<(), LeaveError> {
-        unimplemented!()
+        let core = self.0.core.clone();
+        self.0.runtime.spawn(async move { core.leave().await }).await.map_err(|_| LeaveError::Stopped)??;
+        self.stop().await;
+        Ok(())
     }
 
     /// Hands over the leadership of every shard it leads, then stops. The node stays a member and may come back; for rolling updates.
     pub async fn shutdown(&self) {
-        unimplemented!()
+        let core = self.0.core.clone();
+        // An error means that the thread has ended already, and with it everything that was to be handed over.
+        let _ = self.0.runtime.spawn(async move { core.hand_over_all().await }).await;
+        self.stop().await;
+    }
+
+    async fn stop(&self) {
+        let stop = lock(&self.0.stop).take();
+        let Some(stop) = stop else { return };
+        let core = self.0.core.clone();
+        let _ = self.0.runtime.spawn(async move { core.stop().await }).await;
+        let (done, stopped) = oneshot::channel();
+        if stop.send(done).is_ok() {
+            let _ = stopped.await;
+        }
     }
 }

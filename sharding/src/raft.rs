@@ -38,6 +38,12 @@ pub(crate) type StoredMembership = openraft::alias::StoredMembershipOf<Types>;
 pub(crate) type Membership = openraft::Membership<u64, openraft::EmptyNode>;
 pub(crate) type Metrics = openraft::RaftMetrics<Types>;
 
+/// How long ago something was.
+pub(crate) fn elapsed(at: &openraft::alias::SerdeInstantOf<Types>) -> Duration {
+    use openraft::Instant as _;
+    (**at).elapsed()
+}
+
 /// What an entry of a group carries: a batch of a shard or a fact of the cluster, as its group knows.
 #[derive(Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Payload(pub(crate) Bytes);

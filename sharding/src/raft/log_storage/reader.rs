@@ -60,6 +60,12 @@ impl GroupLog {
         Ok(stored.and_then(|bytes| entry::payload_of(&bytes)))
     }
 
+    /// The term of a durable entry, read on this thread.
+    pub(crate) fn term_at(&self, index: u64) -> io::Result<Option<u64>> {
+        let stored = self.shared.store.entry(self.shared.log, index).map_err(io::Error::other)?;
+        Ok(stored.and_then(|bytes| entry::read_term(&bytes)))
+    }
+
     /// The same without a limit: as many reads as it takes.
     async fn read_all(&self, from: u64, to: u64) -> io::Result<Vec<Entry>> {
         let mut entries: Vec<Entry> = Vec::new();

@@ -1,0 +1,382 @@
+//! Starting a node: transport, place in the cluster, log, host, router, and then the tasks that keep it going.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use holm_core::{EntityAddress, NodeId, OsEntropy, ShardId};
+use holm_persistence::Snapshot;
+use openraft::EmptyNode;
+use tokio::sync::{oneshot, watch};
+
+use super::core::{Core, NotCommitted, Organs, Setup, start_cluster_group, start_log};
+use super::gate::Gate;
+use super::host::{HostSeat, SnapshotHook};
+use super::joining::{FOUNDING, Joining, Seat, take_seat};
+use super::messages::{JoinRequest, SnapshotCopy};
+use super::options::{ClusterOptions, StartError};
+use crate::cluster_log::{Fact, NodeFacts};
+use crate::membership::{Membership, MembershipOptions};
+use crate::raft;
+use crate::router::{LocalShards, Router, RouterOptions};
+use crate::transport::{NodeIdentity, Peers, PeersOptions};
+
+/// Pause between two tries of what must succeed sooner or later.
+const TRY_AGAIN: Duration = Duration::from_millis(100);
+
+/// Pause between two tries to tell the cluster that this node is back.
+const ANNOUNCE_AGAIN: Duration = Duration::from_millis(250);
+
+/// Starts everything on the present runtime.
+pub(super) async fn start(mut options: ClusterOptions) -> Result<Arc<Core>, StartError> {
+    check(&options)?;
+    let identity = options.store.identity();
+    let gate = Arc::new(Gate::default());
+    let (peers, facts) = start_transport(&options, &gate).await?;
+    let request = JoinRequest {
+        cluster: options.cluster.clone(),
+        directory: identity.directory,
+        member: identity.membership.map(|member| (member.cluster, member.node)),
+        facts,
+        shards: options.shards,
+        replication: options.replication,
+        forwarded: false,
+    };
+    let gossip = start_gossip(&options, &request.facts, &peers).await;
+    let seat = find_seat(&options, &peers, &request).await?;
+    peers.set_node(seat.node);
+    if let Some(gossip) = &gossip {
+        gossip.set_node(seat.node);
+    }
+    for (node, address) in &seat.peers {
+        if *node != seat.node {
+            peers.set_address(*node, *address);
+        }
+    }
+    let core = assemble(&mut options, &peers, gossip, &seat, &request).await?;
+    core.start_used_groups().await.map_err(broken)?;
+    gate.open(core.clone());
+    begin(&core, options.seeds.clone(), request).await?;
+    Ok(core)
+}
+
+fn check(options: &ClusterOptions) -> Result<(), StartError> {
+    let fault = if options.shards == 0 {
+        "a cluster has at least one shard"
+    } else if options.replication == 0 {
+        "a shard has at least one replica"
+    } else if options.name.is_empty() || options.cluster.is_empty() {
+        "cluster and node have a name"
+    } else {
+        return Ok(());
+    };
+    Err(broken(fault))
+}
+
+async fn start_transport(options: &ClusterOptions, gate: &Arc<Gate>) -> Result<(Peers, NodeFacts), StartError> {
+    let identity = options.store.identity();
+    let me = NodeIdentity {
+        node: identity.membership.map_or(NodeId::ZERO, |member| member.node),
+        name: options.name.clone(),
+        incarnation: identity.generation,
+        http: options.http.clone(),
+    };
+    let peers_options = PeersOptions {
+        secret: options.secret.clone(),
+        listen: Some(options.listen),
+        gossip: true,
+        insecure: options.insecure,
+        limits: options.peer_limits.clone(),
+        ..PeersOptions::new(options.cluster.clone(), me)
+    };
+    let peers = Peers::start(peers_options, gate.clone()).await?;
+    let listening = peers.local_addr().ok_or_else(|| broken("the transport does not listen"))?;
+    let facts = NodeFacts {
+        name: options.name.clone(),
+        peer: options.advertise.unwrap_or(listening),
+        http: options.http.clone(),
+        incarnation: identity.generation,
+    };
+    Ok((peers, facts))
+}
+
+/// Gossip is a hint; a node works without it.
+async fn start_gossip(options: &ClusterOptions, facts: &NodeFacts, peers: &Peers) -> Option<Membership> {
+    let gossip = MembershipOptions {
+        cluster: options.cluster.clone(),
+        name: options.name.clone(),
+        incarnation: facts.incarnation,
+        node: options.store.identity().membership.map_or(NodeId::ZERO, |member| member.node),
+        http: options.http.clone(),
+        seeds: options.seeds.clone(),
+    };
+    Membership::start(gossip, peers)
+        .await
+        .inspect_err(|error| tracing::warn!(%error, "gossip did not start; the node goes on without"))
+        .ok()
+}
+
+/// The place that the data directory remembers, or a new one.
+async fn find_seat(options: &ClusterOptions, peers: &Peers, request: &JoinRequest) -> Result<Seat, StartError> {
+    let joining = Joining {
+        peers,
+        seeds: &options.seeds,
+        expected_nodes: options.expected_nodes,
+        request: request.clone(),
+        timeout: options.join_timeout,
+    };
+    let Some((cluster, node)) = request.member else {
+        let seat = joining.join(&options.store, &mut OsEntropy).await?;
+        take_seat(&options.store, seat.cluster, seat.node)?;
+        return Ok(seat);
+    };
+    // One round tells whether anybody objects, and where the others are now. Whether they can decide is another matter: perhaps all nodes
+    // of the cluster start at this moment.
+    let round = joining.ask_seeds().await;
+    if let Some(reason) = round.refused {
+        return Err(StartError::Refused { cluster: options.cluster.clone(), reason });
+    }
+    let peers = round.seat.map_or(round.peers, |seat| seat.peers);
+    Ok(Seat { cluster, node, peers })
+}
+
+async fn assemble(
+    options: &mut ClusterOptions,
+    peers: &Peers,
+    gossip: Option<Membership>,
+    seat: &Seat,
+    request: &JoinRequest,
+) -> Result<Arc<Core>, StartError> {
+    let config = Arc::new(raft::config(&options.cluster, options.times).map_err(broken)?);
+    let (cluster_group, states) =
+        start_cluster_group(&options.store, seat.node, config.clone(), peers.clone()).await.map_err(broken)?;
+    let (log, interrupted) = start_log(&options.store);
+    let setup = Setup {
+        cluster_name: options.cluster.clone(),
+        cluster: seat.cluster,
+        me: seat.node,
+        directory: request.directory,
+        facts: request.facts.clone(),
+        shards: options.shards,
+        replication: options.replication,
+        expected_nodes: options.expected_nodes,
+        down_after: options.down_after,
+        times: options.times,
+        store: options.store.clone(),
+        clock: options.clock.clone(),
+    };
+    let copies = Arc::new(std::sync::OnceLock::new());
+    let seat = HostSeat {
+        node: seat.node,
+        shards: options.shards,
+        log: log.clone(),
+        on_snapshot: snapshot_hook(copies.clone()),
+    };
+    let start_host = std::mem::replace(&mut options.start_host, Box::new(|_| Err("the host was started".to_owned())));
+    let host = start_host(seat).map_err(broken)?;
+    let (views, view) = watch::channel(Arc::default());
+    let local: Arc<dyn LocalShards> = host.clone();
+    let router = Router::start(RouterOptions {
+        shards: options.shards,
+        me: setup.me,
+        peers: peers.clone(),
+        view,
+        local: Some(local),
+        requests_in_flight: options.requests_in_flight,
+    });
+    let organs = Organs {
+        peers: peers.clone(),
+        membership: gossip,
+        config,
+        cluster_group,
+        states,
+        log,
+        host,
+        router,
+        views,
+    };
+    let core = Arc::new(Core::new(setup, organs));
+    // Set once; the hook holds no node alive that has stopped.
+    let _ = copies.set(Arc::downgrade(&core));
+    tokio::spawn(core.clone().follow_interruptions(interrupted));
+    Ok(core)
+}
+
+fn snapshot_hook(core: Arc<std::sync::OnceLock<std::sync::Weak<Core>>>) -> SnapshotHook {
+    Arc::new(move |shard: ShardId, address: &EntityAddress, snapshot: &Snapshot| {
+        let Some(core) = core.get().and_then(std::sync::Weak::upgrade) else { return };
+        core.copy_snapshot(&SnapshotCopy {
+            shard,
+            address: address.clone(),
+            sequence: snapshot.sequence,
+            offset: snapshot.offset,
+            at: snapshot.at,
+            payload: snapshot.payload.clone(),
+        });
+    })
+}
+
+/// Founds the cluster when that is this node's task, starts the tasks, and waits until this node is a member.
+async fn begin(core: &Arc<Core>, seeds: Vec<SocketAddr>, request: JoinRequest) -> Result<(), StartError> {
+    tokio::spawn(core.clone().follow_plan());
+    tokio::spawn(core.clone().pulse());
+    tokio::spawn(core.clone().follow_peers());
+    tokio::spawn(core.clone().report_changes());
+    tokio::spawn(core.clone().keep());
+    tokio::spawn(core.clone().steward());
+    tokio::spawn(core.clone().follow_gossip());
+    if is_founder(core)? {
+        found(core).await?;
+    }
+    let was_member = request.member.is_some();
+    tokio::spawn(core.clone().announce(seeds, request));
+    if was_member {
+        // It may be the first of many to come back; nobody may be there to say so.
+        return Ok(());
+    }
+    let mut states = core.states.clone();
+    let me = core.me();
+    states
+        .wait_for(|state| state.members.contains_key(&me))
+        .await
+        .map(drop)
+        .map_err(|_| broken("the cluster log stopped"))
+}
+
+fn is_founder(core: &Core) -> Result<bool, StartError> {
+    let record = core
+        .setup
+        .store
+        .record(holm_persistence::LogId::CLUSTER, FOUNDING)
+        .map_err(|error| StartError::Data { reason: error.to_string() })?;
+    let mine = record.is_some_and(|cluster| cluster[..] == core.setup.cluster.to_le_bytes());
+    Ok(mine && !core.state().members.contains_key(&core.me()))
+}
+
+/// Commits the first facts: the cluster, and this node in it. May be repeated after an interruption at any point.
+async fn found(core: &Arc<Core>) -> Result<(), StartError> {
+    let raft = core.cluster_group.raft();
+    if !raft.is_initialized().await.map_err(|error| broken(error.to_string()))? {
+        let only_me = std::collections::BTreeMap::from([(core.me().0, EmptyNode::new())]);
+        raft.initialize(only_me).await.map_err(|error| broken(error.to_string()))?;
+    }
+    let setup = &core.setup;
+    loop {
+        let state = core.state();
+        let at = core.now();
+        let fact = if state.created.is_none() {
+            Fact::Created {
+                cluster: setup.cluster,
+                name: setup.cluster_name.clone(),
+                shards: setup.shards,
+                replication: setup.replication,
+                expected_nodes: setup.expected_nodes,
+                at,
+            }
+        } else if !state.members.contains_key(&setup.me) {
+            Fact::NodeAdmitted { node: setup.me, directory: setup.directory, facts: setup.facts.clone(), at }
+        } else {
+            return Ok(());
+        };
+        if let Err(NotCommitted::NoLeader | NotCommitted::Contradiction) = core.commit(fact).await {
+            tokio::time::sleep(TRY_AGAIN).await;
+        }
+    }
+}
+
+impl Core {
+    /// Tells the cluster where this node is now, until it is a fact.
+    async fn announce(self: Arc<Self>, seeds: Vec<SocketAddr>, mut request: JoinRequest) {
+        request.member = Some((self.setup.cluster, self.me()));
+        loop {
+            let state = self.state();
+            if state.members.get(&self.me()).is_some_and(|member| member.facts == request.facts) {
+                return;
+            }
+            if self.cluster_group.metrics().state.is_leader() {
+                self.admit(request.clone()).await;
+            } else {
+                let known = state.members.keys().filter(|node| **node != self.me());
+                let members = known.filter_map(|node| self.peers.address(*node));
+                let mut asked: Vec<SocketAddr> = seeds.iter().copied().chain(members).collect();
+                asked.sort_unstable();
+                asked.dedup();
+                let joining = Joining {
+                    peers: &self.peers,
+                    seeds: &asked,
+                    expected_nodes: self.setup.expected_nodes,
+                    request: request.clone(),
+                    timeout: Duration::ZERO,
+                };
+                let round = joining.ask_seeds().await;
+                for (node, address) in round.seat.map_or(round.peers, |seat| seat.peers) {
+                    if node != self.me() && self.peers.address(node).is_none() {
+                        self.peers.set_address(node, address);
+                    }
+                }
+                if let Some(reason) = round.refused {
+                    tracing::error!(%reason, "the cluster refuses this node");
+                }
+            }
+            tokio::time::sleep(ANNOUNCE_AGAIN).await;
+        }
+    }
+
+    /// Learns from gossip where members are whose addresses changed.
+    async fn follow_gossip(self: Arc<Self>) {
+        let live = super::core::lock(&self.membership).as_ref().map(Membership::live);
+        let Some(mut live) = live else { return };
+        loop {
+            let nodes = live.borrow_and_update().clone();
+            for node in nodes.iter().filter(|node| node.node != NodeId::ZERO && node.node != self.me()) {
+                let fact = self.state().members.get(&node.node).map(|member| member.facts.incarnation);
+                // Gossip of an older start says nothing new, and gossip of a stranger nothing at all.
+                if fact.is_some_and(|known| node.incarnation >= known) && self.peers.address(node.node) != Some(node.peer) {
+                    self.peers.set_address(node.node, node.peer);
+                }
+            }
+            self.changed.notify_one();
+            if live.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn broken(error: impl ToString) -> StartError {
+    StartError::Broken { reason: error.to_string() }
+}
+
+/// Runs a node on a thread of its own. Resolves `ready` when it is a member or cannot be one; ends when `stop` resolves or is dropped.
+pub(super) fn run(
+    options: ClusterOptions,
+    ready: oneshot::Sender<Result<(Arc<Core>, tokio::runtime::Handle), StartError>>,
+    stop: oneshot::Receiver<oneshot::Sender<()>>,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).build()?;
+    std::thread::Builder::new().name("holm-cluster".to_owned()).spawn(move || {
+        let stopped = runtime.block_on(async {
+            match start(options).await {
+                Ok(core) => {
+                    let handle = tokio::runtime::Handle::current();
+                    if ready.send(Ok((core, handle))).is_err() {
+                        return None;
+                    }
+                    stop.await.ok()
+                }
+                Err(error) => {
+                    // Nobody waits when the caller gave up.
+                    let _ = ready.send(Err(error));
+                    None
+                }
+            }
+        });
+        // Everything that still runs is dropped here, as in a crash; an orderly stop has ended it before.
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        if let Some(stopped) = stopped {
+            let _ = stopped.send(());
+        }
+    })?;
+    Ok(())
+}
