@@ -1,0 +1,281 @@
+//! Drives an engine by hand: every input happens when the test says so, over a log in memory.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use holm_core::{
+    Answer, AskError, CausationId, CommandEnvelope, CommandId, CorrelationId, EntityAddress,
+    IdempotencyKey, Limits, NodeId, Offset, ShardId, Term, Timestamp, Verdict,
+};
+use holm_persistence::{
+    AppendError, Batch, MemoryLog, Pending, ShardLog, SnapshotCriteria, StoredRecord, decode,
+    encode,
+};
+use holm_runtime::Command;
+use holm_runtime::engine::{
+    ConfirmToken, EngineOptions, FailureFact, LoadRequest, Loaded, Output, ShardEngine,
+    UsableSnapshots, Wanted,
+};
+
+use crate::account::registry;
+
+pub(crate) const SHARD: ShardId = ShardId(0);
+
+/// Where an answer goes: the number of the command.
+pub(crate) type Caller = usize;
+
+pub(crate) struct Driver {
+    pub(crate) log: Arc<MemoryLog>,
+    pub(crate) engine: ShardEngine<Caller>,
+    pub(crate) limits: Limits,
+    pub(crate) now: Timestamp,
+    pub(crate) term: Term,
+    pub(crate) appends: VecDeque<Pending<Result<(), AppendError>>>,
+    pub(crate) loads: VecDeque<LoadRequest>,
+    pub(crate) confirms: VecDeque<ConfirmToken>,
+    /// In the order in which they left the engine, with the last durable offset of that moment.
+    pub(crate) answers: Vec<(Caller, Result<Answer, AskError>, Offset)>,
+    pub(crate) failures: Vec<FailureFact>,
+    pub(crate) snapshots: Vec<u64>,
+    pub(crate) drained: bool,
+    /// Every batch handed to the log, in order.
+    pub(crate) trace: Vec<Bytes>,
+    callers: Caller,
+}
+
+impl Driver {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self::over(Arc::new(MemoryLog::new()), limits, Term(1))
+    }
+
+    pub(crate) fn over(log: Arc<MemoryLog>, limits: Limits, term: Term) -> Self {
+        Self {
+            engine: open(&log, &limits, term),
+            log,
+            limits,
+            now: Timestamp::from_millis(1_000_000),
+            term,
+            appends: VecDeque::new(),
+            loads: VecDeque::new(),
+            confirms: VecDeque::new(),
+            answers: Vec::new(),
+            failures: Vec::new(),
+            snapshots: Vec::new(),
+            drained: false,
+            trace: Vec::new(),
+            callers: 0,
+        }
+    }
+
+    /// Forgets everything in memory and opens the shard at the next term.
+    pub(crate) fn reopen(&mut self) {
+        self.engine.depose();
+        self.carry_out();
+        self.term = self.term.next();
+        self.engine = open(&self.log, &self.limits, self.term);
+        self.appends.clear();
+        self.loads.clear();
+        self.confirms.clear();
+    }
+
+    pub(crate) fn submit<C: Command>(&mut self, id: &str, command: &C, key: &str) -> Caller {
+        let deadline = self.now.plus(Duration::from_secs(3600));
+        self.submit_until(id, command, key, deadline)
+    }
+
+    pub(crate) fn submit_until<C: Command>(
+        &mut self,
+        id: &str,
+        command: &C,
+        key: &str,
+        deadline: Timestamp,
+    ) -> Caller {
+        let caller = self.callers;
+        self.callers += 1;
+        let envelope = CommandEnvelope {
+            address: EntityAddress::new("account", id).unwrap(),
+            command: C::NAME.into(),
+            payload: encode(command).unwrap(),
+            key: IdempotencyKey::new(key).unwrap(),
+            id: CommandId(caller as u128),
+            correlation: CorrelationId(7),
+            causation: CausationId(8),
+            deadline,
+        };
+        self.engine.submit(self.now, envelope, caller);
+        self.carry_out();
+        caller
+    }
+
+    pub(crate) fn flush(&mut self) {
+        self.engine.flush();
+        self.carry_out();
+    }
+
+    pub(crate) fn tick(&mut self, passed: Duration) {
+        self.now = self.now.plus(passed);
+        self.engine.tick(self.now);
+        self.carry_out();
+    }
+
+    /// Takes the acknowledgement of the oldest batch, when there is one. A failed write ends the engine; the shard is opened again.
+    pub(crate) fn acknowledge(&mut self) -> bool {
+        let Some(pending) = self.appends.front_mut() else { return false };
+        let Some(result) = pending.now_or_never() else { return false };
+        self.appends.pop_front();
+        match result {
+            Ok(()) => {
+                self.engine.durable(self.now);
+                self.carry_out();
+            }
+            Err(error) => {
+                self.engine.failed(&error);
+                self.carry_out();
+                self.reopen();
+            }
+        }
+        true
+    }
+
+    pub(crate) fn confirm(&mut self) -> bool {
+        let Some(token) = self.confirms.pop_front() else { return false };
+        let result = self.log.confirm(SHARD, self.term).now_or_never().unwrap();
+        self.engine.confirmed(token, result);
+        self.carry_out();
+        true
+    }
+
+    /// Answers the `index`th load that waits.
+    pub(crate) fn load(&mut self, index: usize) -> bool {
+        if self.loads.is_empty() {
+            return false;
+        }
+        let request = self.loads.remove(index % self.loads.len()).unwrap();
+        let loaded = read(&*self.log, &request);
+        self.engine.loaded(self.now, request.ticket, Ok(loaded));
+        self.carry_out();
+        true
+    }
+
+    /// Lets everything happen until nothing is left to do.
+    pub(crate) fn settle(&mut self) {
+        loop {
+            let mut moved = self.load(0);
+            moved |= self.acknowledge();
+            moved |= self.confirm();
+            self.flush();
+            if !moved
+                && self.loads.is_empty()
+                && self.appends.is_empty()
+                && self.confirms.is_empty()
+            {
+                return;
+            }
+        }
+    }
+
+    /// Submits, settles, and gives the answer.
+    pub(crate) fn ask<C: Command>(
+        &mut self,
+        id: &str,
+        command: &C,
+        key: &str,
+    ) -> Result<Answer, AskError> {
+        let caller = self.submit(id, command, key);
+        self.settle();
+        self.answer(caller).unwrap_or_else(|| panic!("command {caller} got no answer"))
+    }
+
+    pub(crate) fn answer(&self, caller: Caller) -> Option<Result<Answer, AskError>> {
+        let mut mine = self.answers.iter().filter(|(to, _, _)| *to == caller);
+        let answer = mine.next().map(|(_, answer, _)| answer.clone());
+        assert!(mine.next().is_none(), "command {caller} was answered twice");
+        answer
+    }
+
+    /// Every record of the log, in offset order.
+    pub(crate) fn records(&self) -> Vec<StoredRecord> {
+        let batches = self.log.read(SHARD, Offset(1), usize::MAX).unwrap();
+        batches.iter().flat_map(|batch| batch.records().collect::<Vec<_>>()).collect()
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(output) = self.engine.poll_output() {
+            match output {
+                Output::Append(batch) => self.append(batch),
+                Output::Load(request) => self.loads.push_back(request),
+                Output::Confirm(token) => self.confirms.push_back(token),
+                Output::Answer(caller, answer) => {
+                    let durable = self.log.last_offset(SHARD).unwrap();
+                    self.answers.push((caller, answer, durable));
+                }
+                Output::SaveSnapshot(address, snapshot) => {
+                    let durable = self.log.last_offset(SHARD).unwrap();
+                    assert!(snapshot.offset <= durable, "a snapshot left before it was durable");
+                    self.snapshots.push(snapshot.sequence.get());
+                    self.log.save_snapshot(SHARD, &address, snapshot, 2).unwrap();
+                }
+                Output::Failure(fact) => self.failures.push(fact),
+                Output::Drained => self.drained = true,
+            }
+        }
+    }
+
+    fn append(&mut self, batch: Batch) {
+        self.trace.push(batch.bytes().clone());
+        self.appends.push_back(self.log.append(batch));
+    }
+}
+
+fn open(log: &MemoryLog, limits: &Limits, term: Term) -> ShardEngine<Caller> {
+    let opened = log.open(SHARD, term).now_or_never().unwrap().unwrap();
+    ShardEngine::new(EngineOptions {
+        shard: SHARD,
+        term,
+        last: opened.last,
+        node: NodeId(1),
+        registry: registry(),
+        limits: limits.clone(),
+        entropy_seed: 42,
+    })
+}
+
+fn read(log: &MemoryLog, request: &LoadRequest) -> Loaded {
+    let address = &request.address;
+    match request.wanted {
+        Wanted::Start { snapshots, page } => {
+            let snapshot = match snapshots {
+                UsableSnapshots::None => None,
+                UsableSnapshots::All => {
+                    log.load_snapshot(SHARD, address, SnapshotCriteria::default()).unwrap()
+                }
+                UsableSnapshots::UpTo(sequence) => {
+                    let max_sequence = Some(sequence);
+                    let criteria = SnapshotCriteria { max_sequence, ..Default::default() };
+                    log.load_snapshot(SHARD, address, criteria).unwrap()
+                }
+            };
+            let after = snapshot.as_ref().map_or(Offset::ZERO, |snapshot| snapshot.offset);
+            let history = log.records_after(SHARD, address, after, page).unwrap();
+            Loaded::Start { snapshot, history }
+        }
+        Wanted::More { after, page } => {
+            Loaded::More(log.records_after(SHARD, address, after, page).unwrap())
+        }
+        Wanted::Record { offset } => {
+            let batches = log.read(SHARD, offset, 1).unwrap();
+            Loaded::Record(batches.iter().find_map(|batch| batch.record(offset)))
+        }
+    }
+}
+
+/// The number that an accepted answer holds.
+pub(crate) fn number(answer: &Result<Answer, AskError>) -> u64 {
+    match answer.as_ref().map(|answer| &answer.verdict) {
+        Ok(Verdict::Accepted(bytes)) => decode(bytes).unwrap(),
+        other => panic!("no accepted answer: {other:?}"),
+    }
+}

@@ -1,0 +1,7 @@
+//! The engine, input by input: pipelining, reads, repeats, containment, limits, recovery, rest and snapshots.
+
+mod containment;
+mod idempotency;
+mod pipeline;
+mod recovery;
+mod rest;

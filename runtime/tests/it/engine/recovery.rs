@@ -1,0 +1,112 @@
+//! Recovery: snapshot, then history in pages, then held commands in order.
+
+use bytes::Bytes;
+use holm_core::{EntityAddress, Limits, Offset, SequenceNumber, Timestamp};
+use holm_persistence::{ShardLog, Snapshot, SnapshotCriteria};
+use holm_runtime::engine::{FailureKind, Wanted};
+
+use crate::account::{Balance, Collect, Deposit, Look, Withdraw};
+use crate::driver::{Driver, SHARD, number};
+
+fn limits(snapshot_every: u64) -> Limits {
+    let mut limits = Limits::default();
+    limits.snapshot_every = snapshot_every;
+    limits
+}
+
+/// Promise G10. Laws E1, E10: the same log gives the same state and the same sequence numbers, also for an entity without any event.
+#[test]
+fn an_entity_comes_back_as_it_was() {
+    let mut driver = Driver::new(limits(1_000_000));
+    for n in 0..700 {
+        driver.ask("a", &Deposit { amount: n }, &format!("k{n}")).unwrap();
+        driver.ask("a", &Withdraw { amount: u64::MAX }, &format!("refused{n}")).unwrap();
+    }
+    driver.reopen();
+    let caller = driver.submit("a", &Look {}, "look");
+    assert!(matches!(driver.loads[0].wanted, Wanted::Start { .. }));
+    driver.load(0);
+    assert!(matches!(driver.loads[0].wanted, Wanted::More { .. }), "the history is read in pages");
+    driver.settle();
+    let answer = driver.answer(caller).unwrap().unwrap();
+    assert_eq!(answer.sequence, SequenceNumber(700));
+    assert_eq!(number(&driver.ask("a", &Balance {}, "k-b")), (0..700).sum::<u64>());
+    assert_eq!(number(&driver.ask("never-seen", &Balance {}, "k-b")), 0);
+}
+
+/// Laws T1, T2: every 2 events there is a snapshot, counted across restarts; a command with three events gets one, after all of them.
+#[test]
+fn snapshots_come_every_n_events() {
+    let mut driver = Driver::new(limits(2));
+    driver.ask("a", &Deposit { amount: 1 }, "k1").unwrap();
+    driver.reopen();
+    driver.ask("a", &Deposit { amount: 1 }, "k2").unwrap();
+    assert_eq!(driver.snapshots, [2]);
+    driver.reopen();
+    let caller = driver.submit("a", &Balance {}, "k3");
+    let replayed = driver.engine.counters().events_replayed;
+    driver.settle();
+    assert_eq!(driver.engine.counters().events_replayed, replayed, "nothing is left to replay");
+    assert_eq!(number(&driver.answer(caller).unwrap()), 2);
+    driver.ask("b", &Collect { parts: 3 }, "k4").unwrap();
+    assert_eq!(driver.snapshots, [2, 3]);
+}
+
+/// Laws N14, J-snapshots: an unreadable snapshot is stepped over with a fact, to the one before it or to a full replay.
+#[test]
+fn unreadable_snapshots_are_stepped_over() {
+    for broken in [1, 2] {
+        let mut driver = Driver::new(limits(2));
+        for n in 0..5 {
+            driver.ask("a", &Deposit { amount: 1 }, &format!("k{n}")).unwrap();
+        }
+        let address = EntityAddress::new("account", "a").unwrap();
+        for sequence in [4, 2].into_iter().take(broken) {
+            let snapshot = Snapshot {
+                sequence: SequenceNumber(sequence),
+                offset: Offset(sequence),
+                at: Timestamp::EPOCH,
+                payload: Bytes::from_static(&[1, 255, 255]),
+            };
+            driver.log.save_snapshot(SHARD, &address, snapshot, 2).unwrap();
+        }
+        driver.reopen();
+        assert_eq!(number(&driver.ask("a", &Balance {}, "b")), 5);
+        let facts =
+            driver.failures.iter().filter(|fact| fact.kind == FailureKind::SnapshotUnreadable);
+        assert_eq!(facts.count(), broken);
+    }
+}
+
+/// A snapshot of another history (it reflects an offset that the log does not have) is not believed.
+#[test]
+fn a_snapshot_from_the_future_is_not_believed() {
+    let mut driver = Driver::new(limits(1_000));
+    driver.ask("a", &Deposit { amount: 1 }, "k1").unwrap();
+    let address = EntityAddress::new("account", "a").unwrap();
+    let mut other = Driver::new(limits(2));
+    for n in 0..4 {
+        other.ask("a", &Deposit { amount: 9 }, &format!("k{n}")).unwrap();
+    }
+    let foreign =
+        other.log.load_snapshot(SHARD, &address, SnapshotCriteria::default()).unwrap().unwrap();
+    driver.log.save_snapshot(SHARD, &address, foreign, 2).unwrap();
+    driver.reopen();
+    assert_eq!(number(&driver.ask("a", &Balance {}, "k2")), 1);
+}
+
+/// Promise G9. Law E23: at most so many recoveries run at once, the rest wait in order.
+#[test]
+fn recoveries_are_bounded() {
+    let mut limits = Limits::default();
+    limits.concurrent_recoveries = 2;
+    let mut driver = Driver::new(limits);
+    let callers: Vec<_> =
+        (0..5).map(|n| driver.submit(&format!("e{n}"), &Deposit { amount: n }, "k")).collect();
+    assert_eq!(driver.loads.len(), 2);
+    driver.load(1);
+    assert_eq!(driver.loads.len(), 2, "a permit that is given back is taken at once");
+    driver.settle();
+    assert!(callers.iter().all(|caller| driver.answer(*caller).unwrap().is_ok()));
+    assert_eq!(driver.engine.counters().recovering, 0);
+}

@@ -1,0 +1,1 @@
+//! The host: actors, arbiters and loaders over a log in memory.

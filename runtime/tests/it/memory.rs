@@ -1,0 +1,1 @@
+//! Memory per live entity.
