@@ -1,1 +1,296 @@
 //! The host: actors, arbiters and loaders over a log in memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use holm_core::{
+    AskError, Clock, EntityAddress, IdempotencyKey, Limit, Outcome, SeededEntropy, SequenceNumber,
+    ShardId, SystemClock, Term, shard_of,
+};
+use holm_persistence::{MemoryLog, OpenError};
+use holm_runtime::{
+    AskOptions, Asker, Caller, EntityError, EntityRef, HostOptions, ShardHost,
+    WriteFailurePolicy,
+};
+
+use crate::account::{
+    Account, Balance, Deposit, Nothing, Panic, PanicAt, Refused, Withdraw, registry,
+};
+
+const SHARDS: u32 = 4;
+
+struct Node {
+    host: ShardHost,
+    log: Arc<MemoryLog>,
+    caller: Arc<Caller>,
+}
+
+impl Node {
+    async fn start(change: impl FnOnce(&mut HostOptions)) -> Self {
+        let mut options = HostOptions::new(registry(), SHARDS);
+        (options.arbiters, options.loaders) = (2, 2);
+        change(&mut options);
+        let log = Arc::new(MemoryLog::new());
+        let timeout = options.limits.ask_timeout;
+        let host = ShardHost::start(options, log.clone()).unwrap();
+        for shard in 0..SHARDS {
+            host.lead(ShardId(shard), Term(1)).await.unwrap();
+        }
+        let asker: Arc<dyn Asker> = Arc::new(host.clone());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let caller = Caller::new(asker, clock, timeout, SeededEntropy::new(1));
+        Self { host, log, caller }
+    }
+
+    fn account(&self, id: &str) -> EntityRef<Account> {
+        EntityRef::new(Arc::clone(&self.caller), id)
+    }
+
+    async fn stop(self) {
+        self.host.stop().await;
+    }
+}
+
+fn shard(id: &str) -> ShardId {
+    shard_of(&EntityAddress::new("account", id).unwrap(), SHARDS)
+}
+
+/// The way of a command from a typed reference and back, from a plain tokio runtime.
+#[tokio::test]
+async fn a_reference_asks_and_is_answered() {
+    let node = Node::start(|_| {}).await;
+    let alice = node.account("alice");
+    assert_eq!(alice.ask(Deposit { amount: 100 }).await, Ok(100));
+    let refused = alice.ask(Withdraw { amount: 101 }).await;
+    assert_eq!(refused, Err(EntityError::Rejected(Refused::InsufficientFunds { balance: 100 })));
+    let key = IdempotencyKey::new("once").unwrap();
+    let options = || AskOptions::with_key(key.clone());
+    let first = alice.ask_with(Withdraw { amount: 60 }, options()).await.unwrap();
+    let again = alice.ask_with(Withdraw { amount: 60 }, options()).await.unwrap();
+    assert_eq!((first.value, again.value, again.replayed), (40, 40, true));
+    assert_eq!(
+        (first.sequence, first.shard, first.offset),
+        (again.sequence, shard("alice"), again.offset)
+    );
+    alice.tell(Deposit { amount: 2 }).unwrap();
+    assert_eq!(alice.ask(Balance {}).await, Ok(42));
+    let malformed = node.account("").ask(Balance {}).await;
+    assert!(matches!(malformed, Err(EntityError::InvalidAddress(_))));
+    node.stop().await;
+}
+
+/// Promise G7: a panic harms one command; the mailbox and the other entities of the shard go on.
+#[tokio::test]
+async fn a_panic_leaves_the_shard_alone() {
+    let node = Node::start(|options| options.shards = SHARDS).await;
+    let (poisoned, neighbour) = (node.account("a"), node.account("b"));
+    poisoned.ask(Deposit { amount: 1 }).await.unwrap();
+    for at in [PanicAt::Handle, PanicAt::Apply, PanicAt::Reply] {
+        let (failed, fine) =
+            tokio::join!(poisoned.ask(Panic { at }), neighbour.ask(Deposit { amount: 1 }));
+        assert!(
+            matches!(failed, Err(EntityError::Failed(AskError::EntityFailed { .. }))),
+            "{failed:?}"
+        );
+        fine.unwrap();
+    }
+    assert_eq!(poisoned.ask(Balance {}).await, Ok(1));
+    assert_eq!(neighbour.ask(Balance {}).await, Ok(3));
+    node.stop().await;
+}
+
+/// Promise G9: a full mailbox is an error that names its limit, and nothing hangs.
+#[tokio::test]
+async fn a_full_mailbox_says_so() {
+    let node = Node::start(|options| {
+        options.limits.mailbox_capacity = 64;
+        (options.limits.batch_bytes, options.limits.batches_in_flight) = (500, 1);
+    })
+    .await;
+    node.account("a").ask(Nothing {}).await.unwrap();
+    node.log.hold();
+    let asks: Vec<_> = (0..1_000)
+        .map(|_| {
+            let account = node.account("a");
+            tokio::spawn(async move { account.ask(Deposit { amount: 1 }).await })
+        })
+        .collect();
+    // The log stands still, so only refusals can end: wait for one of them.
+    let mut asks: futures::stream::FuturesUnordered<_> = asks.into_iter().collect();
+    let first = futures::StreamExt::next(&mut asks).await.unwrap().unwrap();
+    let full = AskError::Overloaded { limit: Limit::MailboxCapacity, allowed: 64 };
+    assert_eq!(first, Err(EntityError::Failed(full.clone())));
+    node.log.release_all();
+    let mut accepted = 0;
+    while let Some(answer) = futures::StreamExt::next(&mut asks).await {
+        match answer.unwrap() {
+            Ok(_) => accepted += 1,
+            Err(error) => assert_eq!(error, EntityError::Failed(full.clone())),
+        }
+    }
+    assert!(accepted > 0);
+    assert_eq!(node.account("a").ask(Balance {}).await, Ok(accepted));
+    node.stop().await;
+}
+
+/// Promises G1, G2: after a failed write the shard opens itself again, and retries with the same key heal what was unknown.
+#[tokio::test]
+async fn a_single_node_opens_the_shard_again() {
+    let node = Node::start(|options| {
+        options.on_write_failure = WriteFailurePolicy::Reopen {
+            first_wait: Duration::from_millis(1),
+            longest_wait: Duration::from_millis(10),
+        };
+    })
+    .await;
+    let alice = node.account("alice");
+    alice.ask(Deposit { amount: 1 }).await.unwrap();
+    for lost in [true, false] {
+        if lost {
+            node.log.fail_next_append(shard("alice"));
+        } else {
+            node.log.lose_next_acknowledgement(shard("alice"));
+        }
+        let key = IdempotencyKey::new(if lost { "k1" } else { "k2" }).unwrap();
+        let ask = || alice.ask_with(Deposit { amount: 1 }, AskOptions::with_key(key.clone()));
+        let error = ask().await.unwrap_err();
+        assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
+        let retried = loop {
+            match ask().await {
+                Ok(reply) => break reply,
+                Err(EntityError::Failed(AskError::Unavailable { .. })) => {
+                    tokio::task::yield_now().await
+                }
+                Err(other) => panic!("{other}"),
+            }
+        };
+        assert_eq!(retried.replayed, !lost);
+    }
+    assert_eq!(alice.ask(Balance {}).await, Ok(3));
+    assert!(node.log.newest_term(shard("alice")) > Term(1));
+    node.stop().await;
+}
+
+/// In a cluster the host does not open by itself: it steps down and says so.
+#[tokio::test]
+async fn a_cluster_node_steps_down() {
+    let (lost, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let node = Node::start(|options| {
+        options.on_write_failure = WriteFailurePolicy::StepDown(Arc::new(move |shard, term, _| {
+            lost.send((shard, term)).unwrap();
+        }));
+    })
+    .await;
+    node.account("alice").ask(Deposit { amount: 1 }).await.unwrap();
+    node.log.fail_next_append(shard("alice"));
+    node.account("alice").ask(Deposit { amount: 1 }).await.unwrap_err();
+    assert_eq!(heard.recv().await, Some((shard("alice"), Term(1))));
+    assert!(!node.host.is_leading(shard("alice")));
+    let moved = node.account("alice").ask(Balance {}).await;
+    assert!(matches!(moved, Err(EntityError::Failed(AskError::Moved { .. }))), "{moved:?}");
+    node.host.lead(shard("alice"), Term(2)).await.unwrap();
+    assert_eq!(node.account("alice").ask(Balance {}).await, Ok(1));
+    node.stop().await;
+}
+
+/// Draining answers everything that was begun; afterwards the shard is led nowhere here. Deposing does not wait.
+#[tokio::test]
+async fn drain_and_depose_end_a_leadership() {
+    let node = Node::start(|_| {}).await;
+    let (alice, at) = (node.account("alice"), shard("alice"));
+    alice.ask(Deposit { amount: 1 }).await.unwrap();
+    node.log.hold();
+    let begun = tokio::spawn({
+        let alice = alice.clone();
+        async move { alice.ask(Deposit { amount: 1 }).await }
+    });
+    while node.log.held() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let drained = node.host.drain(at);
+    node.log.release_all();
+    drained.await;
+    assert_eq!(begun.await.unwrap(), Ok(2));
+    assert!(!node.host.is_leading(at));
+    let fenced = node.host.lead(at, Term(1)).await;
+    assert!(matches!(fenced, Err(OpenError::Fenced { .. })), "{fenced:?}");
+    node.host.lead(at, Term(5)).await.unwrap();
+    node.log.hold();
+    let begun = tokio::spawn({
+        let alice = alice.clone();
+        async move { alice.ask(Deposit { amount: 1 }).await }
+    });
+    while node.log.held() == 0 {
+        tokio::task::yield_now().await;
+    }
+    node.host.depose(at);
+    assert_eq!(begun.await.unwrap().unwrap_err().outcome(), Outcome::Unknown);
+    node.stop().await;
+}
+
+/// Several hosts live in one process, and a stopped one leaves its callers with an error and no thread behind.
+#[tokio::test]
+async fn hosts_do_not_share_anything() {
+    let (one, two) = (Node::start(|_| {}).await, Node::start(|_| {}).await);
+    one.account("alice").ask(Deposit { amount: 1 }).await.unwrap();
+    assert_eq!(two.account("alice").ask(Balance {}).await, Ok(0));
+    let left = one.account("alice");
+    one.stop().await;
+    let error = left.ask(Balance {}).await.unwrap_err();
+    assert!(matches!(error, EntityError::Failed(_)), "{error}");
+    assert_eq!(two.account("alice").ask(Deposit { amount: 2 }).await, Ok(2));
+    two.stop().await;
+}
+
+/// Histories and batches are read off the log, and the registry shows them as JSON.
+#[tokio::test]
+async fn the_inspector_reads_what_is_stored() {
+    let node = Node::start(|_| {}).await;
+    let alice = node.account("alice");
+    for amount in [1, 2, 3] {
+        alice.ask(Deposit { amount }).await.unwrap();
+    }
+    let inspector = node.host.inspector();
+    let address: EntityAddress = "account/alice".parse().unwrap();
+    let page = inspector.history(address, SequenceNumber(1), 10).await.unwrap();
+    assert_eq!((page.records.len(), page.highest, page.more), (2, SequenceNumber(3), false));
+    let registry = registry();
+    let stored = page.stored_records();
+    let record = stored[0].decode().unwrap();
+    let event = registry.event_to_json("account", &record.events[0]).unwrap();
+    assert_eq!(event, serde_json::json!({ "Deposited": { "amount": 2 } }));
+    let batches =
+        inspector.batches(shard("alice"), holm_core::Offset(1), usize::MAX).await.unwrap();
+    assert!(!batches.is_empty());
+    let stats = node.host.stats().total();
+    assert_eq!((stats.commands, stats.events, stats.live_entities), (3, 3, 1));
+    node.stop().await;
+}
+
+/// Thousands of callers over many entities at once, through every thread there is: all are answered, and the sum is right.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_callers_over_many_entities() {
+    let node = Node::start(|options| options.limits.live_entities = 40).await;
+    let callers: Vec<_> = (0..64u64)
+        .map(|caller| {
+            let accounts: Vec<_> = (0..300).map(|n| node.account(&format!("e{n}"))).collect();
+            tokio::spawn(async move {
+                for step in 0..200u64 {
+                    let account = &accounts[((caller * 31 + step * 17) % 300) as usize];
+                    account.ask(Deposit { amount: 1 }).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    let mut sum = 0;
+    for n in 0..300 {
+        sum += node.account(&format!("e{n}")).ask(Balance {}).await.unwrap();
+    }
+    let stats = node.host.stats().total();
+    assert_eq!((sum, stats.events), (64 * 200, 64 * 200));
+    assert!(stats.live_entities <= 160 && stats.passivations > 0);
+    node.stop().await;
+}
