@@ -1,4 +1,6 @@
 //! Purity: what decides is a plain state machine. No I/O, no clock, no thread, no executor; time is a parameter.
+//!
+//! Held to it are the folders below, and every other file whose first line calls it pure.
 
 use super::source::code_of;
 use super::{Finding, Tree};
@@ -36,7 +38,8 @@ const IMPURE: [&str; 12] = [
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in tree.with_extension(&["rs"]) {
-        let pure = PURE.iter().any(|path| file.path.starts_with(path));
+        let pure =
+            PURE.iter().any(|path| file.path.starts_with(path)) || calls_itself_pure(&file.text);
         if !pure || SEAMS.contains(&file.path.as_str()) {
             continue;
         }
@@ -48,6 +51,12 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
         }
     }
     findings
+}
+
+fn calls_itself_pure(source: &str) -> bool {
+    let head = source.lines().next().unwrap_or_default();
+    head.starts_with("//!")
+        && ["Pure.", "Pure;", "Pure:", "pure function"].iter().any(|claim| head.contains(claim))
 }
 
 /// Whether the line holds the text as whole words: `.await` is not in `.awaited`.
@@ -73,6 +82,16 @@ mod tests {
                 "{impure}"
             );
         }
+    }
+
+    #[test]
+    fn a_file_that_calls_itself_pure_is_held_to_it() {
+        let found = |head: &str| {
+            let code = format!("{head}\nuse std::fs;\n");
+            check(&Tree::of(&[("console/src/audit.rs", &code)])).len()
+        };
+        assert_eq!(found("//! The audit. Pure: it is fed and judges."), 1);
+        assert_eq!(found("//! The audit, read from a file."), 0);
     }
 
     #[test]
