@@ -1,31 +1,49 @@
-//! What the disk itself can do: append to a plain file and `fdatasync`, one after the other.
+//! What the disk itself can do: write to a plain file and `fdatasync`, one after the other.
+//!
+//! Measured twice, appending and in place: an append also makes the file system write the new length, which a store with a file of a fixed
+//! length escapes. The better of the two counts, so that the comparison does not flatter us.
 #![expect(clippy::disallowed_methods, reason = "this measures time")]
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// What one command of the bench stores, roughly.
 const BYTES: usize = 128;
 
-/// Appends with `fdatasync` per second to a file in `dir`, measured for about `time`.
+/// Length of the file that is written in place.
+const IN_PLACE_BYTES: u64 = 1024 * 1024;
+
+/// Writes with `fdatasync` per second to a file in `dir`, the better of the two ways, each measured for half of `time`.
 ///
 /// # Errors
 /// When the file cannot be written.
 pub(super) fn rate(dir: &Path, time: Duration) -> std::io::Result<f64> {
     let path = dir.join("fsync-probe");
-    let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
-    let start = Instant::now();
-    let mut calls = 0_u32;
-    while start.elapsed() < time {
-        file.write_all(&[7; BYTES])?;
-        file.sync_data()?;
-        calls += 1;
-    }
-    let took = start.elapsed();
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).open(&path)?;
+    let appended = repeat(time / 2, |_| file.write_all(&[7; BYTES]).and_then(|()| file.sync_data()));
+    file.set_len(0)?;
+    file.write_all_at(&vec![7; usize::try_from(IN_PLACE_BYTES).unwrap_or_default()], 0)?;
+    file.sync_all()?;
+    let in_place = repeat(time / 2, |nth| {
+        let at = nth * BYTES as u64 % (IN_PLACE_BYTES - BYTES as u64);
+        file.write_all_at(&[8; BYTES], at).and_then(|()| file.sync_data())
+    });
     std::fs::remove_file(&path)?;
-    Ok(f64::from(calls) / took.as_secs_f64())
+    Ok(appended?.max(in_place?))
+}
+
+/// How often a second something can be done.
+fn repeat(time: Duration, mut act: impl FnMut(u64) -> std::io::Result<()>) -> std::io::Result<f64> {
+    let start = Instant::now();
+    let mut done = 0_u32;
+    while start.elapsed() < time {
+        act(u64::from(done))?;
+        done += 1;
+    }
+    Ok(f64::from(done) / start.elapsed().as_secs_f64())
 }
 
 #[cfg(test)]

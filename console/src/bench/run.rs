@@ -16,7 +16,7 @@ use crate::wall_clock::now_us;
 const ONE_ENTITY_IN_FLIGHT: u32 = 64;
 
 /// How long the disk's own rate of fsyncs is measured, before and after the one entity.
-const FSYNC_TIME: Duration = Duration::from_millis(500);
+const FSYNC_TIME: Duration = Duration::from_secs(1);
 
 /// Carries out `holm bench`.
 ///

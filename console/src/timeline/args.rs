@@ -8,6 +8,9 @@ pub struct WatchArgs {
     /// Do not read the ledger back afterwards.
     #[arg(long)]
     pub no_ledger: bool,
+    /// Do it and return at once.
+    #[arg(long)]
+    pub no_watch: bool,
     /// Give up watching after this many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub within: u64,

@@ -70,7 +70,7 @@ async fn carry_out(
     let mut rounds: Vec<Round> = Vec::new();
     for nth in 1..=args.rounds {
         let node = choose(args.victim, nth, &mut entropy, control).await?;
-        let watch = WatchArgs { no_ledger: true, within: args.within };
+        let watch = WatchArgs { no_ledger: true, no_watch: false, within: args.within };
         let killed = watched(Act::Kill { graceful: false }, &node, control, &watch).await?;
         let begun = Instant::now();
         let started = watched(Act::Restart, &node, control, &watch).await?;

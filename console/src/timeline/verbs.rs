@@ -102,6 +102,9 @@ pub fn run(act: Act, node: &str, watch: &WatchArgs, output: Output) -> Result<Ex
     runtime.block_on(async {
         let paths = DevPaths::here().map_err(|error| Failure::new("where is this?", error))?;
         let (_, mut control) = connect(&paths).await?;
+        if watch.no_watch {
+            return unwatched(act, node, &mut control, output).await;
+        }
         if !output.is_json() {
             announce(act, node, &mut control, output).await?;
         }
@@ -124,6 +127,23 @@ pub fn run(act: Act, node: &str, watch: &WatchArgs, output: Output) -> Result<Ex
             (true, false) => Exit::Failed,
         })
     })
+}
+
+/// Carries out an act and says no more than that it was done.
+async fn unwatched(
+    act: Act,
+    node: &str,
+    control: &mut Control,
+    output: Output,
+) -> Result<Exit, Failure> {
+    let status = control.status().await.map_err(unanswered)?;
+    let (now, _) = carry_out(act, node, &status, control).await?;
+    if output.is_json() {
+        output.document(&now);
+    } else {
+        output.line(format_args!("{} {} (pid {})", now.name, act.done(), now.pid));
+    }
+    Ok(Exit::Ok)
 }
 
 async fn announce(
