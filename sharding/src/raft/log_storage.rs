@@ -54,6 +54,8 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     tail: Tail,
+    /// The index of the first entry there is, or would be.
+    first: u64,
     last: Option<LogId>,
     purged: Option<LogId>,
     /// Entries below this index are durable.
@@ -83,6 +85,7 @@ impl GroupLog {
         };
         let state = State {
             tail: Tail::new(tail_bytes),
+            first: store.first_index(log).unwrap_or(0),
             last,
             purged,
             settled: last.map_or(0, |last| last.index() + 1),
@@ -140,6 +143,9 @@ impl GroupLog {
             let index = entry.log_id.index();
             operations.push(Op::Append { log: self.shared.log, index, value: entry::to_bytes(&entry)? });
             membership_changed |= state.memberships.note(&entry);
+            if state.last.is_none() {
+                state.first = index;
+            }
             state.last = Some(entry.log_id);
             state.tail.push(entry);
         }
@@ -220,6 +226,9 @@ impl RaftLogStorage<Types> for GroupLog {
         let from = last.map_or(0, |last| last.index() + 1);
         let operations = {
             let mut state = self.state();
+            if state.last.is_none_or(|last| last.index() < from) {
+                return Ok(());
+            }
             state.tail.truncate(from);
             state.last = last.or(state.purged);
             let mut operations = vec![Op::TruncateFrom { log: self.shared.log, index: from }];
@@ -242,6 +251,7 @@ impl RaftLogStorage<Types> for GroupLog {
                 return Ok(());
             }
             state.purged = Some(upto);
+            state.first = upto.index() + 1;
             if state.last < Some(upto) {
                 state.last = Some(upto);
                 state.tail.truncate(0);

@@ -22,8 +22,7 @@ impl GroupLog {
         let (from, to) = {
             let state = self.state();
             let end = state.last.map_or(0, |last| last.index() + 1);
-            let first = state.purged.map_or(0, |purged| purged.index() + 1);
-            let (from, to) = (from.max(first), to.min(end));
+            let (from, to) = (from.max(state.first), to.min(end));
             if from >= to {
                 return Ok(Vec::new());
             }
