@@ -6,7 +6,7 @@
 use bytes::{Bytes, BytesMut};
 use holm_core::{Offset, ShardId, Term};
 
-use crate::codec::{self, CodecError};
+use crate::codec::{self, CodecError, MAX_ENCODED_BYTES};
 use crate::record::Record;
 
 /// Bytes before the first record.
@@ -36,11 +36,19 @@ impl BatchBuilder {
     /// Adds a record; returns its offset.
     ///
     /// # Errors
-    /// When the record cannot be encoded; the batch is then as before.
+    /// When the record cannot be encoded or would be too long to be read back; the batch is then as before.
     pub fn push(&mut self, record: &Record<'_>) -> Result<Offset, CodecError> {
         let length_at = self.bytes.len();
         self.bytes.extend_from_slice(&[0; RECORD_LENGTH_BYTES]);
-        match codec::encode_into(record, &mut self.bytes) {
+        let encoded = codec::encode_into(record, &mut self.bytes).and_then(|length| {
+            // What is longer could be written, but never be read back.
+            if length <= MAX_ENCODED_BYTES {
+                Ok(length)
+            } else {
+                Err(CodecError::TooLong { length })
+            }
+        });
+        match encoded {
             Ok(length) => {
                 let length = u32::try_from(length).expect("an encoded value is below 4 GiB");
                 self.bytes[length_at..length_at + RECORD_LENGTH_BYTES]

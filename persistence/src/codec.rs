@@ -104,6 +104,12 @@ pub enum CodecError {
         /// What the decoder said.
         reason: String,
     },
+    /// The encoded value is longer than any decoder accepts.
+    #[error("an encoded value has {length} bytes, {MAX_ENCODED_BYTES} are allowed")]
+    TooLong {
+        /// Its length.
+        length: usize,
+    },
     /// The value ends before the bytes do.
     #[error("{bytes} bytes are left over behind {type_name}")]
     LeftOver {

@@ -6,6 +6,7 @@
 mod batch;
 mod chain;
 mod codec;
+pub mod conformance;
 mod entity_events;
 mod entity_index;
 mod followers;

@@ -1,0 +1,90 @@
+//! The logs under test.
+
+use std::sync::Arc;
+
+use holm_core::{ShardId, Term};
+use holm_persistence::conformance::{Subject, wait};
+use holm_persistence::{
+    Disk, DiskPoint, FaultKind, MemoryLog, Opened, ShardLog, SledLog, Store, StoreOptions,
+};
+use tempfile::TempDir;
+
+pub(crate) const SHARDS: u32 = 4;
+
+/// The log in memory.
+#[derive(Default)]
+pub(crate) struct Memory(Arc<MemoryLog>);
+
+impl Subject for Memory {
+    fn log(&self) -> Arc<dyn ShardLog> {
+        self.0.clone()
+    }
+
+    fn lead(&mut self, shard: ShardId) -> (Term, Opened) {
+        let term = self.0.newest_term(shard).next();
+        (term, wait(self.0.open(shard, term)).unwrap())
+    }
+
+    fn reopen(&mut self) -> bool {
+        false
+    }
+
+    fn break_next_append(&mut self, shard: ShardId) -> bool {
+        self.0.fail_next_append(shard);
+        true
+    }
+}
+
+/// The single node's log, in a directory of its own.
+pub(crate) struct Sled {
+    dir: TempDir,
+    pub(crate) disk: Arc<Disk>,
+    log: Option<Arc<SledLog>>,
+}
+
+impl Sled {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Arc::new(Disk::default());
+        let log = Some(open(&dir, &disk));
+        Self { dir, disk, log }
+    }
+
+    pub(crate) fn sled_log(&self) -> &Arc<SledLog> {
+        self.log.as_ref().unwrap()
+    }
+}
+
+fn open(dir: &TempDir, disk: &Arc<Disk>) -> Arc<SledLog> {
+    let disk = Arc::clone(disk);
+    let options = StoreOptions { disk, cache_bytes: 16 << 20, ..StoreOptions::default() };
+    Arc::new(SledLog::start(Store::open(dir.path(), options).unwrap(), SHARDS).unwrap())
+}
+
+impl Subject for Sled {
+    fn log(&self) -> Arc<dyn ShardLog> {
+        self.sled_log().clone()
+    }
+
+    fn lead(&mut self, shard: ShardId) -> (Term, Opened) {
+        let term = self.sled_log().newest_term(shard).unwrap().next();
+        (term, wait(self.sled_log().open(shard, term)).unwrap())
+    }
+
+    fn reopen(&mut self) -> bool {
+        let log = self.log.take().unwrap();
+        log.close().unwrap();
+        drop(log);
+        self.log = Some(open(&self.dir, &self.disk));
+        true
+    }
+
+    fn break_next_append(&mut self, _shard: ShardId) -> bool {
+        self.disk.fail(DiskPoint::Fsync, 1, FaultKind::Io);
+        true
+    }
+
+    fn heal(&mut self) {
+        self.disk.heal();
+    }
+}
