@@ -50,6 +50,8 @@ pub struct SendOptions {
 pub struct Sent {
     /// The reply, or the typed rejection.
     pub verdict: Result<Value, Value>,
+    /// What a rejection says to a person; empty for a reply.
+    pub message: String,
     /// Where in history it stands.
     pub place: Place,
 }
@@ -221,11 +223,19 @@ impl ApiClient {
         match (status, is_problem) {
             (200, _) => {
                 let document: ReplyDocument = self.parse(&bytes)?;
-                Ok(Sent { verdict: Ok(document.reply), place: document.place })
+                Ok(Sent {
+                    verdict: Ok(document.reply),
+                    message: String::new(),
+                    place: document.place,
+                })
             }
             (422, false) => {
                 let document: RejectionDocument = self.parse(&bytes)?;
-                Ok(Sent { verdict: Err(document.rejection), place: document.place })
+                Ok(Sent {
+                    verdict: Err(document.rejection),
+                    message: document.message,
+                    place: document.place,
+                })
             }
             _ => Err(self.problem(status, &bytes)),
         }

@@ -9,10 +9,13 @@ use clap::{Args, Parser, Subcommand};
 use crate::api_client::{ApiClient, ClientOptions};
 use crate::bench;
 use crate::dev;
+use crate::import::ImportArgs;
 use crate::load;
+use crate::node;
 use crate::output::{Color, Exit, Failure, Output};
 use crate::state_file::RunningCluster;
 use crate::timeline::{self, Act};
+use crate::verbs;
 
 /// Where a node answers when nobody says otherwise.
 pub const DEFAULT_URL: &str = "http://127.0.0.1:7070";
@@ -74,6 +77,16 @@ pub enum Verb {
     Join(timeline::WatchArgs),
     /// Kill and restart nodes again and again under load
     Chaos(timeline::ChaosArgs),
+    /// Show the members of the cluster and the state of its shards
+    Status(verbs::StatusArgs),
+    /// Send one command to an entity and print its reply
+    Send(verbs::SendArgs),
+    /// Show an entity: its last events and its state, now or as of an event
+    Show(verbs::ShowArgs),
+    /// Send the commands of a file, each once, in order for each entity
+    Import(ImportArgs),
+    /// Run one node with the demo domains; everything comes from HOLM_* variables
+    Node,
     /// Send commands at a fixed rate and keep a ledger of what was acknowledged
     Load(load::LoadArgs),
     /// Measure how fast entities are on this machine
@@ -108,6 +121,11 @@ fn carry_out(cli: Cli, output: Output) -> Result<Exit, Failure> {
         Verb::Leave(args) => timeline::run(Act::Leave, &args.node, &args.watch, output),
         Verb::Join(watch) => timeline::run(Act::Join, "", &watch, output),
         Verb::Chaos(args) => timeline::run_chaos(&args, output),
+        Verb::Status(args) => verbs::block_on(args.run(&cli.global, output)),
+        Verb::Send(args) => verbs::block_on(args.run(&cli.global, output)),
+        Verb::Show(args) => verbs::block_on(args.run(&cli.global, output)),
+        Verb::Import(args) => verbs::block_on(args.run(&cli.global, output)),
+        Verb::Node => node::run_demo(),
         Verb::Load(args) => load::run(args, output),
         Verb::Bench(args) => bench::run(args, output),
         Verb::Tethered(args) => {

@@ -117,6 +117,9 @@ pub struct ReplyDocument {
 pub struct RejectionDocument {
     /// The typed rejection of the domain.
     pub rejection: Value,
+    /// What it says to a person.
+    #[serde(default)]
+    pub message: String,
     /// Where in history it stands.
     #[serde(flatten)]
     pub place: Place,
@@ -152,6 +155,8 @@ pub struct EntityDocument {
     pub highest_seq: u64,
     /// The offset of its newest record.
     pub offset: u64,
+    /// When the last event of `state` happened, RFC 3339.
+    pub last_event_at: Option<String>,
     /// The state as JSON.
     pub state: Value,
 }
@@ -163,6 +168,8 @@ pub struct HistoryDocument {
     pub entity: String,
     /// Its shard.
     pub shard: u32,
+    /// The member that leads the shard.
+    pub leader_name: Option<String>,
     /// The entity's newest sequence number.
     pub highest_seq: u64,
     /// The events.

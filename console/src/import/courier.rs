@@ -1,0 +1,195 @@
+//! The couriers: each takes the commands of some entities, one after the other, and tries every node until one answers.
+//!
+//! All commands of an entity go to the same courier, which keeps their order; there are as many couriers as commands may be on their way.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState};
+use std::time::Duration;
+
+use holm::{IdempotencyKey, OsEntropy};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::line::Order;
+use super::report::{Failed, Report};
+use crate::api_client::{ApiClient, ClientError, SendOptions};
+
+/// Commands that may wait for one courier: enough to keep it busy, little memory.
+const QUEUE: usize = 64;
+
+/// Events of a history that are read at a time.
+const HISTORY_PAGE: u64 = 1_000;
+
+/// The first and the longest wait between two tries.
+const WAITS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+
+/// Everybody who is on the way.
+pub(super) struct Couriers {
+    queues: Vec<mpsc::Sender<Order>>,
+    parts: Vec<JoinHandle<Report>>,
+    hash: RandomState,
+}
+
+impl Couriers {
+    /// Starts `count` couriers over these nodes.
+    pub(super) fn start(
+        clients: Vec<ApiClient>,
+        count: usize,
+        patience: Duration,
+        reads_history: bool,
+    ) -> Self {
+        let hash = RandomState::new();
+        let (mut queues, mut parts) = (Vec::new(), Vec::new());
+        for number in 0..count {
+            let (sender, receiver) = mpsc::channel(QUEUE);
+            queues.push(sender);
+            let courier = Courier {
+                clients: clients.clone(),
+                // Spread over the nodes; each goes on with the node that answered last.
+                at: number % clients.len().max(1),
+                patience,
+                reads_history,
+                hash: hash.clone(),
+                seen: HashMap::new(),
+                report: Report::default(),
+            };
+            // The verb runs on one thread, see `verbs::block_on`.
+            parts.push(tokio::task::spawn_local(courier.run(receiver)));
+        }
+        Self { queues, parts, hash }
+    }
+
+    /// Hands a command over; waits while its courier is behind.
+    pub(super) async fn send(&mut self, order: Order) {
+        let mut hasher = self.hash.build_hasher();
+        (&order.command.entity_type, &order.command.id).hash(&mut hasher);
+        let place = usize::try_from(hasher.finish() % self.queues.len() as u64).unwrap_or(0);
+        // A courier ends only when its queue is closed.
+        let _ = self.queues[place].send(order).await;
+    }
+
+    /// Waits until everything was answered or given up.
+    pub(super) async fn finish(self) -> Vec<Report> {
+        drop(self.queues);
+        let mut reports = Vec::new();
+        for part in self.parts {
+            reports.push(part.await.unwrap_or_default());
+        }
+        reports
+    }
+}
+
+/// Hashes of the keys in the history of one entity: 8 bytes each instead of up to 64.
+type Keys = HashSet<u64>;
+
+struct Courier {
+    clients: Vec<ApiClient>,
+    at: usize,
+    patience: Duration,
+    reads_history: bool,
+    hash: RandomState,
+    seen: HashMap<(String, String), Keys>,
+    report: Report,
+}
+
+impl Courier {
+    async fn run(mut self, mut orders: mpsc::Receiver<Order>) -> Report {
+        while let Some(order) = orders.recv().await {
+            self.report.lines += 1;
+            if let Err(error) = self.deliver(&order).await {
+                self.report.failed(Failed {
+                    line: order.line,
+                    entity: format!("{}/{}", order.command.entity_type, order.command.id),
+                    reason: match error.reason() {
+                        "" => error.to_string(),
+                        reason => format!("{error} ({reason})"),
+                    },
+                });
+            }
+        }
+        self.report
+    }
+
+    async fn deliver(&mut self, order: &Order) -> Result<(), ClientError> {
+        let command = &order.command;
+        if self.was_applied(order).await? {
+            self.report.replayed += 1;
+            self.report.replayed_from_history += 1;
+            return Ok(());
+        }
+        // Without a key of its own a line still must not take effect twice because of a retry.
+        let key = command
+            .key
+            .clone()
+            .unwrap_or_else(|| IdempotencyKey::generate(&mut OsEntropy).to_string());
+        let options = SendOptions { key: Some(key), ..SendOptions::default() };
+        let sent = self
+            .until_answered(async |client| {
+                let (entity_type, id) = (&command.entity_type, &command.id);
+                client.send(entity_type, id, &command.command, &command.body, &options).await
+            })
+            .await?;
+        match sent.verdict {
+            Ok(_) if sent.place.replayed => self.report.replayed += 1,
+            Ok(_) => self.report.accepted += 1,
+            Err(_) => self.report.rejected(order.line, &sent.message),
+        }
+        Ok(())
+    }
+
+    /// Whether the key of this line stands in the history of its entity, which is read before its first command.
+    async fn was_applied(&mut self, order: &Order) -> Result<bool, ClientError> {
+        let Some(key) = order.command.key.as_ref().filter(|_| self.reads_history) else {
+            return Ok(false);
+        };
+        let entity = (order.command.entity_type.clone(), order.command.id.clone());
+        if !self.seen.contains_key(&entity) {
+            let keys = self.keys_of(&entity).await?;
+            self.seen.insert(entity.clone(), keys);
+        }
+        Ok(self.seen[&entity].contains(&self.hash.hash_one(key.as_str())))
+    }
+
+    async fn keys_of(&mut self, entity: &(String, String)) -> Result<Keys, ClientError> {
+        let (mut keys, mut after) = (Keys::new(), 0);
+        loop {
+            let page = self
+                .until_answered(async |client| {
+                    client.history(&entity.0, &entity.1, after, HISTORY_PAGE).await
+                })
+                .await;
+            let page = match page {
+                Ok(page) => page.body,
+                // It has no history yet, or there is no such type, which the command itself will say.
+                Err(ClientError::Problem(problem)) if problem.status == 404 => return Ok(keys),
+                Err(error) => return Err(error),
+            };
+            keys.extend(page.events.iter().map(|event| self.hash.hash_one(event.key.as_str())));
+            match page.next_after {
+                Some(next) => after = next,
+                None => return Ok(keys),
+            }
+        }
+    }
+
+    /// Tries node after node, with growing waits, until one answers or the patience is over.
+    async fn until_answered<T>(
+        &mut self,
+        ask: impl AsyncFn(&ApiClient) -> Result<T, ClientError>,
+    ) -> Result<T, ClientError> {
+        let give_up = Instant::now() + self.patience;
+        let mut wait = WAITS.0;
+        loop {
+            match ask(&self.clients[self.at]).await {
+                Err(error) if error.is_retryable() && Instant::now() < give_up => {
+                    self.report.retries += 1;
+                    self.at = (self.at + 1) % self.clients.len();
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(WAITS.1);
+                }
+                answer => return answer,
+            }
+        }
+    }
+}

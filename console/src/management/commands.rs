@@ -1,0 +1,170 @@
+//! Commands: JSON in, the entity's answer out, with its place in history.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use holm::{Answer, AskOptions, CorrelationId, EntityAddress, IdempotencyKey, Verdict};
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use super::problem::Problem;
+use super::routes::Shared;
+use super::server::Serving;
+use super::{body, measures};
+use crate::views::{Place, RejectionDocument, ReplyDocument};
+
+/// What may stand after the `?`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wait {
+    /// How long the caller waits for the entity.
+    timeout_ms: Option<u64>,
+}
+
+type Target = (String, String, String);
+
+/// `POST /api/v1/entities/{type}/{id}/commands/{command}`.
+pub(super) async fn send(
+    State(serving): Shared,
+    target: Result<Path<Target>, PathRejection>,
+    query: Result<Query<Wait>, axum::extract::rejection::QueryRejection>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let begun = Instant::now();
+    let target = match target {
+        Ok(Path(target)) => target,
+        Err(error) => return Problem::bad_request(error).of(&serving).into_response(),
+    };
+    let wait = match query {
+        Ok(Query(wait)) => wait,
+        Err(error) => return Problem::bad_request(error).of(&serving).into_response(),
+    };
+    match ask(&serving, &target, &wait, &headers, body).await {
+        Ok(answer) => {
+            let accepted = matches!(answer.verdict, Verdict::Accepted(_));
+            let outcome = if accepted { "ok" } else { "rejected" };
+            measures::command(&target.0, &target.2, outcome, begun.elapsed());
+            tell(&serving, &target, &answer)
+                .unwrap_or_else(|problem| problem.of(&serving).into_response())
+        }
+        Err(problem) => {
+            let response = problem.of(&serving).into_response();
+            // Names that nobody registered must not become labels.
+            if serving.holm.registry().is_read_only(&target.0, &target.2).is_ok() {
+                let timed_out = response.status() == StatusCode::GATEWAY_TIMEOUT;
+                let outcome = if timed_out { "timeout" } else { "failed" };
+                measures::command(&target.0, &target.2, outcome, begun.elapsed());
+            }
+            response
+        }
+    }
+}
+
+async fn ask(
+    serving: &Arc<Serving>,
+    (entity_type, id, command): &Target,
+    wait: &Wait,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Answer, Problem> {
+    // Wrong names are told before wrong bodies.
+    let registry = serving.holm.registry();
+    registry.is_read_only(entity_type, command)?;
+    let address = EntityAddress::new(entity_type.as_str(), id.as_str())
+        .map_err(Problem::malformed_address)?;
+    let options = options(serving, wait, headers)?;
+    let body = body::json(body, &serving.options.limits).await?;
+    let payload = registry.command_from_json(entity_type, command, &body)?;
+    let caller = serving.holm.caller();
+    Ok(caller.ask(caller.envelope(address, command, payload, options)).await?)
+}
+
+fn options(serving: &Serving, wait: &Wait, headers: &HeaderMap) -> Result<AskOptions, Problem> {
+    let key = header(headers, "idempotency-key")?
+        .map(|text| {
+            IdempotencyKey::new(unquoted(text))
+                .map_err(|error| Problem::bad_request(format!("`Idempotency-Key`: {error}")))
+        })
+        .transpose()?;
+    let correlation = header(headers, "x-correlation-id")?
+        .map(|text| {
+            text.parse::<CorrelationId>()
+                .map_err(|error| Problem::bad_request(format!("`X-Correlation-Id`: {error}")))
+        })
+        .transpose()?;
+    let deadline = wait
+        .timeout_ms
+        .map(|wanted| {
+            let longest = serving.options.limits.longest_wait;
+            let wanted = Duration::from_millis(wanted);
+            if wanted.is_zero() || wanted > longest {
+                let longest = longest.as_millis();
+                return Err(Problem::bad_request(format!("`timeout_ms` is 1 to {longest}")));
+            }
+            Ok(serving.now().plus(wanted))
+        })
+        .transpose()?;
+    Ok(AskOptions { key, deadline, correlation, ..AskOptions::default() })
+}
+
+/// A header that may be absent and must not stand there twice.
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Problem::bad_request(format!("`{name}` stands there twice")));
+    }
+    let text = value.to_str();
+    text.map(Some).map_err(|_| Problem::bad_request(format!("`{name}` is not printable ASCII")))
+}
+
+/// The draft of the header's standard writes the key in quotes; most people write it without.
+fn unquoted(text: &str) -> &str {
+    text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
+}
+
+fn tell(
+    serving: &Serving,
+    (entity_type, _, command): &Target,
+    answer: &Answer,
+) -> Result<Response, Problem> {
+    let registry = serving.holm.registry();
+    // The bytes come from an entity, so what cannot be read here is no fault of the request.
+    let said = registry
+        .verdict_to_json(entity_type, command, &answer.verdict)
+        .map_err(Problem::internal)?;
+    let place = Place {
+        seq: answer.sequence.get(),
+        shard: answer.shard.0,
+        offset: answer.offset.get(),
+        replayed: answer.replayed,
+        served_by: serving.name_of(answer.served_by),
+    };
+    Ok(match &answer.verdict {
+        Verdict::Accepted(_) => Json(ReplyDocument { reply: said, place }).into_response(),
+        Verdict::Rejected(bytes) => {
+            let message = registry.rejection_text(entity_type, bytes).map_err(Problem::internal)?;
+            let document = RejectionDocument { rejection: said, message, place };
+            (StatusCode::UNPROCESSABLE_ENTITY, Json(document)).into_response()
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_may_stand_in_quotes() {
+        assert_eq!(unquoted("\"abc\""), "abc");
+        assert_eq!(unquoted("abc"), "abc");
+        assert_eq!(unquoted("\""), "\"");
+    }
+}

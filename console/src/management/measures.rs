@@ -1,0 +1,82 @@
+//! The figures behind `/metrics`, by the names that `docs/operations.md` lists.
+//!
+//! Only the `metrics` facade is used here; a program installs a recorder or does not. No label carries an id of an entity, a conversation or a shard.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use holm::{Holm, MemberState, ShardState};
+use metrics::{counter, gauge, histogram};
+
+use super::cluster::{member_state, shard_state};
+
+/// The buckets of every duration, in seconds. Equal everywhere, so that histograms of several nodes can be added.
+pub const DURATION_BUCKETS: [f64; 13] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+
+/// A command that came through the HTTP of this node was answered.
+pub(super) fn command(entity_type: &str, command: &str, outcome: &'static str, took: Duration) {
+    histogram!(
+        "holm_entity_command_duration_seconds",
+        "entity_type" => entity_type.to_owned(),
+        "command_type" => command.to_owned(),
+        "outcome" => outcome,
+    )
+    .record(took.as_secs_f64());
+}
+
+/// Brings what is counted elsewhere up to date. Called when somebody looks, so it costs nothing while nobody does.
+pub(super) fn refresh(holm: &Holm) {
+    let view = holm.view();
+    let mut members = BTreeMap::from(MEMBER_STATES.map(|state| (member_state(state), 0_u32)));
+    for member in &view.members {
+        *members.entry(member_state(member.state)).or_default() += 1;
+    }
+    for (state, count) in members {
+        gauge!("holm_cluster_member_count", "state" => state).set(count);
+    }
+    let mut shards = BTreeMap::from(SHARD_STATES.map(|state| (shard_state(state), 0_u32)));
+    for shard in &view.shards {
+        *shards.entry(shard_state(shard.state)).or_default() += 1;
+    }
+    for (state, count) in shards {
+        gauge!("holm_shard_count", "state" => state).set(count);
+    }
+    refresh_entities(holm);
+    counter!("holm_journal_fsyncs_total").absolute(holm.facts().fsyncs);
+}
+
+fn refresh_entities(holm: &Holm) {
+    let stats = holm.stats();
+    let total = stats.total();
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a gauge is a float; 2^53 entities fit no memory"
+    )]
+    {
+        gauge!("holm_entity_active_count").set(total.live_entities as f64);
+        gauge!("holm_entity_recovering_count").set(total.recovering as f64);
+        gauge!("holm_entity_command_in_flight").set(total.in_flight as f64);
+    }
+    let leading = stats.shards.iter().filter(|shard| shard.leading).count();
+    gauge!("holm_shard_leading_count").set(u32::try_from(leading).unwrap_or(u32::MAX));
+    counter!("holm_entity_commands_total").absolute(total.commands);
+    counter!("holm_entity_reads_total").absolute(total.reads);
+    counter!("holm_journal_append_events_total").absolute(total.events);
+    counter!("holm_entity_replays_total").absolute(total.replayed);
+    counter!("holm_entity_rejections_total").absolute(total.rejections);
+    counter!("holm_entity_restarts_total", "reason" => "failed").absolute(total.failures);
+    counter!("holm_entity_activations_total").absolute(total.activations);
+    counter!("holm_entity_passivations_total").absolute(total.passivations);
+}
+
+const MEMBER_STATES: [MemberState; 5] = [
+    MemberState::Joining,
+    MemberState::Up,
+    MemberState::Suspect,
+    MemberState::Leaving,
+    MemberState::Down,
+];
+
+const SHARD_STATES: [ShardState; 4] =
+    [ShardState::Serving, ShardState::Recovering, ShardState::HandingOff, ShardState::Unassigned];

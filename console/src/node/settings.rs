@@ -1,0 +1,38 @@
+//! What the `HOLM_HTTP__*` variables say. All others are read, and misspelt ones refused, by [`holm::Builder::from_env`].
+
+use std::net::SocketAddr;
+
+use super::error::NodeError;
+use crate::management::HttpOptions;
+
+const BIND: &str = "HOLM_HTTP__BIND";
+const TOKEN: &str = "HOLM_HTTP__TOKEN";
+
+/// Options of the management HTTP from the variables of the process.
+pub(super) fn http_from_env() -> Result<HttpOptions, NodeError> {
+    read(std::env::var(BIND).ok(), std::env::var(TOKEN).ok())
+}
+
+fn read(bind: Option<String>, token: Option<String>) -> Result<HttpOptions, NodeError> {
+    let mut options = HttpOptions { token, ..HttpOptions::default() };
+    if let Some(text) = bind {
+        options.bind = text.trim().parse::<SocketAddr>().map_err(|error| NodeError::Setting {
+            name: BIND,
+            reason: format!("`{text}` is no address with a port: {error}"),
+        })?;
+    }
+    Ok(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_cannot_be_read_is_named() {
+        let error = read(Some("localhost".into()), None).unwrap_err();
+        assert_eq!(error.to_string(), "HOLM_HTTP__BIND cannot be read");
+        let options = read(Some("127.0.0.1:0".into()), None).unwrap();
+        assert_eq!(options.bind.port(), 0);
+    }
+}

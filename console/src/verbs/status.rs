@@ -1,0 +1,163 @@
+//! `holm status`: the members, what they are doing, and whether every shard is served.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::first_reachable;
+use crate::api_client::{ApiClient, ClientOptions};
+use crate::cli::Global;
+use crate::output::{Exit, Failure, Mark, Output};
+use crate::state_file::{RunningCluster, RunningNode};
+use crate::views::{ClusterDocument, MemberDocument, Served};
+
+/// Time for a node to say who it is; a paused one never will.
+const HELLO_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Show the members of the cluster and the state of its shards.
+#[derive(Debug, Clone, Args)]
+pub struct StatusArgs {}
+
+/// What `holm status --json` prints.
+#[derive(Debug, Serialize)]
+struct StatusDocument {
+    cluster: String,
+    /// Where the local cluster keeps its data, when it is one.
+    data_dir: Option<PathBuf>,
+    nodes: Vec<NodeStatus>,
+    shards: BTreeMap<String, usize>,
+    served_by: String,
+    as_of: String,
+    partial: Vec<String>,
+}
+
+/// One member; the first six fields are those of `holm dev --detach --json`.
+#[derive(Debug, Serialize)]
+struct NodeStatus {
+    name: String,
+    id: u64,
+    /// Absent when the node does not run or cannot be asked.
+    pid: Option<u32>,
+    http: Option<String>,
+    peer: Option<String>,
+    log: Option<PathBuf>,
+    state: String,
+    leads: u32,
+}
+
+impl StatusArgs {
+    /// Asks the cluster and prints what it says.
+    ///
+    /// # Errors
+    /// When no node can be reached.
+    pub async fn run(self, global: &Global, output: Output) -> Result<Exit, Failure> {
+        let seen = first_reachable(global, async |client| client.cluster().await).await?;
+        // The state file is about a cluster that runs from here, which is not the one that `--url` names.
+        let local = if global.url.is_none() { local_cluster() } else { None };
+        let local = local.filter(|local| local.cluster == seen.body.cluster);
+        let document = describe(seen, local, global).await;
+        if output.is_json() {
+            output.document(&document);
+        } else {
+            print(&document, output);
+        }
+        Ok(Exit::Ok)
+    }
+}
+
+fn local_cluster() -> Option<RunningCluster> {
+    RunningCluster::read(&std::env::current_dir().ok()?).ok().flatten()
+}
+
+async fn describe(
+    seen: Served<ClusterDocument>,
+    local: Option<RunningCluster>,
+    global: &Global,
+) -> StatusDocument {
+    let known = local.as_ref().map_or(&[][..], |local| &local.nodes);
+    let members = seen.body.members.into_iter();
+    let nodes = futures::future::join_all(members.map(|member| {
+        let known = known.iter().find(|node| node.name == member.name);
+        node_status(member, known, global)
+    }))
+    .await;
+    let mut shards = BTreeMap::new();
+    for shard in seen.body.shards {
+        *shards.entry(shard.state).or_insert(0) += 1;
+    }
+    StatusDocument {
+        cluster: seen.body.cluster,
+        data_dir: local.map(|local| local.data_dir),
+        nodes,
+        shards,
+        served_by: seen.served_by,
+        as_of: seen.as_of,
+        partial: seen.partial,
+    }
+}
+
+async fn node_status(
+    member: MemberDocument,
+    known: Option<&RunningNode>,
+    global: &Global,
+) -> NodeStatus {
+    let pid = match (member.http.as_deref(), known) {
+        // The supervisor writes the state file anew whenever it starts or reaps a process.
+        (_, Some(node)) => (node.pid != 0).then_some(node.pid),
+        (Some(http), None) if member.state != "down" => pid_of(http, global).await,
+        _ => None,
+    };
+    NodeStatus {
+        name: member.name,
+        id: member.id,
+        pid,
+        http: member.http,
+        peer: member.peer,
+        log: known.map(|node| node.log.clone()),
+        state: member.state,
+        leads: member.leads,
+    }
+}
+
+async fn pid_of(http: &str, global: &Global) -> Option<u32> {
+    let options = ClientOptions { token: global.token.clone(), timeout: Some(HELLO_TIMEOUT) };
+    let version = ApiClient::new(http, options).ok()?.version().await.ok()?;
+    Some(version.pid)
+}
+
+fn print(document: &StatusDocument, output: Output) {
+    let shards: usize = document.shards.values().sum();
+    let serving = document.shards.get("serving").copied().unwrap_or(0);
+    let mark = if serving == shards { Mark::Good } else { Mark::Warning };
+    output.line(format_args!(
+        "{}   {} members   {} {serving} of {shards} shards serving   {}",
+        output.strong(&document.cluster),
+        document.nodes.len(),
+        output.mark(mark),
+        output.faint(format_args!("seen by {}", document.served_by)),
+    ));
+    output.line("");
+    let width = document.nodes.iter().map(|node| node.name.len()).max().unwrap_or(0);
+    for node in &document.nodes {
+        let mark = match node.state.as_str() {
+            "up" => Mark::Good,
+            "down" => Mark::Bad,
+            _ => Mark::Warning,
+        };
+        let pid = node.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
+        output.line(format_args!(
+            "  {} {:width$}   {:8}   pid {pid:>7}   leads {:3}   {}",
+            output.mark(mark),
+            node.name,
+            node.state,
+            node.leads,
+            node.http.as_deref().unwrap_or("-"),
+        ));
+    }
+    for (state, count) in document.shards.iter().filter(|(state, _)| *state != "serving") {
+        output.line(format_args!("  {} {count} shards {state}", output.mark(Mark::Warning)));
+    }
+}
