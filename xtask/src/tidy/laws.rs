@@ -25,7 +25,9 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
 /// Letters and a number behind the word, in a comment. The shard log's own laws have numbers alone and stand beside its contract.
 fn cited(line: &str) -> Vec<&str> {
     let Some(comment) = line.trim_start().strip_prefix("//") else { return Vec::new() };
-    let Some((_, after)) = comment.split_once("Law") else { return Vec::new() };
+    let Some((_, after)) = comment.split_once("Law").or_else(|| comment.split_once("law ")) else {
+        return Vec::new();
+    };
     let words = after.split(|c: char| !c.is_ascii_alphanumeric());
     words.filter(|word| is_law(word)).collect()
 }
@@ -51,6 +53,7 @@ mod tests {
         assert_eq!(cited("    /// Law J8."), ["J8"]);
         assert_eq!(cited("/// Laws N1, N16 and SC2: prefixes."), ["N1", "N16", "SC2"]);
         assert_eq!(cited("//! Law J12. Promise G1 holds."), ["J12"]);
+        assert_eq!(cited("// Contained (promise G7, law E13)."), ["E13"]);
         assert_eq!(cited("/// Law 3."), [""; 0]);
         assert_eq!(cited("let law = Law::J8;"), [""; 0]);
         assert_eq!(cited("/// J8"), [""; 0]);

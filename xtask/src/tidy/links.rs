@@ -1,4 +1,5 @@
-//! Links between pages: what a page points at inside the tree exists, and so does the heading behind a `#`.
+//! Links between pages: what a page points at inside the tree exists, and so does the heading behind a `#`. The same goes for a path that a
+//! page only names, as code.
 
 use super::tree::File;
 use super::{Finding, Tree};
@@ -11,8 +12,24 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
                 findings.push(Finding::error(&page.path, line, message));
             }
         }
+        for (line, path) in named_paths(tree, page).filter(|(_, path)| !tree.contains(path)) {
+            findings.push(Finding::error(&page.path, line, format!("`{path}` does not exist")));
+        }
     }
     findings
+}
+
+/// Code spans that begin with a folder at the top of the tree, as in `core/src/lib.rs`.
+fn named_paths<'a>(tree: &'a Tree, page: &'a File) -> impl Iterator<Item = (usize, &'a str)> {
+    let spans = page.lines().flat_map(|(number, line)| {
+        line.split('`').skip(1).step_by(2).map(move |span| (number, span))
+    });
+    spans.filter(|(_, span)| {
+        let folder = span.split_once('/').map(|(folder, _)| folder);
+        let path = span.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
+        path && folder
+            .is_some_and(|folder| !folder.is_empty() && tree.contains(&format!("{folder}/")))
+    })
 }
 
 /// The targets of `[text](target)` outside code blocks, with their lines.
@@ -95,6 +112,15 @@ mod tests {
         ] {
             assert_eq!(findings(link), 0, "{link}");
         }
+    }
+
+    #[test]
+    fn paths_that_are_named_exist() {
+        assert_eq!(
+            findings("see `core/src/lib.rs`, `core/src` and `docs/`; `type/id` is no path"),
+            0
+        );
+        assert_eq!(findings("see `core/src/gone.rs`"), 1);
     }
 
     #[test]
