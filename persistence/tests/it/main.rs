@@ -1,4 +1,12 @@
 //! The integration tests of the stores: the laws on each of them, and what crashes, damage and full disks do to them.
 
+mod child;
+mod damage;
+mod full_disk;
+mod golden;
+mod index;
+mod kills;
 mod laws;
+mod real_fsync;
+mod round_trip;
 mod subjects;
