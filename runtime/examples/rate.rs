@@ -76,7 +76,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             tokio::spawn(async move {
                 let mut entity = client;
                 while !over.load(Ordering::Relaxed) {
-                    entity = (entity.wrapping_mul(6_364_136_223_846_793_005)).wrapping_add(client + 1);
+                    entity =
+                        (entity.wrapping_mul(6_364_136_223_846_793_005)).wrapping_add(client + 1);
                     let id = format!("c{}", (entity >> 33) % entities);
                     let counter = EntityRef::<Counter>::new(Arc::clone(&caller), id);
                     if let Err(error) = counter.ask(Increase { by: 1 }).await {

@@ -9,8 +9,7 @@ use holm_core::{
 };
 use holm_persistence::{MemoryLog, OpenError};
 use holm_runtime::{
-    AskOptions, Asker, Caller, EntityError, EntityRef, HostOptions, ShardHost,
-    WriteFailurePolicy,
+    AskOptions, Asker, Caller, EntityError, EntityRef, HostOptions, ShardHost, WriteFailurePolicy,
 };
 
 use crate::account::{
