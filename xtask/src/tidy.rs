@@ -12,6 +12,7 @@ mod operations;
 mod promises;
 mod purity;
 mod readme;
+mod rooms;
 mod source;
 mod tree;
 mod words;
@@ -33,6 +34,7 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
         promises::check,
         purity::check,
         readme::check,
+        rooms::check,
         words::check,
     ] {
         findings.extend(rule(tree));
