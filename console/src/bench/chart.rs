@@ -26,7 +26,7 @@ pub(super) fn lines(buckets: &[(u64, u64)], ascii: bool) -> Vec<String> {
 }
 
 fn bar(count: u64, most: u64, ascii: bool) -> String {
-    let eighths = if most == 0 { 0 } else { count * CELLS * 8 / most };
+    let eighths = (count * CELLS * 8).checked_div(most).unwrap_or_default();
     let full = usize::try_from(eighths / 8).unwrap_or_default();
     let part = usize::try_from(eighths % 8).unwrap_or_default();
     let cells = usize::try_from(CELLS).unwrap_or_default();

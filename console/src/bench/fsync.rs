@@ -23,7 +23,8 @@ const IN_PLACE_BYTES: u64 = 1024 * 1024;
 pub(super) fn rate(dir: &Path, time: Duration) -> std::io::Result<f64> {
     let path = dir.join("fsync-probe");
     let mut file = OpenOptions::new().create(true).truncate(true).write(true).open(&path)?;
-    let appended = repeat(time / 2, |_| file.write_all(&[7; BYTES]).and_then(|()| file.sync_data()));
+    let appended =
+        repeat(time / 2, |_| file.write_all(&[7; BYTES]).and_then(|()| file.sync_data()));
     file.set_len(0)?;
     file.write_all_at(&vec![7; usize::try_from(IN_PLACE_BYTES).unwrap_or_default()], 0)?;
     file.sync_all()?;

@@ -41,14 +41,16 @@ pub(super) async fn print(
         positions.push(File::open(path).and_then(|it| it.metadata()).map_err(failed)?.len());
         last_lines(path, lines).map_err(failed)?.iter().for_each(|line| show(name, line));
     }
-    while follow {
+    if !follow {
+        return Ok(());
+    }
+    loop {
         tokio::time::sleep(FOLLOW_EVERY).await;
         for ((name, path), position) in logs.iter().zip(&mut positions) {
             let Ok(added) = added_lines(path, position) else { continue };
             added.iter().for_each(|line| show(name, line));
         }
     }
-    Ok(())
 }
 
 /// Whole lines after `position`, which moves past them.

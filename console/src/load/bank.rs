@@ -7,10 +7,10 @@ use holm::{Entropy as _, SeededEntropy};
 use super::door::{Command, Order};
 
 /// Cents that each account begins with.
-pub(super) const FIRST_DEPOSIT: u64 = 100_00;
+pub(super) const FIRST_DEPOSIT: u64 = 10_000;
 
 /// Most cents that one command moves.
-const MOST: u64 = 50_00;
+const MOST: u64 = 5_000;
 
 /// Deposits of transfers that wait for their turn. A transfer whose withdrawal was accepted while this many wait is not completed, and the
 /// figures do not depend on it: each of its two commands is judged for itself.

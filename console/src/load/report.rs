@@ -53,7 +53,10 @@ impl LoadReport {
     /// A count of the window as a rate.
     #[must_use]
     pub const fn per_second(&self, count: u64) -> u64 {
-        if self.window_us == 0 { 0 } else { count.saturating_mul(1_000_000) / self.window_us }
+        match count.saturating_mul(1_000_000).checked_div(self.window_us) {
+            Some(rate) => rate,
+            None => 0,
+        }
     }
 
     /// Several windows as one. The percentiles are the worst of the windows': they cannot be added, and this errs to the safe side.

@@ -42,7 +42,7 @@ impl HttpRecords {
         Ok(Self { clients })
     }
 
-    async fn from_any<T>(
+    async fn ask_any<T>(
         &self,
         ask: impl AsyncFn(&ApiClient) -> Result<T, ClientError>,
     ) -> Result<T, String> {
@@ -65,7 +65,7 @@ impl HttpRecords {
 
 impl RecordSource for HttpRecords {
     async fn shards(&self) -> Result<u32, ReadBackError> {
-        let seen = self.from_any(async |client: &ApiClient| client.cluster().await).await;
+        let seen = self.ask_any(async |client: &ApiClient| client.cluster().await).await;
         let seen = seen.map_err(ReadBackError::Unreachable)?;
         Ok(u32::try_from(seen.body.shards.len()).unwrap_or(u32::MAX))
     }
@@ -76,7 +76,7 @@ impl RecordSource for HttpRecords {
         after: u64,
     ) -> Result<Vec<SeenRecord>, ReadBackError> {
         let page =
-            self.from_any(async |client: &ApiClient| client.events(shard, after, PAGE).await).await;
+            self.ask_any(async |client: &ApiClient| client.events(shard, after, PAGE).await).await;
         let page = page.map_err(|reason| ReadBackError::Shard { shard, after, reason })?;
         Ok(page.body.records.into_iter().map(|record| seen(shard, record)).collect())
     }

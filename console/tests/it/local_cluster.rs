@@ -199,7 +199,6 @@ fn client() -> reqwest::blocking::Client {
 }
 
 /// Between two looks.
-#[expect(clippy::disallowed_methods, reason = "the one polling loop of these tests waits here")]
 pub(crate) fn pause() {
     std::thread::sleep(Duration::from_millis(50));
 }

@@ -1,4 +1,9 @@
 //! The program `holm` as a person uses it: real processes on ports of their own, killed, paused and restarted under load.
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a failed step of a test is a failed test, and waiting for processes needs a clock"
+)]
 
 mod bench_verb;
 mod failures;
