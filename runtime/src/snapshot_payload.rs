@@ -20,8 +20,10 @@ pub(crate) struct Parts<'a> {
 /// One remembered key, as stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WindowEntry {
+    /// The lower 96 bits of the key's digest.
     pub(crate) digest: u128,
     pub(crate) offset: u64,
+    /// Milliseconds since the epoch, a whole second.
     pub(crate) at: u64,
 }
 

@@ -1,6 +1,6 @@
 //! The idempotency window of one entity: which keys were used, and at which offset the answer to each is recorded.
 //!
-//! It holds no answers, only offsets: the log is the truth, and a repeated key is rare enough to read it there. So a key takes 32 bytes, and a
+//! It holds no answers, only offsets: the log is the truth, and a repeated key is rare enough to read it there. So a key takes 24 bytes, and a
 //! window that begins with one key grows only as keys come. Bounded by count and by age (promise G2 states both).
 
 use std::time::Duration;
@@ -17,13 +17,14 @@ pub(super) struct Window {
     length: u16,
 }
 
+/// 96 of the digest's 128 bits are plenty: whoever acts on a match compares the whole key with the recorded one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Seen {
-    // Two halves: a u128 would align the ring to 16 bytes for nothing.
-    high: u64,
     low: u64,
     offset: u64,
-    at: u64,
+    high: u32,
+    /// Seconds since the epoch, rounded up, so that a key is remembered a little longer than said and never shorter. Good until 2106.
+    at: u32,
 }
 
 /// How much a window may hold.
@@ -74,7 +75,7 @@ impl Window {
         }
         let (high, low) = halves(digest);
         let index = self.index(self.length);
-        self.ring[index] = Seen { high, low, offset: offset.0, at: at.as_millis() };
+        self.ring[index] = Seen { low, offset: offset.0, high, at: seconds(at) };
         self.length += 1;
     }
 
@@ -85,7 +86,7 @@ impl Window {
             .map(|seen| WindowEntry {
                 digest: (u128::from(seen.high) << 64) | u128::from(seen.low),
                 offset: seen.offset,
-                at: seen.at,
+                at: u64::from(seen.at) * 1_000,
             })
             .collect()
     }
@@ -102,7 +103,7 @@ impl Window {
 
     fn forget_old(&mut self, now: Timestamp, age: Duration) {
         while self.length > 0 {
-            let oldest = Timestamp::from_millis(self.ring[self.index(0)].at);
+            let oldest = Timestamp::from_millis(u64::from(self.ring[self.index(0)].at) * 1_000);
             if now.since(oldest) <= age {
                 return;
             }
@@ -131,10 +132,14 @@ impl Window {
     }
 }
 
-fn halves(digest: u128) -> (u64, u64) {
-    let high = u64::try_from(digest >> 64).expect("64 bits are left");
+fn halves(digest: u128) -> (u32, u64) {
+    let high = u32::try_from((digest >> 64) & u128::from(u32::MAX)).expect("32 bits are left");
     let low = u64::try_from(digest & u128::from(u64::MAX)).expect("64 bits are left");
     (high, low)
+}
+
+fn seconds(at: Timestamp) -> u32 {
+    u32::try_from(at.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -142,7 +147,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const AGE: Duration = Duration::from_millis(100);
+    const AGE: Duration = Duration::from_secs(100);
 
     proptest! {
         /// Promise G2, the bounded part: the window is the last `keys` keys that are not older than `age`, nothing else. Checked against a list.
@@ -156,7 +161,7 @@ mod tests {
             let mut now = 0;
             for (offset, (key, passed)) in steps.into_iter().enumerate() {
                 now += passed;
-                let (digest, at) = (u128::from(key) << 60, Timestamp::from_millis(now));
+                let (digest, at) = (u128::from(key) << 60, Timestamp::from_millis(now * 1_000));
                 model.retain(|(_, _, at)| now - at <= 100);
                 let expected = model.iter().rev().find(|seen| seen.0 == digest).map(|seen| Offset(seen.1));
                 prop_assert_eq!(window.find(digest, at, bounds), expected);
@@ -179,6 +184,6 @@ mod tests {
         let mut window = Window::default();
         window.remember(1, Offset(1), Timestamp::EPOCH, bounds);
         assert_eq!(window.ring.len(), 1);
-        assert_eq!(size_of::<Seen>(), 32);
+        assert_eq!(size_of::<Seen>(), 24);
     }
 }
