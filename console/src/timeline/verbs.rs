@@ -17,12 +17,16 @@ use crate::dev::state::{DevStatus, ProcessState};
 use crate::dev::verbs::{connect, unanswered};
 use crate::output::{Exit, Failure, Mark, Output};
 use crate::state_file::RunningNode;
+use crate::views::ClusterDocument;
 
 /// Between two looks at whether it is over.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// How long before the act the witnesses begin to look.
 const BEFORE: Duration = Duration::from_millis(300);
+
+/// How long the witnesses may take for their first look.
+const FIRST_LOOK: Duration = Duration::from_secs(5);
 
 /// How long the load's latency is watched for after everything else is well.
 const AFTERMATH: Duration = Duration::from_secs(3);
@@ -102,6 +106,11 @@ pub fn run(act: Act, node: &str, watch: &WatchArgs, output: Output) -> Result<Ex
     runtime.block_on(async {
         let paths = DevPaths::here().map_err(|error| Failure::new("where is this?", error))?;
         let (_, mut control) = connect(&paths).await?;
+        let status = control.status().await.map_err(unanswered)?;
+        if !watch.no_watch && status.running().all(|it| it.node.name == node) {
+            output.progress("no other node is running, so nobody can watch");
+            return unwatched(act, node, &mut control, output).await;
+        }
         if watch.no_watch {
             return unwatched(act, node, &mut control, output).await;
         }
@@ -185,7 +194,7 @@ pub(super) async fn watched(
     let watch = Watch::start(&others)?;
     let probes = Probes::start(status.shards, &others)?;
     sleep(BEFORE).await;
-    let before = watch.newest().pop().map(|picture| picture.view).unwrap_or_default();
+    let before = first_look(&watch).await?;
     let pid_before = status.node(node).map_or(0, |it| it.node.pid);
     let (node_now, act_us) = carry_out(act, node, &status, control).await?;
     let name = node_now.name.clone();
@@ -204,6 +213,28 @@ pub(super) async fn watched(
     Ok(TimelineDocument { settled, ..timeline(act, &name, pid, &seen) })
 }
 
+/// The picture before the act, once every witness has one.
+async fn first_look(watch: &Watch) -> Result<ClusterDocument, Failure> {
+    let end = Instant::now() + FIRST_LOOK;
+    loop {
+        let mut pictures = watch.newest();
+        if pictures.len() == watch.witnesses()
+            && let Some(picture) = pictures.pop()
+        {
+            return Ok(picture.view);
+        }
+        if Instant::now() >= end {
+            let seen: Vec<_> = pictures.iter().map(|picture| picture.node.as_str()).collect();
+            return Err(Failure::new(
+                "the other nodes cannot be asked",
+                format!("answers came from {} of {} only: {seen:?}", seen.len(), watch.witnesses()),
+            )
+            .exits(Exit::Unreachable));
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}
+
 async fn carry_out(
     act: Act,
     node: &str,
@@ -215,7 +246,11 @@ async fn carry_out(
         // The supervisor knows now that the end is intended; the node itself is told over its own HTTP.
         let target = status.node(node).ok_or_else(|| unknown(node))?;
         let client = ApiClient::new(&target.node.http, ClientOptions::default())?;
-        client.leave(target.node.id).await?;
+        if let Err(error) = client.leave(target.node.id).await {
+            // It stays, so its end would be news again.
+            control.act(&Act::Resume.request(node)).await.map_err(unanswered)?;
+            return Err(error.into());
+        }
     }
     Ok((now.node, at_us))
 }
@@ -252,7 +287,7 @@ async fn until_settled(
     }
 }
 
-fn is_settled(act: Act, node: &str, view: &crate::views::ClusterDocument) -> bool {
+fn is_settled(act: Act, node: &str, view: &ClusterDocument) -> bool {
     let served = view.shards.iter().all(|shard| shard.state == "serving" && shard.leader.is_some());
     let state = view.members.iter().find(|it| it.name == node).map(|it| it.state.as_str());
     let placed = match act {
