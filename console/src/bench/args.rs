@@ -34,6 +34,9 @@ pub struct BenchArgs {
     /// Where the data goes while it runs; it is deleted afterwards. Without it: `.holm/bench` here.
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Compare with a saved run.
+    #[arg(long, value_name = "FILE")]
+    pub compare: Option<PathBuf>,
     /// Exit code 3 when this holds, as in `p99>10ms`, `rate<100k`, `errors>0`, `ratio<10`; may be given several times.
     #[arg(long, value_name = "CHECK")]
     pub fail_if: Vec<Gate>,

@@ -8,7 +8,7 @@ use super::args::BenchArgs;
 use super::cluster::Target;
 use super::document::{BenchDocument, OneEntity, StepFigures};
 use super::work::{Kind, Work};
-use super::{closed_loop, environment, fixed_rate, fsync, show};
+use super::{closed_loop, compare, environment, fixed_rate, fsync, show};
 use crate::output::{Exit, Failure, Output, rfc3339};
 use crate::wall_clock::now_us;
 
@@ -29,6 +29,7 @@ pub fn run(args: BenchArgs, output: Output) -> Result<Exit, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new("the bench cannot be started", error))?;
+    let before = args.compare.as_deref().map(read).transpose()?;
     let document = runtime.block_on(async {
         let dir = Scratch::create(args.data_dir.as_deref())?;
         let target = Target::start(args.nodes, args.shards, &dir.path).await?;
@@ -44,6 +45,10 @@ pub fn run(args: BenchArgs, output: Output) -> Result<Exit, Failure> {
         output.document(&document);
     } else {
         show::document(&document, &saved, output);
+        if let Some(before) = &before {
+            output.line("");
+            compare::lines(before, &document).iter().for_each(|it| output.line(format!("  {it}")));
+        }
     }
     let closed: Vec<_> = args.fail_if.iter().filter_map(|gate| gate.closes(&document)).collect();
     if closed.is_empty() {
@@ -195,6 +200,12 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.path);
     }
+}
+
+fn read(path: &Path) -> Result<BenchDocument, Failure> {
+    let text = std::fs::read(path);
+    text.and_then(|text| serde_json::from_slice(&text).map_err(Into::into))
+        .map_err(|error| Failure::usage(format!("{} is no saved run", path.display()), error))
 }
 
 fn save(document: &BenchDocument) -> Result<PathBuf, Failure> {

@@ -82,7 +82,10 @@ pub(super) fn document(document: &BenchDocument, saved: &Path, output: Output) {
             step.first_error.as_deref().unwrap_or_default()
         ));
     }
-    output.line(format_args!("\n  Saved   {}      Gate   --fail-if 'p99>10ms'", saved.display()));
+    output.line(format_args!(
+        "\n  Saved   {0}      Gate   --fail-if 'p99>10ms'\n  Again   holm bench --compare {0}",
+        saved.display()
+    ));
 }
 
 fn table(document: &BenchDocument, ascii: bool) -> Table {

@@ -28,6 +28,9 @@ const BEFORE: Duration = Duration::from_millis(300);
 /// How long the witnesses may take for their first look.
 const FIRST_LOOK: Duration = Duration::from_secs(5);
 
+/// How long a node may take to hand over and leave.
+const LEAVE: Duration = Duration::from_secs(60);
+
 /// How long the load's latency is watched for after everything else is well.
 const AFTERMATH: Duration = Duration::from_secs(3);
 
@@ -245,7 +248,10 @@ async fn carry_out(
     if act == Act::Leave {
         // The supervisor knows now that the end is intended; the node itself is told over its own HTTP.
         let target = status.node(node).ok_or_else(|| unknown(node))?;
-        let client = ApiClient::new(&target.node.http, ClientOptions::default())?;
+        let client = ApiClient::new(
+            &target.node.http,
+            ClientOptions { timeout: Some(LEAVE), ..Default::default() },
+        )?;
         if let Err(error) = client.leave(target.node.id).await {
             // It stays, so its end would be news again.
             control.act(&Act::Resume.request(node)).await.map_err(unanswered)?;
