@@ -2,8 +2,8 @@
 //!
 //! Replicas come from the ring alone: the first nodes of the shard's preference list. So a node that comes takes its share from the others and one
 //! that goes leaves its share to them, and nothing else moves. Leaders are bounded: nobody leads more than 1.25 times the mean, rounded up. A
-//! shard keeps the leader that it had as long as that stays within the bound, except that it goes to a newcomer that the ring prefers, so that a
-//! newcomer gets work. When the bound leaves no replica to lead, the next node of the preference list takes the last replica's place.
+//! shard keeps the leader that it had as long as that stays within the bound, except that it goes to a newcomer that the ring prefers; and a
+//! newcomer leads at least three quarters of the mean. When the bound leaves no replica to lead, the next node of the preference list takes the last replica's place.
 
 use std::collections::{HashMap, HashSet};
 
@@ -95,33 +95,65 @@ fn choose_leaders(
 ) -> Vec<NodeId> {
     let known: HashSet<NodeId> =
         previous.map(|plan| plan.members.iter().copied().collect()).unwrap_or_default();
-    let mut leads: HashMap<NodeId, usize> = HashMap::new();
+    let mut leads: HashMap<NodeId, usize> =
+        preferences[0].iter().map(|&member| (member, 0)).collect();
     let mut chosen: Vec<Option<NodeId>> = vec![None; preferences.len()];
     // First those that stay where they are; what is decided later must not push them out.
     for (shard, preference) in preferences.iter().enumerate() {
         let led_by = previous.and_then(|plan| plan.shards.get(shard)).map(|place| place.preferred);
-        let stays = led_by
-            .filter(|leader| preference.contains(leader) && known.contains(&preference[0]))
-            .filter(|leader| leads.get(leader).copied().unwrap_or(0) < bound);
-        if let Some(leader) = stays {
-            *leads.entry(leader).or_default() += 1;
+        let stays = led_by.filter(|_| known.contains(&preference[0]));
+        if let Some(leader) = stays
+            && let Some(leads) = leads.get_mut(&leader).filter(|leads| **leads < bound)
+        {
+            *leads += 1;
             chosen[shard] = Some(leader);
         }
     }
-    preferences
+    let mut leaders: Vec<NodeId> = preferences
         .iter()
         .zip(chosen)
         .map(|(preference, chosen)| {
             chosen.unwrap_or_else(|| {
                 let leader = *preference
                     .iter()
-                    .find(|node| leads.get(node).copied().unwrap_or(0) < bound)
+                    .find(|member| leads[*member] < bound)
                     .expect("the bounds of all members add up to more than all shards");
-                *leads.entry(leader).or_default() += 1;
+                leads.entry(leader).and_modify(|leads| *leads += 1);
                 leader
             })
         })
-        .collect()
+        .collect();
+    let mut newcomers: Vec<NodeId> =
+        leads.keys().copied().filter(|member| !known.contains(member)).collect();
+    newcomers.sort_unstable();
+    give_share(&newcomers, preferences, &mut leads, &mut leaders);
+    leaders
+}
+
+/// Gives each newcomer at least three quarters of the mean, rounded down, from whoever leads the most. With few shards the ring alone may
+/// leave it with none. Members that were there before get nothing this way: when one leaves, the others keep what they have.
+fn give_share(
+    newcomers: &[NodeId],
+    preferences: &[Vec<NodeId>],
+    leads: &mut HashMap<NodeId, usize>,
+    leaders: &mut [NodeId],
+) {
+    let least = 3 * preferences.len() / (4 * leads.len());
+    for newcomer in newcomers {
+        while leads[newcomer] < least {
+            let most = leads.values().copied().max().unwrap_or(0);
+            let place = |shard: usize| preferences[shard].iter().position(|node| node == newcomer);
+            let Some(shard) = (0..leaders.len())
+                .filter(|&shard| leads[&leaders[shard]] == most)
+                .min_by_key(|&shard| (place(shard), shard))
+            else {
+                return;
+            };
+            leads.entry(leaders[shard]).and_modify(|leads| *leads -= 1);
+            leads.entry(*newcomer).and_modify(|leads| *leads += 1);
+            leaders[shard] = *newcomer;
+        }
+    }
 }
 
 #[cfg(test)]

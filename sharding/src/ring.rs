@@ -21,11 +21,12 @@ pub const POINTS_PER_NODE: u32 = 128;
 #[derive(Debug)]
 pub struct Ring {
     ring: HashRing<Point>,
-    /// The node of each point, in ring order.
-    walk: Vec<NodeId>,
+    /// The node of each point, in ring order, as its place in `nodes`.
+    walk: Vec<usize>,
     /// Where each point stands in `walk`.
     position: HashMap<Point, usize>,
-    nodes: usize,
+    /// In ascending order.
+    nodes: Vec<NodeId>,
 }
 
 /// One place of a node on the ring.
@@ -74,9 +75,9 @@ impl Ring {
         let points: Vec<Point> = ring.clone().into_iter().collect();
         Self {
             position: points.iter().enumerate().map(|(at, &point)| (point, at)).collect(),
-            walk: points.iter().map(|point| point.node).collect(),
+            walk: points.iter().filter_map(|point| nodes.binary_search(&point.node).ok()).collect(),
             ring,
-            nodes: nodes.len(),
+            nodes,
         }
     }
 
@@ -85,11 +86,12 @@ impl Ring {
     pub fn preference(&self, shard: ShardId) -> Vec<NodeId> {
         let Some(first) = self.ring.get(&ShardKey(shard)) else { return Vec::new() };
         let start = self.position[first];
-        let mut preferred: Vec<NodeId> = Vec::with_capacity(self.nodes);
-        for node in self.walk[start..].iter().chain(&self.walk[..start]) {
-            if !preferred.contains(node) {
-                preferred.push(*node);
-                if preferred.len() == self.nodes {
+        let mut preferred = Vec::with_capacity(self.nodes.len());
+        let mut met = vec![false; self.nodes.len()];
+        for &node in self.walk[start..].iter().chain(&self.walk[..start]) {
+            if !std::mem::replace(&mut met[node], true) {
+                preferred.push(self.nodes[node]);
+                if preferred.len() == self.nodes.len() {
                     break;
                 }
             }
@@ -115,10 +117,23 @@ mod tests {
     fn known_values_never_change() {
         use std::hash::BuildHasher;
         let hash = |point: Point| hashring::DefaultHashBuilder.hash_one(point);
-        assert_eq!(hash(Point { node: NodeId(1), number: 0 }), 0);
+        // Computed with an implementation of SipHash-2-4 of our own, not with this crate.
+        assert_eq!(hash(Point { node: NodeId(1), number: 0 }), 0x85E9_1DCF_7D8B_8135);
+        assert_eq!(hash(Point { node: NodeId(3), number: 127 }), 0x1A7B_371D_EB42_2B6B);
+        assert_eq!(hashring::DefaultHashBuilder.hash_one(ShardKey(ShardId(31))), 0xDF9E_234F_B520_8BB8);
         let ring = Ring::new(&nodes(&[1, 2, 3, 4, 5]));
         let found: Vec<_> = (0..6).map(|shard| preference(&ring, shard)).collect();
-        assert_eq!(found, vec![vec![0u64]; 6]);
+        assert_eq!(
+            found,
+            [
+                [2, 5, 1, 4, 3],
+                [2, 1, 3, 5, 4],
+                [1, 5, 3, 2, 4],
+                [1, 5, 2, 4, 3],
+                [5, 2, 4, 1, 3],
+                [2, 5, 3, 4, 1],
+            ]
+        );
     }
 
     #[test]

@@ -22,7 +22,11 @@ fn three_members_and_eight_shards() {
     let plan = plan(&ids([1, 2, 3]), 8, 3, None);
     let rows: Vec<Vec<u64>> =
         plan.shards.iter().map(|shard| shard.replicas.iter().map(|n| n.0).collect()).collect();
-    assert_eq!(rows, vec![vec![0u64]; 8]);
+    // The ring gives node 2 five first places; it may lead four of eight (1.25 times 8/3, rounded up), so the last of them goes to node 3.
+    assert_eq!(
+        rows,
+        [[2, 1, 3], [2, 1, 3], [1, 3, 2], [1, 2, 3], [2, 1, 3], [2, 3, 1], [3, 2, 1], [3, 2, 1]]
+    );
     assert_eq!(plan.version, 1);
 }
 
@@ -32,8 +36,9 @@ fn a_fourth_member_takes_its_share() {
     let three = plan(&ids([1, 2, 3]), 8, 2, None);
     let four = plan(&ids([1, 2, 3, 4]), 8, 2, Some(&three));
     let preferred = |plan: &Plan| -> Vec<u64> { plan.shards.iter().map(|s| s.preferred.0).collect() };
-    assert_eq!(preferred(&three), [0]);
-    assert_eq!(preferred(&four), [0]);
+    assert_eq!(preferred(&three), [2, 2, 1, 1, 2, 2, 3, 3]);
+    // Node 2 may lead three now and gives up shard 5; node 4 must lead one and gets the one that prefers it most.
+    assert_eq!(preferred(&four), [2, 2, 1, 1, 4, 3, 3, 3]);
     assert_eq!(four.version, 2);
 }
 
@@ -49,6 +54,7 @@ fn fewer_members_than_replicas_give_fewer_replicas() {
 fn a_thousand_members_are_planned_within_the_bound() {
     let plan = plan(&ids(1..=1000), 4096, 3, None);
     assert!(leads(&plan).values().all(|&leads| leads <= lead_bound(1000, 4096)));
+    assert!(leads(&plan).len() == 1000, "everybody leads something");
 }
 
 fn a_cluster() -> impl Strategy<Value = (Vec<NodeId>, u32, u32)> {
@@ -100,6 +106,8 @@ proptest! {
         more.push(newcomer);
         let after = plan(&more, shards, replication, Some(&before));
         check_plan(&after, &more, shards, replication);
+        let share = leads(&after).get(&newcomer).copied().unwrap_or(0);
+        prop_assert!(share >= 3 * shards as usize / (4 * more.len()), "the newcomer leads {share}");
         let bound = lead_bound(more.len(), shards);
         let over: usize = leads(&before).values().map(|&leads| leads.saturating_sub(bound)).sum();
         let moved = before.shards.iter().zip(&after.shards)

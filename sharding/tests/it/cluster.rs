@@ -1,0 +1,6 @@
+//! Whole clusters in one process: real stores in temporary directories, real fsyncs, real sockets on loopback.
+
+mod forming;
+mod harness;
+mod losing;
+mod moving;

@@ -1,0 +1,301 @@
+//! A cluster under test: nodes that can be started, killed and started again, each with a counting entity on top.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use holm_core::{
+    Answer, AskError, Clock, CommandEnvelope, EntityAddress, Limits, NodeId, Offset, SeededEntropy,
+    SequenceNumber, ShardId, SystemClock, Term,
+};
+use holm_persistence::{OpenError, Pending, Store, StoreOptions, encode};
+use holm_runtime::{
+    AskOptions, Asker, Caller, Command, Commands, Context, Effect, Entity, EntityError, EntityRef,
+    Event, Handle, HostOptions, NoRejection, Read, Registry, ReplyTo, ShardHost, WriteFailurePolicy,
+};
+use holm_sharding::{
+    ClusterNode, ClusterOptions, ClusterView, HostSeat, HostedShards, LocalShards, OnAnswer, Router,
+    ShardState, StartError,
+};
+use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
+
+use crate::support::PATIENCE;
+
+pub(crate) const SHARDS: u32 = 4;
+
+/// Counts.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Tally {
+    total: u64,
+}
+
+#[derive(Debug, Event, Serialize, Deserialize)]
+pub(crate) enum TallyEvent {
+    Added { amount: u64 },
+}
+
+#[derive(Debug, Command, Serialize, Deserialize)]
+#[command(reply = u64)]
+pub(crate) struct Add {
+    pub(crate) amount: u64,
+}
+
+#[derive(Debug, Command, Serialize, Deserialize)]
+#[command(reply = u64)]
+pub(crate) struct Total {}
+
+impl Entity for Tally {
+    const TYPE: &'static str = "tally";
+    type Event = TallyEvent;
+    type Rejection = NoRejection;
+
+    fn apply(&mut self, event: &TallyEvent) {
+        let TallyEvent::Added { amount } = event;
+        self.total += amount;
+    }
+
+    fn commands(commands: &mut Commands<Self>) {
+        commands.handle::<Add>().read::<Total>();
+    }
+}
+
+impl Handle<Add> for Tally {
+    fn handle(&self, add: Add, cx: &mut Context<'_, Self>) -> Result<Effect<Self, u64>, NoRejection> {
+        Ok(cx.persist(TallyEvent::Added { amount: add.amount }).reply(|tally| tally.total))
+    }
+}
+
+impl Read<Total> for Tally {
+    fn read(&self, _: Total, _: &Context<'_, Self>) -> Result<u64, NoRejection> {
+        Ok(self.total)
+    }
+}
+
+/// A node that runs.
+pub(crate) struct Running {
+    pub(crate) node: ClusterNode,
+    host: ShardHost,
+    caller: Arc<Caller>,
+}
+
+impl Running {
+    pub(crate) fn tally(&self, id: &str) -> EntityRef<Tally> {
+        EntityRef::new(self.caller.clone(), id)
+    }
+
+    pub(crate) async fn add(&self, id: &str, amount: u64) -> Result<u64, EntityError<NoRejection>> {
+        self.tally(id).ask(Add { amount }).await
+    }
+
+    /// Waits until the node's picture of the cluster is as wanted.
+    pub(crate) async fn until(&self, what: &str, wanted: impl Fn(&ClusterView) -> bool) -> Arc<ClusterView> {
+        let mut views = self.node.views();
+        let seen = tokio::time::timeout(PATIENCE, views.wait_for(|view| wanted(view))).await;
+        match seen {
+            Ok(view) => view.expect("the node runs").clone(),
+            Err(_) => panic!("{what}: not within {PATIENCE:?}; the view is {:#?}", self.node.view()),
+        }
+    }
+
+    /// Waits until every shard is served.
+    pub(crate) async fn until_serving(&self) -> Arc<ClusterView> {
+        self.until("every shard serves", all_serving).await
+    }
+}
+
+pub(crate) fn all_serving(view: &ClusterView) -> bool {
+    view.shards.len() == SHARDS as usize && view.shards.iter().all(|shard| shard.state == ShardState::Serving)
+}
+
+/// What is fixed of a node.
+pub(crate) struct Place {
+    pub(crate) name: String,
+    pub(crate) address: SocketAddr,
+    pub(crate) dir: TempDir,
+}
+
+/// A cluster.
+pub(crate) struct Cluster {
+    pub(crate) places: Vec<Place>,
+    pub(crate) seeds: Vec<SocketAddr>,
+    pub(crate) expected: u32,
+}
+
+impl Cluster {
+    /// Places for this many nodes, all of which are seeds.
+    pub(crate) fn of(count: usize) -> Self {
+        let places: Vec<Place> = (1..=count).map(|number| place(&format!("n{number}"))).collect();
+        let seeds = places.iter().map(|place| place.address).collect();
+        Self { places, seeds, expected: u32::try_from(count).unwrap() }
+    }
+
+    /// Adds a place that is no seed.
+    pub(crate) fn add_place(&mut self) -> usize {
+        let number = self.places.len() + 1;
+        self.places.push(place(&format!("n{number}")));
+        number - 1
+    }
+
+    /// Starts one node.
+    pub(crate) async fn start(&self, index: usize) -> Running {
+        self.try_start(index, |_| {}).await.unwrap_or_else(|error| panic!("{error}: {error:?}"))
+    }
+
+    /// Starts one node with other options.
+    pub(crate) async fn try_start(
+        &self,
+        index: usize,
+        change: impl FnOnce(&mut ClusterOptions),
+    ) -> Result<Running, StartError> {
+        let place = &self.places[index];
+        let store = open_store(place.dir.path()).await;
+        let slot = Arc::new(OnceLock::new());
+        let start_host = {
+            let slot = slot.clone();
+            Box::new(move |seat: HostSeat| seat_host(seat, &slot))
+        };
+        let mut options = ClusterOptions {
+            listen: place.address,
+            seeds: self.seeds.clone(),
+            expected_nodes: self.expected,
+            shards: SHARDS,
+            down_after: Duration::from_secs(2),
+            ..ClusterOptions::new("test", place.name.clone(), store, Arc::new(SystemClock), start_host)
+        };
+        change(&mut options);
+        let node = ClusterNode::start(options).await?;
+        let host = slot.get().expect("a node that started has its host").clone();
+        let asker = Arc::new(Routed(node.router().clone()));
+        let caller = Caller::new(asker, Arc::new(SystemClock), Duration::from_secs(10), SeededEntropy::from_os());
+        Ok(Running { node, host, caller })
+    }
+
+    /// Starts all nodes at the same time.
+    pub(crate) async fn start_all(&self) -> Vec<Running> {
+        futures::future::join_all((0..self.places.len()).map(|index| self.start(index))).await
+    }
+}
+
+/// Ends a node without a word, as far as that is possible inside one process.
+pub(crate) async fn kill(running: Running) {
+    let Running { node, host, caller } = running;
+    drop((node, caller));
+    host.stop().await;
+}
+
+fn place(name: &str) -> Place {
+    Place { name: name.to_owned(), address: free_address(), dir: tempfile::tempdir().unwrap() }
+}
+
+/// An address whose port is free for TCP and UDP at this moment.
+fn free_address() -> SocketAddr {
+    loop {
+        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = tcp.local_addr().unwrap();
+        if UdpSocket::bind(address).is_ok() {
+            return address;
+        }
+    }
+}
+
+/// A killed node's store is closed by its last thread; until then it is locked.
+async fn open_store(dir: &Path) -> Arc<Store> {
+    let tries = async {
+        loop {
+            match Store::open(dir, StoreOptions::default()) {
+                Ok(store) => return store,
+                Err(error) => {
+                    tracing::debug!(%error, "the store is still open");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, tries).await.expect("the store of a dead node is closed sooner or later")
+}
+
+fn seat_host(seat: HostSeat, slot: &OnceLock<ShardHost>) -> Result<Arc<dyn HostedShards>, String> {
+    let registry = Registry::new().entity::<Tally>();
+    let options = HostOptions {
+        node: seat.node,
+        on_snapshot: Some(seat.on_snapshot),
+        on_write_failure: WriteFailurePolicy::StepDown(Arc::new(|_, _, _| {})),
+        limits: Limits::default(),
+        arbiters: 1,
+        ..HostOptions::new(registry, seat.shards)
+    };
+    let host = ShardHost::start(options, seat.log).map_err(|error| error.to_string())?;
+    Ok(Arc::new(Seated(slot.get_or_init(|| host).clone())))
+}
+
+struct Seated(ShardHost);
+
+impl LocalShards for Seated {
+    fn leads(&self, shard: ShardId) -> bool {
+        self.0.is_leading(shard)
+    }
+
+    fn submit(&self, envelope: CommandEnvelope, done: OnAnswer) {
+        self.0.submit(envelope, ReplyTo::new(done));
+    }
+
+    fn history(
+        &self,
+        address: EntityAddress,
+        after: SequenceNumber,
+        limit: usize,
+    ) -> Pending<Result<Bytes, AskError>> {
+        let page = self.0.inspector().history(address, after, limit);
+        Box::pin(async move { Ok(encode(&page.await?).unwrap().into()) })
+    }
+
+    fn batches(&self, shard: ShardId, from: Offset, max_bytes: usize) -> Pending<Result<Vec<Bytes>, AskError>> {
+        self.0.inspector().batches(shard, from, max_bytes)
+    }
+}
+
+impl HostedShards for Seated {
+    fn lead(&self, shard: ShardId, term: Term) -> Pending<Result<(), OpenError>> {
+        self.0.lead(shard, term)
+    }
+
+    fn drain(&self, shard: ShardId) -> Pending<()> {
+        self.0.drain(shard)
+    }
+
+    fn depose(&self, shard: ShardId) {
+        self.0.depose(shard);
+    }
+
+    fn stop(&self) {
+        drop(self.0.stop());
+    }
+}
+
+struct Routed(Router);
+
+impl Asker for Routed {
+    fn ask(&self, envelope: CommandEnvelope) -> Pending<Result<Answer, AskError>> {
+        self.0.ask(envelope)
+    }
+}
+
+/// Options with a deadline from now.
+pub(crate) fn within(limit: Duration) -> AskOptions {
+    AskOptions { deadline: Some(SystemClock.now().plus(limit)), ..AskOptions::default() }
+}
+
+/// Ids of tallies that together touch every shard.
+pub(crate) fn ids(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("t{number}")).collect()
+}
+
+/// Which node leads the shard of an entity.
+pub(crate) fn leader_of(view: &ClusterView, id: &str) -> NodeId {
+    let address = EntityAddress::new(Tally::TYPE, id).unwrap();
+    let shard = holm_core::shard_of(&address, SHARDS);
+    view.shard(shard).and_then(|shard| shard.leader).expect("the shard has a leader")
+}

@@ -1,0 +1,92 @@
+//! Nodes that come and go in order: a share for the newcomer, a hand-over without errors for the one that leaves.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::harness::{Cluster, Running, Total, all_serving, ids};
+
+/// Adds to one tally again and again until told to stop; counts what was acknowledged. Any error fails the test.
+async fn keep_adding(running: &Running, id: &str, stop: &AtomicBool, acknowledged: &AtomicU64) {
+    while !stop.load(Ordering::Relaxed) {
+        running.add(id, 1).await.unwrap_or_else(|error| panic!("{id}: {error}"));
+        acknowledged.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Laws R5, R8, G23: a node joins and gets its share; another leaves, and callers meanwhile see no error.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_joins_and_another_leaves_under_load() {
+    let mut cluster = Cluster::of(3);
+    let mut nodes = cluster.start_all().await;
+    for running in &nodes {
+        running.until_serving().await;
+    }
+    let fourth = cluster.add_place();
+    let leaving = nodes.remove(2);
+    let (stop, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let nodes = Arc::new(nodes);
+    let load: Vec<_> = ids(6)
+        .into_iter()
+        .map(|id| {
+            let (nodes, stop, acknowledged) = (nodes.clone(), stop.clone(), acknowledged.clone());
+            tokio::spawn(async move { keep_adding(&nodes[0], &id, &stop, &acknowledged).await })
+        })
+        .collect();
+
+    let newcomer = cluster.start(fourth).await;
+    let new = newcomer.node.node();
+    newcomer
+        .until("the newcomer has its share", |view| {
+            all_serving(view) && view.shards.iter().any(|shard| shard.replicas.contains(&new))
+        })
+        .await;
+
+    let gone = leaving.node.node();
+    leaving.node.leave().await.unwrap();
+    nodes[0]
+        .until("the node has left", |view| {
+            view.member(gone).is_none()
+                && all_serving(view)
+                && view.shards.iter().all(|shard| shard.replicas.len() == 3 && !shard.replicas.contains(&gone))
+        })
+        .await;
+
+    stop.store(true, Ordering::Relaxed);
+    for task in load {
+        task.await.unwrap();
+    }
+    let mut total = 0;
+    for id in ids(6) {
+        total += newcomer.tally(&id).ask(Total {}).await.unwrap();
+    }
+    assert_eq!(total, acknowledged.load(Ordering::Relaxed));
+}
+
+/// Law G23: a cluster of one can leave.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_node_can_leave() {
+    let cluster = Cluster::of(1);
+    let only = cluster.start(0).await;
+    only.until_serving().await;
+    only.node.leave().await.unwrap();
+}
+
+/// Law U2: an orderly stop hands over first, so that the others serve at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_orderly_stop_hands_over_first() {
+    let cluster = Cluster::of(3);
+    let mut nodes = cluster.start_all().await;
+    for running in &nodes {
+        running.until_serving().await;
+    }
+    for id in ids(8) {
+        nodes[0].add(&id, 1).await.unwrap();
+    }
+    let stopping = nodes.remove(0);
+    let id = stopping.node.node();
+    stopping.node.shutdown().await;
+    nodes[0].until("others lead", |view| all_serving(view) && view.shards.iter().all(|shard| shard.leader != Some(id))).await;
+    for id in ids(8) {
+        assert_eq!(nodes[0].add(&id, 1).await.unwrap(), 2);
+    }
+}

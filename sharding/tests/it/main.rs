@@ -1,0 +1,7 @@
+//! Integration tests of the cluster crate, on loopback and on ports that the system picks.
+
+mod cluster;
+mod connections;
+mod messages;
+mod strangers;
+mod support;
