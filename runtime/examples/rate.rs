@@ -1,13 +1,13 @@
-//! How many commands a second pass through references, actors and engine over a log in memory: what the disk leaves of it is another question.
+//! How many commands a second pass through references, actors and engine: over a log in memory, or over sled with fsync when a directory is named.
 //!
-//! `cargo run --release --example rate -- [in flight] [entities] [seconds] [shards]`
+//! `cargo run --release --example rate -- [in flight] [entities] [seconds] [shards] [data directory]`
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use holm_core::{SeededEntropy, ShardId, SystemClock, Term};
-use holm_persistence::MemoryLog;
+use holm_persistence::{MemoryLog, ShardLog, SledLog, Store, StoreOptions};
 use holm_runtime::{
     Caller, Command, Commands, Context, Effect, Entity, EntityRef, Event, Handle, HostOptions,
     NoRejection, Registry, ShardHost,
@@ -57,13 +57,22 @@ impl Handle<Increase> for Counter {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut numbers = std::env::args().skip(1).map(|text| text.parse::<u64>());
+    let mut numbers = std::env::args().skip(1).take(4).map(|text| text.parse::<u64>());
     let mut next = |default| numbers.next().unwrap_or(Ok(default));
     let (in_flight, entities) = (next(1_024)?, next(10_000)?);
     let (seconds, shards) = (next(5)?, u32::try_from(next(32)?)?);
     let options = HostOptions::new(Registry::new().entity::<Counter>(), shards);
     let timeout = options.limits.ask_timeout;
-    let host = ShardHost::start(options, Arc::new(MemoryLog::new()))?;
+    let mut store = None;
+    let log: Arc<dyn ShardLog> = match std::env::args().nth(5) {
+        None => Arc::new(MemoryLog::new()),
+        Some(directory) => {
+            let opened = Store::open(directory.as_ref(), StoreOptions::default())?;
+            store = Some(Arc::clone(&opened));
+            Arc::new(SledLog::start(opened, shards)?)
+        }
+    };
+    let host = ShardHost::start(options, log)?;
     for shard in 0..shards {
         host.lead(ShardId(shard), Term(1)).await?;
     }
@@ -92,7 +101,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for _ in 0..seconds {
         let before = done.load(Ordering::Relaxed);
         tokio::time::sleep(Duration::from_secs(1)).await;
-        println!("{} commands/s", done.load(Ordering::Relaxed) - before);
+        let fsyncs = store.as_ref().map(|store| store.fsyncs());
+        println!("{} commands/s, fsyncs so far {fsyncs:?}", done.load(Ordering::Relaxed) - before);
     }
     over.store(true, Ordering::Relaxed);
     for client in clients {

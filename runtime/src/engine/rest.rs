@@ -30,7 +30,7 @@ impl<T> ShardEngine<T> {
         if self.slots.len() < self.limits.live_entities {
             return true;
         }
-        let mut candidates = self.slots.from_oldest().take(CANDIDATES);
+        let mut candidates = self.slots.oldest_first().take(CANDIDATES);
         let Some(slot) = candidates.find(|slot| self.may_rest(*slot)) else { return false };
         drop(candidates);
         self.counters.passivations_limit += 1;
@@ -46,7 +46,7 @@ impl<T> ShardEngine<T> {
         }
         let idle: Vec<_> = self
             .slots
-            .from_oldest()
+            .oldest_first()
             .take_while(|slot| self.slots.get(*slot).idle_ms(now) >= timeout)
             .filter(|slot| self.may_rest(*slot))
             .take(RESTS_PER_TICK)

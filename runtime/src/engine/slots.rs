@@ -135,7 +135,7 @@ impl Slots {
     }
 
     /// The entities from the one unused for longest.
-    pub(super) fn from_oldest(&self) -> impl Iterator<Item = SlotId> + '_ {
+    pub(super) fn oldest_first(&self) -> impl Iterator<Item = SlotId> + '_ {
         std::iter::successors(some(self.oldest), |id| some(self.get(*id).newer))
     }
 
@@ -239,7 +239,7 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(slots.len(), model.len());
-                let order: Vec<_> = slots.from_oldest().map(|id| (slots.get(id).kind, slots.get(id).id.to_string())).collect();
+                let order: Vec<_> = slots.oldest_first().map(|id| (slots.get(id).kind, slots.get(id).id.to_string())).collect();
                 prop_assert_eq!(&order, &model);
             }
         }

@@ -20,8 +20,11 @@ const SNAPSHOTS_WAITING: usize = 4_096;
 /// Something to be done on a loader thread.
 pub(crate) enum Job {
     Load { shard: ShardId, term: Term, request: LoadRequest, to: UnboundedSender<Input> },
-    Inspect(Box<dyn FnOnce(&dyn ShardLog) + Send>),
+    Inspect(Inspection),
 }
+
+/// Reads the log for a person.
+pub(crate) type Inspection = Box<dyn FnOnce(&dyn ShardLog) + Send>;
 
 /// A snapshot to be saved when there is time.
 pub(crate) struct Save {

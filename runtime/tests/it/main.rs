@@ -1,5 +1,7 @@
 //! The integration tests of the runtime: the engine against a model, and the host with its actors over a log in memory.
 
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test with its line")]
+
 mod account;
 mod driver;
 mod engine;

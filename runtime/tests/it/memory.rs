@@ -12,6 +12,7 @@ const CHILD: &str = "HOLM_MEASURE_MEMORY";
 fn a_live_entity_is_small() {
     if std::env::var_os(CHILD).is_some() {
         let measured = measure::measure(50_000, 50_000).unwrap();
+        assert_eq!((measured.live, measured.passivated), (50_000, 50_000));
         println!(
             "beyond-state {} left-behind {}",
             measured.bytes_beyond_state(),
