@@ -15,6 +15,7 @@ use holm_core::{EntityAddress, Offset, SequenceNumber, ShardId, Term};
 
 use crate::batch::Batch;
 use crate::chain::{After, walk_chain};
+use crate::entity_index::EntityIndex;
 use crate::gate::Gate;
 use crate::shard_log::{
     AppendError, History, OpenError, Opened, Pending, ReadError, ShardLog, Snapshot,
@@ -92,6 +93,12 @@ impl SledLog {
     /// # Errors
     /// When something could not be made durable.
     pub fn close(&self) -> Result<(), StoreError> {
+        self.flush_indexes();
+        self.shared.store.close()
+    }
+
+    /// Writes the indexes, so that a start after a crash has less of the log to read. They flush themselves as they grow.
+    pub fn flush_indexes(&self) {
         for shard in &self.shared.shards {
             let index = shard.tail().index();
             if let Some(Err(error)) = index.map(|index| index.flush()) {
@@ -99,7 +106,6 @@ impl SledLog {
                 tracing::warn!(shard = %shard.id, %error, "the index was not flushed");
             }
         }
-        self.shared.store.close()
     }
 }
 
@@ -111,6 +117,20 @@ impl Shared {
         })
     }
 
+    /// Reads by way of the index. When that is found damaged meanwhile, it is built anew and asked again, once.
+    fn with_index<T>(
+        &self,
+        shard: ShardId,
+        read: impl Fn(&EntityIndex) -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
+        let load = || self.shard(shard)?.tail().load(&self.store);
+        let index = load()?;
+        match read(&index) {
+            Err(_) if !index.is_current() => read(&*load()?),
+            other => other,
+        }
+    }
+
     fn walk(
         &self,
         shard: ShardId,
@@ -118,12 +138,13 @@ impl Shared {
         after: After,
         max_records: usize,
     ) -> Result<History, ReadError> {
-        let index = self.shard(shard)?.tail().load(&self.store)?;
-        let failed = |error: StoreError| ReadError::Store { shard, reason: error.to_string() };
-        let head = index.head(address).map_err(failed)?;
         let trimmed = self.trims.trimmed(shard, address)?;
-        let mut batch_at = |offset| tail::batch_at(&self.store, shard, &index, offset);
-        walk_chain(shard, address, head, trimmed, after, max_records, &mut batch_at)
+        self.with_index(shard, |index| {
+            let failed = |error: StoreError| ReadError::Store { shard, reason: error.to_string() };
+            let head = index.head(address).map_err(failed)?;
+            let mut batch_at = |offset| tail::batch_at(&self.store, shard, index, offset);
+            walk_chain(shard, address, head, trimmed, after, max_records, &mut batch_at)
+        })
     }
 }
 
@@ -208,8 +229,9 @@ impl ShardLog for SledLog {
         from: Offset,
         max_bytes: usize,
     ) -> Result<Vec<Batch>, ReadError> {
-        let index = self.shared.shard(shard)?.tail().load(&self.shared.store)?;
-        tail::read(&self.shared.store, shard, &index, from, max_bytes)
+        self.shared.with_index(shard, |index| {
+            tail::read(&self.shared.store, shard, index, from, max_bytes)
+        })
     }
 
     fn follow(&self, shard: ShardId, seen: Offset) -> Pending<Result<Offset, ReadError>> {

@@ -6,20 +6,74 @@ use holm_core::Offset;
 use sled::{Batch, IVec};
 
 use super::memory::Dirty;
+use crate::store::value;
 use crate::store::{Derived, LogId, Store, StoreError};
 
-/// Changes written at a time. sled applies a batch under a lock that stops the committer too: 512 changes are about a millisecond.
-const CHANGES_AT_A_TIME: usize = 512;
+/// Buckets of an index: with 31,000 entities in a shard a bucket is 30 keys, and the mark is 8 KiB.
+const BUCKETS: usize = 1_024;
 
-const FORMAT_VERSION: u8 = 1;
-const MARK_BYTES: usize = 25;
+/// Keys removed at a time when an index is discarded.
+const KEYS_AT_A_TIME: usize = 512;
 
-/// How far the flushes of an index came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+const MARK_BYTES: usize = 16 + BUCKETS * 8;
+
+/// How far an index is whole, and what must be in it.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Mark {
-    pub(super) done: u64,
+    pub(super) watermark: u64,
     pub(super) last_offset: Offset,
-    pub(super) begun: u64,
+    pub(super) sums: Sums,
+}
+
+/// A sum over each bucket: 2^40 and the CRC32C of key and value for each entity. It counts the entities and does not depend on their order.
+#[derive(Debug, Clone)]
+pub(super) struct Sums {
+    numbers: Box<[u64]>,
+    verified: Box<[bool]>,
+}
+
+impl Default for Sums {
+    fn default() -> Self {
+        // An empty bucket needs no verification: what is put there is known.
+        Self { numbers: vec![0; BUCKETS].into(), verified: vec![true; BUCKETS].into() }
+    }
+}
+
+impl Sums {
+    pub(super) fn is_verified(&self, bucket: u16) -> bool {
+        self.verified[usize::from(bucket)]
+    }
+
+    /// Compares a bucket with its sum; it is trusted from then on.
+    pub(super) fn verify(&mut self, bucket: u16, sum: u64) -> bool {
+        self.verified[usize::from(bucket)] = self.numbers[usize::from(bucket)] == sum;
+        self.is_verified(bucket)
+    }
+
+    /// Takes over the sums after a flush; what was verified stays so.
+    pub(super) fn take_numbers(&mut self, flushed: Self) {
+        self.numbers = flushed.numbers;
+    }
+
+    fn replace(&mut self, bucket: u16, old: u64, new: u64) {
+        let number = &mut self.numbers[usize::from(bucket)];
+        *number = number.wrapping_sub(old).wrapping_add(new);
+    }
+}
+
+pub(super) fn bucket_of(entity: &[u8]) -> u16 {
+    u16::try_from(crc32c::crc32c(entity) as usize % BUCKETS).expect("buckets are numbered by a u16")
+}
+
+/// The sum over what is in a bucket.
+pub(super) fn sum_of(store: &Arc<Store>, log: LogId, bucket: u16) -> Result<u64, StoreError> {
+    let prefix = key(log, b'e', &bucket.to_be_bytes());
+    store.read_derived(Derived::Index, |tree| {
+        tree.scan_prefix(&prefix).try_fold(0u64, |sum, pair| {
+            let (key, value) = pair?;
+            Ok(sum.wrapping_add(summand(&key, &value)))
+        })
+    })
 }
 
 pub(super) fn read_mark(store: &Arc<Store>, log: LogId) -> Result<Option<Mark>, StoreError> {
@@ -27,11 +81,16 @@ pub(super) fn read_mark(store: &Arc<Store>, log: LogId) -> Result<Option<Mark>, 
     let Some(value) = store.read_derived(Derived::Index, |tree| tree.get(&key))? else {
         return Ok(None);
     };
-    if value.len() != MARK_BYTES || value[0] != FORMAT_VERSION {
-        return Err(damaged(store, "its mark is not of format 1"));
+    let part = value::unseal(&key, value).map_err(|reason| damaged(store, &reason))?;
+    if part.payload.len() != MARK_BYTES {
+        return Err(damaged(store, "its mark has another length"));
     }
-    let number = |at: usize| u64::from_be_bytes(value[at..at + 8].try_into().expect("eight bytes"));
-    Ok(Some(Mark { done: number(1), begun: number(9), last_offset: Offset(number(17)) }))
+    let number =
+        |at: usize| u64::from_be_bytes(part.payload[at..at + 8].try_into().expect("eight bytes"));
+    let numbers: Box<[u64]> = (0..BUCKETS).map(|bucket| number(16 + bucket * 8)).collect();
+    let verified = numbers.iter().map(|_| false).collect();
+    let sums = Sums { numbers, verified };
+    Ok(Some(Mark { watermark: number(0), last_offset: Offset(number(8)), sums }))
 }
 
 pub(super) fn read_head(
@@ -39,7 +98,7 @@ pub(super) fn read_head(
     log: LogId,
     entity: &[u8],
 ) -> Result<Option<Offset>, StoreError> {
-    let key = key(log, b'e', entity);
+    let key = entity_key(log, entity);
     let value = store.read_derived(Derived::Index, |tree| tree.get(&key))?;
     value.map(|value| number(store, &value).map(Offset)).transpose()
 }
@@ -55,34 +114,36 @@ pub(super) fn read_entry_of(
     found.map(|(_, value)| number(store, &value)).transpose()
 }
 
-/// Writes changes and their mark, a little at a time.
+/// Writes changes and their mark, all or nothing; returns the new sums.
 pub(super) fn write(
     store: &Arc<Store>,
     log: LogId,
     dirty: &Dirty,
-    mark: Mark,
-) -> Result<(), StoreError> {
-    let before = read_mark(store, log)?;
-    let begun = Mark {
-        begun: mark.begun,
-        ..before.unwrap_or(Mark { done: 0, last_offset: Offset::ZERO, begun: 0 })
-    };
+    mut mark: Mark,
+) -> Result<Sums, StoreError> {
     let mut batch = Batch::default();
-    put_mark(&mut batch, log, begun);
-    let heads = dirty.heads().map(|(entity, offset)| (key(log, b'e', entity), offset.0));
-    let entries =
-        dirty.entries().map(|(offset, entry)| (key(log, b'o', &offset.0.to_be_bytes()), entry));
-    let mut changes = 1;
-    for (key, value) in heads.chain(entries) {
-        batch.insert(key, &value.to_be_bytes());
-        changes += 1;
-        if changes == CHANGES_AT_A_TIME {
-            store.write_derived(Derived::Index, std::mem::take(&mut batch))?;
-            changes = 0;
-        }
+    for (entity, offset) in dirty.heads() {
+        let key = entity_key(log, entity);
+        let value = offset.0.to_be_bytes();
+        let old = store.read_derived(Derived::Index, |tree| tree.get(&key))?;
+        let old = old.map_or(0, |old| summand(&key, &old));
+        mark.sums.replace(bucket_of(entity), old, summand(&key, &value));
+        batch.insert(key, &value);
     }
-    put_mark(&mut batch, log, mark);
-    store.write_derived(Derived::Index, batch)
+    for (offset, entry) in dirty.entries() {
+        batch.insert(key(log, b'o', &offset.0.to_be_bytes()), &entry.to_be_bytes());
+    }
+    let mut payload = Vec::with_capacity(MARK_BYTES);
+    payload.extend_from_slice(&mark.watermark.to_be_bytes());
+    payload.extend_from_slice(&mark.last_offset.0.to_be_bytes());
+    for number in &mark.sums.numbers {
+        payload.extend_from_slice(&number.to_be_bytes());
+    }
+    let key = key(log, b'm', &[]);
+    let sealed = value::seal(&key, 1, payload.len(), &payload, &mut Vec::new());
+    batch.insert(key, sealed);
+    store.write_derived(Derived::Index, batch)?;
+    Ok(mark.sums)
 }
 
 /// Removes an index, its mark first: one that is half removed must not look whole.
@@ -93,7 +154,7 @@ pub(super) fn discard(store: &Arc<Store>, log: LogId) -> Result<(), StoreError> 
     loop {
         let range = key(log, 0, &[])..key(log, u8::MAX, &[]);
         let keys = store.read_derived(Derived::Index, |tree| {
-            tree.range(range).keys().take(CHANGES_AT_A_TIME).collect::<sled::Result<Vec<IVec>>>()
+            tree.range(range).keys().take(KEYS_AT_A_TIME).collect::<sled::Result<Vec<IVec>>>()
         })?;
         if keys.is_empty() {
             return Ok(());
@@ -106,17 +167,20 @@ pub(super) fn discard(store: &Arc<Store>, log: LogId) -> Result<(), StoreError> 
     }
 }
 
-fn put_mark(batch: &mut Batch, log: LogId, mark: Mark) {
-    let mut value = Vec::with_capacity(MARK_BYTES);
-    value.push(FORMAT_VERSION);
-    for number in [mark.done, mark.begun, mark.last_offset.0] {
-        value.extend_from_slice(&number.to_be_bytes());
-    }
-    batch.insert(key(log, b'm', &[]), value);
+fn summand(key: &[u8], value: &[u8]) -> u64 {
+    let crc = crc32c::crc32c_append(crc32c::crc32c(key), value);
+    (1 << 40) + u64::from(crc)
+}
+
+fn entity_key(log: LogId, entity: &[u8]) -> Vec<u8> {
+    let bucket = bucket_of(entity).to_be_bytes();
+    let mut key = key(log, b'e', &bucket);
+    key.extend_from_slice(entity);
+    key
 }
 
 fn key(log: LogId, kind: u8, rest: &[u8]) -> Vec<u8> {
-    let mut key = Vec::with_capacity(5 + rest.len());
+    let mut key = Vec::with_capacity(7 + rest.len());
     key.extend_from_slice(&log.0.to_be_bytes());
     key.push(kind);
     key.extend_from_slice(rest);

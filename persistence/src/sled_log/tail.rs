@@ -105,7 +105,16 @@ pub(super) fn batch_at(
     let bytes = store.entry(LogId::from(shard), entry);
     let bytes = bytes.map_err(|error| read_error(shard, offset, error))?;
     let bytes = bytes.ok_or_else(|| corrupt(format!("log entry {entry} is missing")))?;
-    parse(shard, offset, bytes)
+    holding(parse(shard, offset, bytes)?, index, offset)
+}
+
+/// The batch, when it holds the offset that the index said it does.
+fn holding(batch: Batch, index: &EntityIndex, offset: Offset) -> Result<Batch, ReadError> {
+    if (batch.first()..=batch.last()).contains(&offset) {
+        return Ok(batch);
+    }
+    let error = index.report_damage("it leads to a batch that does not hold the offset");
+    Err(read_error(batch.shard(), offset, error))
 }
 
 /// The durable batches from the one that holds `from`.
@@ -122,11 +131,14 @@ pub(super) fn read(
     let entries = store.entries(LogId::from(shard), entry, u64::MAX, max_bytes);
     let mut batches: Vec<Batch> = Vec::new();
     for (_, bytes) in entries.map_err(|error| read_error(shard, from, error))? {
-        let expected = batches.last().map(|batch| batch.last().next());
-        let batch = parse(shard, expected.unwrap_or(from), bytes)?;
-        if let Some(offset) = expected.filter(|&expected| expected != batch.first()) {
+        let Some(expected) = batches.last().map(|batch| batch.last().next()) else {
+            batches.push(holding(parse(shard, from, bytes)?, index, from)?);
+            continue;
+        };
+        let batch = parse(shard, expected, bytes)?;
+        if batch.first() != expected {
             let reason = format!("the next batch begins at {}", batch.first());
-            return Err(ReadError::Corrupt { shard, offset, reason });
+            return Err(ReadError::Corrupt { shard, offset: expected, reason });
         }
         batches.push(batch);
     }
