@@ -108,7 +108,7 @@ impl ShardLog for ReplicatedLog {
 
     fn confirm(&self, shard: ShardId, term: Term) -> Pending<Result<(), AppendError>> {
         match self.replica(shard) {
-            Some(replica) => replica.confirm(term),
+            Some(replica) => replica.confirm(term, self.failures.clone()),
             None => not_here(shard, term),
         }
     }

@@ -1,6 +1,6 @@
 //! Receives what peers send and hands it to whom it concerns. Open from the first moment, also while there is nothing behind it yet.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
 use holm_core::NodeId;
@@ -15,14 +15,15 @@ use crate::wire::Message;
 /// The receiving end of a node.
 #[derive(Default)]
 pub(super) struct Gate {
-    core: OnceLock<Arc<Core>>,
+    /// Weak, because the node holds the transport and the transport holds the gate: a dropped node must let go of its data directory.
+    core: OnceLock<Weak<Core>>,
 }
 
 impl Gate {
     /// From now on there is a node behind it.
-    pub(super) fn open(&self, core: Arc<Core>) {
+    pub(super) fn open(&self, core: &Arc<Core>) {
         // Opened once, by the only start there is.
-        let _ = self.core.set(core);
+        let _ = self.core.set(Arc::downgrade(core));
     }
 }
 
@@ -32,10 +33,10 @@ impl PeerHandler for Gate {
             Ok(message) => message,
             Err(error) => return respond.reject(&error.to_string()),
         };
-        match (message, self.core.get()) {
-            (Message::Raft { group, kind, bytes }, Some(core)) => raft(core, group, kind, bytes, respond),
+        match (message, self.core.get().and_then(Weak::upgrade)) {
+            (Message::Raft { group, kind, bytes }, Some(core)) => raft(&core, group, kind, bytes, respond),
             (Message::Raft { .. }, None) => respond.respond(rpc::failure("this node is starting")),
-            (Message::Cluster { kind, bytes }, core) => cluster(core, from, kind, &bytes, respond),
+            (Message::Cluster { kind, bytes }, core) => cluster(core.as_ref(), from, kind, &bytes, respond),
             (other, Some(core)) => {
                 if let Err((_, respond)) = core.router().serve(from, other, respond) {
                     respond.reject("this node does not serve that");

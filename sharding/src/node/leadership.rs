@@ -93,6 +93,7 @@ impl Core {
         loop {
             ticks.tick().await;
             for group in self.all_groups() {
+                self.judge_host(&group);
                 self.judge_leadership(&group);
             }
             // Connections come and go without a word; the view shows them.
@@ -110,6 +111,15 @@ impl Core {
                 self.depose(&group);
                 self.judge_leadership(&group);
             }
+        }
+    }
+
+    /// A host that stepped down by itself is made to lead again, below.
+    fn judge_host(&self, group: &ShardGroup) {
+        let serving = matches!(*lock(&group.lead), Lead::Here { phase: LeadPhase::Serving, since, .. } if since.elapsed() > PULSE);
+        if serving && !self.host.leads(group.shard) {
+            tracing::warn!(shard = %group.shard, "the host stepped down; the shard is opened again");
+            self.depose(group);
         }
     }
 

@@ -56,7 +56,7 @@ pub(super) async fn start(mut options: ClusterOptions) -> Result<Arc<Core>, Star
     }
     let core = assemble(&mut options, &peers, gossip, &seat, &request).await?;
     core.start_used_groups().await.map_err(broken)?;
-    gate.open(core.clone());
+    gate.open(&core);
     begin(&core, options.seeds.clone(), request).await?;
     Ok(core)
 }

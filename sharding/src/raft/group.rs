@@ -29,6 +29,9 @@ const SETTLE_DEADLINE: Duration = Duration::from_secs(60);
 
 /// What the rest of this crate needs from a replicated log, so that another library could take openraft's place.
 pub(crate) trait Consensus: Send + Sync + 'static {
+    /// The newest term that this replica knows of.
+    fn term(&self) -> u64;
+
     /// Queues an entry to be appended while this node leads at `term`, and only then, behind those queued before. Resolves when it is
     /// committed and followed here.
     fn propose(&self, term: u64, payload: Bytes) -> Pending<Result<Applied, NotProposed>>;
@@ -150,6 +153,10 @@ async fn write_in_order(raft: Raft, mut queue: mpsc::UnboundedReceiver<Ask>) {
 }
 
 impl Consensus for Group {
+    fn term(&self) -> u64 {
+        self.raft.metrics().borrow_watched().current_term
+    }
+
     fn propose(&self, term: u64, payload: Bytes) -> Pending<Result<Applied, NotProposed>> {
         let (responder, written) = ProgressResponder::complete_only();
         let queued = self.asks.send(Ask::Propose { term, payload, responder }).is_ok();
@@ -225,13 +232,10 @@ impl Consensus for Group {
     }
 }
 
-/// Whether everything before `term` is applied; none when this node cannot lead at `term` any more.
+/// Whether everything before `term` is applied; none when this node does not lead at `term`.
 fn is_settled(metrics: &Metrics, term: u64) -> Option<bool> {
-    if metrics.current_term > term || metrics.running_state.is_err() {
-        return None;
-    }
-    let applied = metrics.last_applied.as_ref().map(super::entry::term_of);
-    Some(metrics.state.is_leader() && metrics.current_term == term && applied == Some(term))
+    let leads = metrics.state.is_leader() && metrics.current_term == term && metrics.running_state.is_ok();
+    leads.then(|| metrics.last_applied.as_ref().map(super::entry::term_of) == Some(term))
 }
 
 fn is_not_leader(error: &openraft::errors::LinearizableReadError<Types>) -> bool {

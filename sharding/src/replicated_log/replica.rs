@@ -63,23 +63,23 @@ impl Replica {
 
     pub(super) fn open(&self, term: Term) -> Pending<Result<Opened, OpenError>> {
         let shard = self.shard;
-        let opening = {
+        let (number, settled) = {
             let mut opening = self.lock();
-            if opening.term > term {
+            // The same term may be opened again when a write under it was not acknowledged; entries of the former opening may still be
+            // under way then, so they are waited for.
+            let again = opening.term == term && opening.number > 0;
+            if opening.term > term || (again && opening.takes_writes) {
                 let newest = opening.term;
                 return Box::pin(async move { Err(OpenError::Fenced { shard, term, newest }) });
             }
-            // The same term again: entries of the former opening may still be under way, so they are waited for.
-            let again = opening.term == term;
             *opening = Opening { term, number: opening.number + 1, takes_writes: false };
-            (opening.number, again)
+            let settled = if again { self.consensus.barrier(term.0) } else { self.consensus.settle(term.0) };
+            (opening.number, settled)
         };
-        let (number, again) = opening;
-        let settled = if again { self.consensus.barrier(term.0) } else { self.consensus.settle(term.0) };
-        let (opening, progress) = (self.opening.clone(), self.progress.clone());
+        let (opening, progress, consensus) = (self.opening.clone(), self.progress.clone(), self.consensus.clone());
         Box::pin(async move {
             settled.await.map_err(|error| match error {
-                NotProposed::NotLeader => OpenError::Fenced { shard, term, newest: term.next() },
+                NotProposed::NotLeader => OpenError::Fenced { shard, term, newest: Term(consensus.term()) },
                 NotProposed::Unknown { reason } => OpenError::Log { shard, reason },
             })?;
             let mut opening = lock(&opening);
@@ -142,24 +142,27 @@ impl Replica {
                 }
                 Err(NotProposed::Unknown { reason }) => AppendError::Unknown { shard, reason },
             };
-            let mut opening = lock(&opening);
-            if opening.number == number && opening.takes_writes {
-                opening.takes_writes = false;
-                // The receiver is gone only when the node stops.
-                let _ = failures.send(Interrupted { shard, term });
-            }
+            end_writes(&opening, number, &failures, Interrupted { shard, term });
             Err(error)
         })
     }
 
-    pub(super) fn confirm(&self, term: Term) -> Pending<Result<(), AppendError>> {
+    pub(super) fn confirm(
+        &self,
+        term: Term,
+        failures: mpsc::UnboundedSender<Interrupted>,
+    ) -> Pending<Result<(), AppendError>> {
         let shard = self.shard;
-        if self.lock().term != term {
+        let Opening { term: newest, number, takes_writes } = *self.lock();
+        if newest != term || !takes_writes {
             return Box::pin(async move { Err(AppendError::Fenced { shard, term }) });
         }
         let confirmed = self.consensus.confirm(term.0);
+        let opening = self.opening.clone();
         Box::pin(async move {
-            confirmed.await.map_err(|error| match error {
+            let Err(error) = confirmed.await else { return Ok(()) };
+            end_writes(&opening, number, &failures, Interrupted { shard, term });
+            Err(match error {
                 NotProposed::NotLeader => AppendError::Fenced { shard, term },
                 NotProposed::Unknown { reason } => AppendError::Unknown { shard, reason },
             })
@@ -180,6 +183,21 @@ impl Replica {
 
     fn lock(&self) -> MutexGuard<'_, Opening> {
         lock(&self.opening)
+    }
+}
+
+/// After an error nothing more succeeds under the same opening (law 5); whoever leads the shard is told to open it again.
+fn end_writes(
+    opening: &Mutex<Opening>,
+    number: u64,
+    failures: &mpsc::UnboundedSender<Interrupted>,
+    interrupted: Interrupted,
+) {
+    let mut opening = lock(opening);
+    if opening.number == number && opening.takes_writes {
+        opening.takes_writes = false;
+        // The receiver is gone only when the node stops.
+        let _ = failures.send(interrupted);
     }
 }
 

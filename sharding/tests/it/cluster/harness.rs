@@ -179,11 +179,15 @@ impl Cluster {
     }
 }
 
-/// Ends a node without a word, as far as that is possible inside one process.
+/// Ends a node without a word, as far as that is possible inside one process; resolves when its port is free again, as a dead process's is.
 pub(crate) async fn kill(running: Running) {
     let Running { node, host, caller } = running;
+    let address = node.peer_address();
     drop((node, caller));
     host.stop().await;
+    while TcpListener::bind(address).is_err() || UdpSocket::bind(address).is_err() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }
 
 fn place(name: &str) -> Place {
