@@ -8,6 +8,7 @@ mod chaos;
 mod derive;
 mod document;
 mod probe;
+mod settle;
 mod show;
 mod verbs;
 mod watch;

@@ -38,6 +38,7 @@ pub(super) struct Probed {
 #[derive(Debug)]
 pub(super) struct Probes {
     done: Arc<Mutex<Vec<Probed>>>,
+    shards: u32,
     _tasks: JoinSet<()>,
 }
 
@@ -61,7 +62,7 @@ impl Probes {
                 tasks.spawn(probe(shard, account, every, Arc::clone(&clients), Arc::clone(&done)));
             }
         }
-        Ok(Self { done, _tasks: tasks })
+        Ok(Self { done, shards, _tasks: tasks })
     }
 
     /// All probes that have ended.
@@ -70,9 +71,9 @@ impl Probes {
     }
 
     /// True when every shard answered a probe that was sent at or after `since_us`.
-    pub(super) fn all_answered(&self, shards: u32, since_us: u64) -> bool {
+    pub(super) fn all_answered(&self, since_us: u64) -> bool {
         let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut answered = vec![false; shards as usize];
+        let mut answered = vec![false; self.shards as usize];
         for probe in done.iter().filter(|it| it.sent_us >= since_us && it.error.is_none()) {
             answered[probe.shard as usize] = true;
         }

@@ -5,22 +5,20 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::args::WatchArgs;
-use super::derive::{Testimony, led_by, timeline};
+use super::derive::{Testimony, timeline};
 use super::document::TimelineDocument;
 use super::probe::Probes;
+use super::settle::{self, LOOK_EVERY};
 use super::show;
 use super::watch::Watch;
 use crate::api_client::{ApiClient, ClientOptions};
 use crate::dev::DevPaths;
 use crate::dev::control::{Control, Request};
-use crate::dev::state::{DevStatus, ProcessState};
+use crate::dev::state::DevStatus;
 use crate::dev::verbs::{connect, unanswered};
 use crate::output::{Exit, Failure, Mark, Output};
 use crate::state_file::RunningNode;
 use crate::views::ClusterDocument;
-
-/// Between two looks at whether it is over.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// How long before the act the witnesses begin to look.
 const BEFORE: Duration = Duration::from_millis(300);
@@ -30,9 +28,6 @@ const FIRST_LOOK: Duration = Duration::from_secs(5);
 
 /// How long a node may take to hand over and leave.
 const LEAVE: Duration = Duration::from_secs(60);
-
-/// How long the load's latency is watched for after everything else is well.
-const AFTERMATH: Duration = Duration::from_secs(3);
 
 /// What is done to a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,9 +196,9 @@ pub(super) async fn watched(
     let pid_before = status.node(node).map_or(0, |it| it.node.pid);
     let (node_now, act_us) = carry_out(act, node, &status, control).await?;
     let name = node_now.name.clone();
-    let settled =
-        until_settled(act, &name, &watch, &probes, &status, act_us, args, control).await?;
-    let reports = aftermath(control, act_us).await?;
+    let within = Duration::from_secs(args.within);
+    let settled = settle::wait(act, &name, (&watch, &probes), act_us, within, control).await?;
+    let reports = settle::aftermath(control, act_us).await?;
     let seen = Testimony {
         before,
         pictures: watch.pictures(),
@@ -263,76 +258,6 @@ async fn carry_out(
 
 fn unknown(node: &str) -> Failure {
     Failure::new(format!("there is no node `{node}`"), "").or_try("holm dev status")
-}
-
-/// Waits until the cluster is where the act should bring it; false when the limit passed first.
-#[expect(clippy::too_many_arguments, reason = "one call; a struct would only rename them")]
-async fn until_settled(
-    act: Act,
-    node: &str,
-    watch: &Watch,
-    probes: &Probes,
-    status: &DevStatus,
-    act_us: u64,
-    args: &WatchArgs,
-    control: &mut Control,
-) -> Result<bool, Failure> {
-    let end = Instant::now() + Duration::from_secs(args.within);
-    loop {
-        let pictures = watch.newest();
-        let settled = pictures.len() == watch.witnesses()
-            && pictures.iter().all(|it| is_settled(act, node, &it.view))
-            && probes.all_answered(status.shards, act_us);
-        if settled && ended_as_it_should(act, node, control).await? {
-            return Ok(true);
-        }
-        if Instant::now() >= end {
-            return Ok(false);
-        }
-        sleep(LOOK_EVERY).await;
-    }
-}
-
-fn is_settled(act: Act, node: &str, view: &ClusterDocument) -> bool {
-    let served = view.shards.iter().all(|shard| shard.state == "serving" && shard.leader.is_some());
-    let state = view.members.iter().find(|it| it.name == node).map(|it| it.state.as_str());
-    let placed = match act {
-        Act::Kill { .. } | Act::Pause => state != Some("up") && led_by(view, node).is_empty(),
-        Act::Leave => matches!(state, None | Some("left")) && led_by(view, node).is_empty(),
-        Act::Restart | Act::Resume => state == Some("up"),
-        // A node that joined is settled when it leads its share, or at least something.
-        Act::Join => state == Some("up") && !led_by(view, node).is_empty(),
-    };
-    served && placed
-}
-
-/// A process that was to end has ended; one that was to start has said that it is ready.
-async fn ended_as_it_should(act: Act, node: &str, control: &mut Control) -> Result<bool, Failure> {
-    let status = control.status().await.map_err(unanswered)?;
-    let Some(now) = status.node(node) else { return Ok(false) };
-    Ok(match act {
-        Act::Kill { .. } | Act::Leave => now.node.pid == 0,
-        Act::Pause => now.state == ProcessState::Paused,
-        Act::Restart | Act::Resume | Act::Join => now.state == ProcessState::Up,
-    })
-}
-
-/// The load's reports, once one after the recovery shows that it is well, or some seconds later.
-async fn aftermath(
-    control: &mut Control,
-    act_us: u64,
-) -> Result<Vec<crate::load::LoadReport>, Failure> {
-    let end = Instant::now() + AFTERMATH;
-    loop {
-        let status = control.status().await.map_err(unanswered)?;
-        let Some(load) = status.load.filter(|load| load.pid != 0) else { return Ok(Vec::new()) };
-        let last = load.reports.last();
-        let well = last.is_some_and(|it| it.at_us > act_us && it.p99_us < 10_000 && it.sent > 0);
-        if well || Instant::now() >= end {
-            return Ok(load.reports);
-        }
-        sleep(LOOK_EVERY).await;
-    }
 }
 
 /// Adds the ledger's verdict, when there is a ledger.
