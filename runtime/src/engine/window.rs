@@ -51,10 +51,12 @@ impl Window {
     ) -> Option<Offset> {
         self.forget_old(now, bounds.age);
         let (high, low) = halves(digest);
-        // From the newest: retries come soon.
-        (0..self.length)
+        let (older, newer) = self.halves_in_order();
+        // From the newest: retries come soon. Two plain slices, because every command looks through all of them.
+        newer
+            .iter()
             .rev()
-            .map(|step| &self.ring[self.index(step)])
+            .chain(older.iter().rev())
             .find(|seen| seen.low == low && seen.high == high)
             .map(|seen| Offset(seen.offset))
     }
@@ -122,6 +124,13 @@ impl Window {
         ring.extend((0..self.length).map(|step| self.ring[self.index(step)]));
         ring.resize(wanted, Seen::default());
         (self.ring, self.start) = (ring.into_boxed_slice(), 0);
+    }
+
+    /// The remembered keys from old to new, in two slices where the ring wraps.
+    fn halves_in_order(&self) -> (&[Seen], &[Seen]) {
+        let (start, length) = (usize::from(self.start), usize::from(self.length));
+        let before_wrap = length.min(self.ring.len() - start);
+        (&self.ring[start..start + before_wrap], &self.ring[..length - before_wrap])
     }
 
     fn index(&self, step: u16) -> usize {
