@@ -3,6 +3,7 @@
 //! The arguments of a verb stand in the verb's own module; here is only the list.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -159,7 +160,15 @@ impl Global {
     /// # Errors
     /// When a URL cannot be used.
     pub fn clients(&self) -> Result<Vec<ApiClient>, Failure> {
-        let options = ClientOptions { token: self.token.clone(), timeout: None };
+        self.patient_clients(None)
+    }
+
+    /// The same, where an answer may take `timeout`.
+    ///
+    /// # Errors
+    /// As [`Global::clients`].
+    pub fn patient_clients(&self, timeout: Option<Duration>) -> Result<Vec<ApiClient>, Failure> {
+        let options = ClientOptions { token: self.token.clone(), timeout };
         self.urls()?
             .iter()
             .map(|url| ApiClient::new(url, options.clone()).map_err(Failure::from))

@@ -78,8 +78,9 @@ impl ImportArgs {
     fn orders(&self) -> Result<Box<dyn Iterator<Item = Result<Order, line::BadLine>>>, Failure> {
         match (&self.file, &self.flights) {
             (_, Some(path)) => {
-                let flights = flights::read(open(path)?)
-                    .map_err(|error| Failure::usage(format!("cannot read {}", path.display()), error))?;
+                let flights = flights::read(open(path)?).map_err(|error| {
+                    Failure::usage(format!("cannot read {}", path.display()), error)
+                })?;
                 Ok(Box::new(flights.into_iter().map(Ok)))
             }
             (Some(path), None) if path.as_os_str() == "-" => {

@@ -13,6 +13,7 @@
 //! SIGTERM and SIGINT hand over what the node leads and end the process; the node stays a member and comes back under the same name. To leave
 //! for good is an operation of its own: `POST /api/v1/members/{id}:leave`.
 
+mod catalogue;
 mod error;
 mod life;
 mod settings;

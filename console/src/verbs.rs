@@ -9,11 +9,11 @@ pub use show::ShowArgs;
 pub use status::StatusArgs;
 
 use std::str::FromStr as _;
+use std::time::Duration;
 
 use holm::EntityAddress;
 
 use crate::api_client::{ApiClient, ClientError};
-use crate::cli::Global;
 use crate::output::Failure;
 
 /// Runs one future, and the local tasks that it spawns, on this thread.
@@ -28,19 +28,24 @@ pub(crate) fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> R
     tokio::task::LocalSet::new().block_on(&runtime, future)
 }
 
-/// Asks the known nodes in turn until one can be reached; its answer counts, whatever it is.
-async fn first_reachable<T>(
-    global: &Global,
+/// Time for the answer to a question that a node answers from its memory; a paused node never does, and the next one is asked.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Asks the nodes in turn until one answers; its answer counts, whatever it is. What is asked must be safe to ask twice.
+async fn first_to_answer<T>(
+    clients: Vec<ApiClient>,
     ask: impl AsyncFn(&ApiClient) -> Result<T, ClientError>,
 ) -> Result<T, Failure> {
-    let mut unreached = None;
-    for client in global.clients()? {
+    let mut silent = None;
+    for client in clients {
         match ask(&client).await {
-            Err(error @ ClientError::Unreachable { .. }) => _ = unreached.get_or_insert(error),
+            Err(error @ (ClientError::Unreachable { .. } | ClientError::Lost { .. })) => {
+                _ = silent.get_or_insert(error);
+            }
             answer => return answer.map_err(Failure::from),
         }
     }
-    Err(unreached.map_or_else(|| Failure::new("no node is known", ""), Failure::from))
+    Err(silent.map_or_else(|| Failure::new("no node is known", ""), Failure::from))
 }
 
 /// `type/id` as an argument of the command line.

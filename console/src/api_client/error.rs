@@ -31,7 +31,7 @@ pub enum ClientError {
         reason: String,
     },
     /// The node answered with a problem.
-    #[error("{}", .0.detail)]
+    #[error("{}", .0.title)]
     Problem(Box<ProblemDocument>),
     /// The node answered something else than was expected: another version, or no node of Holm.
     #[error("the answer of {url} could not be read")]
@@ -66,7 +66,7 @@ impl ClientError {
             | Self::Unreachable { reason, .. }
             | Self::Lost { reason, .. }
             | Self::Unreadable { reason, .. } => reason,
-            Self::Problem(problem) => &problem.title,
+            Self::Problem(problem) => &problem.detail,
         }
     }
 

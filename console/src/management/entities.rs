@@ -15,7 +15,7 @@ use super::records::describe_event;
 use super::routes::Shared;
 use super::server::Serving;
 use crate::output::rfc3339;
-use crate::views::{EntityDocument, HistoryDocument, Served};
+use crate::views::{EntityDocument, EventDocument, HistoryDocument, Served};
 
 /// Records that are asked for at a time while a state is replayed.
 const REPLAY_PAGE: usize = 2_000;
@@ -150,30 +150,50 @@ pub(super) async fn history(
 async fn events(serving: &Serving, named: Named, page: Page) -> Result<HistoryDocument, Problem> {
     let address = address(serving, named)?;
     let rows = rows(serving, page.limit)?;
-    let after = SequenceNumber(page.after);
-    let found = read(serving, &address, after, rows).await?;
+    let mut after = SequenceNumber(page.after);
     let mut events = Vec::new();
-    'records: for stored in found.stored_records() {
+    // Records without events take room in a page of records and none in a page of events.
+    let highest = loop {
+        let (found, before) = (read(serving, &address, after, rows).await?, after);
+        let full = append_events(serving, &found, &mut after, &mut events, rows)?;
+        if full || !found.more || after == before {
+            break found.highest;
+        }
+    };
+    let shard = serving.holm.shard_of(&address);
+    Ok(HistoryDocument {
+        entity: address.to_string(),
+        shard: shard.0,
+        leader_name: leader_name(serving, shard),
+        highest_seq: highest.get(),
+        next_after: (after < highest).then_some(after.get()),
+        events,
+    })
+}
+
+/// Takes over the events after `after`, which moves on with them. True when the page is full.
+fn append_events(
+    serving: &Serving,
+    found: &HistoryPage,
+    after: &mut SequenceNumber,
+    events: &mut Vec<EventDocument>,
+    rows: usize,
+) -> Result<bool, Problem> {
+    for stored in found.stored_records() {
         let record = stored.decode().map_err(Problem::internal)?;
         for (step, event) in record.events.iter().enumerate() {
             let sequence = record.base.plus(step as u64 + 1);
+            if sequence <= *after {
+                continue;
+            }
             if events.len() == rows {
-                break 'records;
+                return Ok(true);
             }
-            if sequence > after {
-                events.push(describe_event(serving, stored.offset, &record, sequence, event)?);
-            }
+            events.push(describe_event(serving, stored.offset, &record, sequence, event)?);
+            *after = sequence;
         }
     }
-    let last = events.last().map(|event| event.seq);
-    Ok(HistoryDocument {
-        entity: address.to_string(),
-        shard: serving.holm.shard_of(&address).0,
-        leader_name: leader_name(serving, serving.holm.shard_of(&address)),
-        highest_seq: found.highest.get(),
-        next_after: last.filter(|last| *last < found.highest.get()),
-        events,
-    })
+    Ok(events.len() == rows)
 }
 
 /// Rows of a page, within the limit.

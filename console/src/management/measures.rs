@@ -1,4 +1,4 @@
-//! The figures behind `/metrics`, by the names that `docs/operations.md` lists.
+//! The figures that the console itself puts behind `/metrics`: what callers of the HTTP waited for, and what is only known when somebody looks.
 //!
 //! Only the `metrics` facade is used here; a program installs a recorder or does not. No label carries an id of an entity, a conversation or a shard.
 
@@ -17,7 +17,7 @@ pub const DURATION_BUCKETS: [f64; 13] =
 /// A command that came through the HTTP of this node was answered.
 pub(super) fn command(entity_type: &str, command: &str, outcome: &'static str, took: Duration) {
     histogram!(
-        "holm_entity_command_duration_seconds",
+        "holm.entity.command.duration",
         "entity_type" => entity_type.to_owned(),
         "command_type" => command.to_owned(),
         "outcome" => outcome,
@@ -25,7 +25,7 @@ pub(super) fn command(entity_type: &str, command: &str, outcome: &'static str, t
     .record(took.as_secs_f64());
 }
 
-/// Brings what is counted elsewhere up to date. Called when somebody looks, so it costs nothing while nobody does.
+/// Brings up to date what nobody counts as it happens. Called when somebody looks, so it costs nothing while nobody does.
 pub(super) fn refresh(holm: &Holm) {
     let view = holm.view();
     let mut members = BTreeMap::from(MEMBER_STATES.map(|state| (member_state(state), 0_u32)));
@@ -33,41 +33,21 @@ pub(super) fn refresh(holm: &Holm) {
         *members.entry(member_state(member.state)).or_default() += 1;
     }
     for (state, count) in members {
-        gauge!("holm_cluster_member_count", "state" => state).set(count);
+        gauge!("holm.cluster.member.count", "state" => state).set(count);
     }
     let mut shards = BTreeMap::from(SHARD_STATES.map(|state| (shard_state(state), 0_u32)));
     for shard in &view.shards {
         *shards.entry(shard_state(shard.state)).or_default() += 1;
     }
     for (state, count) in shards {
-        gauge!("holm_shard_count", "state" => state).set(count);
+        gauge!("holm.shard.count", "state" => state).set(count);
     }
-    refresh_entities(holm);
-    counter!("holm_journal_fsyncs_total").absolute(holm.facts().fsyncs);
-}
-
-fn refresh_entities(holm: &Holm) {
     let stats = holm.stats();
-    let total = stats.total();
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a gauge is a float; 2^53 entities fit no memory"
-    )]
-    {
-        gauge!("holm_entity_active_count").set(total.live_entities as f64);
-        gauge!("holm_entity_recovering_count").set(total.recovering as f64);
-        gauge!("holm_entity_command_in_flight").set(total.in_flight as f64);
-    }
     let leading = stats.shards.iter().filter(|shard| shard.leading).count();
-    gauge!("holm_shard_leading_count").set(u32::try_from(leading).unwrap_or(u32::MAX));
-    counter!("holm_entity_commands_total").absolute(total.commands);
-    counter!("holm_entity_reads_total").absolute(total.reads);
-    counter!("holm_journal_append_events_total").absolute(total.events);
-    counter!("holm_entity_replays_total").absolute(total.replayed);
-    counter!("holm_entity_rejections_total").absolute(total.rejections);
-    counter!("holm_entity_restarts_total", "reason" => "failed").absolute(total.failures);
-    counter!("holm_entity_activations_total").absolute(total.activations);
-    counter!("holm_entity_passivations_total").absolute(total.passivations);
+    gauge!("holm.shard.leading.count").set(u32::try_from(leading).unwrap_or(u32::MAX));
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; the pipeline is bounded")]
+    gauge!("holm.entity.command.in_flight").set(stats.total().in_flight as f64);
+    counter!("holm.journal.fsyncs").absolute(holm.facts().fsyncs);
 }
 
 const MEMBER_STATES: [MemberState; 5] = [

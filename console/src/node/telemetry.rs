@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use metrics_exporter_prometheus::PrometheusBuilder;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use tracing_subscriber::EnvFilter;
 
+use super::catalogue;
 use crate::management::{DURATION_BUCKETS, MetricsText};
 
 /// The consensus and gossip libraries report every step at `info`; a person wants theirs only when something is wrong.
@@ -29,7 +30,13 @@ pub(super) fn start_tracing() {
 /// Installs a recorder with fixed buckets, so that durations are histograms and those of several nodes can be added. `None` when the program has
 /// a recorder of its own.
 pub(super) fn start_metrics() -> Option<MetricsText> {
-    let builder = PrometheusBuilder::new().set_buckets(&DURATION_BUCKETS).ok()?;
+    let mut builder = PrometheusBuilder::new()
+        .with_recommended_naming(true)
+        .set_buckets(&DURATION_BUCKETS)
+        .ok()?;
+    for (name, buckets) in catalogue::SIZE_BUCKETS {
+        builder = builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), buckets).ok()?;
+    }
     let handle = match builder.install_recorder() {
         Ok(handle) => handle,
         Err(error) => {
@@ -37,6 +44,7 @@ pub(super) fn start_metrics() -> Option<MetricsText> {
             return None;
         }
     };
+    catalogue::describe();
     let upkeep = handle.clone();
     tokio::spawn(async move {
         let mut every = tokio::time::interval(UPKEEP);

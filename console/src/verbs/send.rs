@@ -1,10 +1,10 @@
 //! `holm send TYPE/ID COMMAND JSON`: one command and what the entity says to it.
 
 use clap::Args;
-use holm::EntityAddress;
+use holm::{EntityAddress, IdempotencyKey, OsEntropy};
 use serde_json::Value;
 
-use super::{address, first_reachable};
+use super::{address, first_to_answer};
 use crate::api_client::{SendOptions, Sent};
 use crate::cli::Global;
 use crate::output::{Exit, Failure, Mark, Output};
@@ -35,13 +35,18 @@ impl SendArgs {
     /// # Errors
     /// When the entity gave no answer.
     pub async fn run(self, global: &Global, output: Output) -> Result<Exit, Failure> {
+        // With a key the command may be sent to the next node when the answer of one is lost.
+        let key = self
+            .key
+            .clone()
+            .unwrap_or_else(|| IdempotencyKey::generate(&mut OsEntropy).to_string());
         let options = SendOptions {
-            key: self.key.clone(),
+            key: Some(key),
             correlation: None,
             timeout: self.timeout_ms.map(std::time::Duration::from_millis),
         };
         let (entity_type, id) = (self.entity.entity_type(), self.entity.id());
-        let Sent { verdict, message, place } = first_reachable(global, async |client| {
+        let Sent { verdict, message, place } = first_to_answer(global.clients()?, async |client| {
             client.send(entity_type, id, &self.command, &self.body, &options).await
         })
         .await?;

@@ -4,7 +4,7 @@ use clap::Args;
 use holm::EntityAddress;
 use serde_json::{Value, json};
 
-use super::{address, first_reachable};
+use super::{address, first_to_answer};
 use crate::cli::Global;
 use crate::output::{Exit, Failure, Output, clock_of_day};
 use crate::views::{EntityDocument, EventDocument, HistoryDocument, Served};
@@ -33,7 +33,7 @@ impl ShowArgs {
     /// When there is no such entity or no node can be reached.
     pub async fn run(self, global: &Global, output: Output) -> Result<Exit, Failure> {
         let (entity_type, id) = (self.entity.entity_type(), self.entity.id());
-        let (state, history) = first_reachable(global, async |client| {
+        let (state, history) = first_to_answer(global.clients()?, async |client| {
             let state = client.state(entity_type, id, self.at).await?;
             let end = self.before.map_or(state.body.seq, |before| before.saturating_sub(1));
             let end = end.min(state.body.seq);

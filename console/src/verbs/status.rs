@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
-use super::first_reachable;
+use super::{LOOK_TIMEOUT, first_to_answer};
 use crate::api_client::{ApiClient, ClientOptions};
 use crate::cli::Global;
 use crate::output::{Exit, Failure, Mark, Output};
@@ -54,7 +54,8 @@ impl StatusArgs {
     /// # Errors
     /// When no node can be reached.
     pub async fn run(self, global: &Global, output: Output) -> Result<Exit, Failure> {
-        let seen = first_reachable(global, async |client| client.cluster().await).await?;
+        let clients = global.patient_clients(Some(LOOK_TIMEOUT))?;
+        let seen = first_to_answer(clients, async |client| client.cluster().await).await?;
         // The state file is about a cluster that runs from here, which is not the one that `--url` names.
         let local = if global.url.is_none() { local_cluster() } else { None };
         let local = local.filter(|local| local.cluster == seen.body.cluster);

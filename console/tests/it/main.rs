@@ -7,8 +7,14 @@
 
 mod bench_verb;
 mod failures;
+mod http_commands;
+mod http_guard;
+mod http_reads;
+mod import_flights;
 mod import_under_fire;
 mod keys;
 mod life_of_a_cluster;
 mod local_cluster;
 mod membership;
+mod one_node;
+mod verbs;

@@ -1,0 +1,141 @@
+//! Who may ask a node: names, pages of other sites, tokens, content types, and the limits on connections and slow clients.
+
+use std::time::Duration;
+
+use holm_console::management::{self, HttpLimits, HttpOptions, ServeError};
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::one_node::{OneNode, answer};
+
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+#[tokio::test]
+async fn a_node_answers_to_its_own_names_only() {
+    let hosts = vec!["holm.internal".to_owned()];
+    let node = OneNode::with(HttpOptions { hosts, ..HttpOptions::default() }).await;
+    for (host, status) in [
+        ("localhost:9", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:7070", 200),
+        ("holm.internal", 200),
+        ("evil.example", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("", 403),
+    ] {
+        let (got, body) = answer(node.get("/api/v1/cluster").header("host", host)).await;
+        assert_eq!(got, status, "{host}: {body}");
+    }
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn pages_of_other_sites_are_refused() {
+    let node = OneNode::start().await;
+    let command = || node.command("account/alice/open", &json!({"owner": "ada"}));
+    for (header, value) in [
+        ("origin", "http://evil.example"),
+        ("origin", "null"),
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+    ] {
+        let (status, body) = answer(command().header(header, value)).await;
+        assert_eq!((status, &body["kind"]), (403, &json!("fix_request")), "{header}: {value}");
+    }
+    let own = command().header("origin", node.url()).header("sec-fetch-site", "same-origin");
+    assert_eq!(answer(own).await.0, 200);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_post_without_json_is_415() {
+    let node = OneNode::start().await;
+    let path = "/api/v1/entities/account/alice/commands/open";
+    for content_type in ["text/plain", "application/x-www-form-urlencoded", "application/jsonp"] {
+        let request = node.post(path).header("content-type", content_type);
+        assert_eq!(answer(request.body(r#"{"owner":"ada"}"#)).await.0, 415, "{content_type}");
+    }
+    assert_eq!(answer(node.post(path).body(r#"{"owner":"ada"}"#)).await.0, 415);
+    let request = node.post(path).header("content-type", "application/json; charset=utf-8");
+    assert_eq!(answer(request.body(r#"{"owner":"ada"}"#)).await.0, 200);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_opens_everything_but_the_probes_need_none() {
+    let options = HttpOptions { token: Some(TOKEN.to_owned()), ..HttpOptions::default() };
+    let node = OneNode::with(options).await;
+    let cluster = || node.get("/api/v1/cluster");
+    for request in [
+        cluster(),
+        cluster().bearer_auth("0123456789abcdef0123456789abcdeX"),
+        cluster().bearer_auth(""),
+        cluster().header("authorization", format!("Basic {TOKEN}")),
+        node.get(&format!("/api/v1/cluster?token={TOKEN}")),
+    ] {
+        let response = request.send().await.unwrap();
+        assert_eq!(response.headers()["www-authenticate"], "Bearer");
+        assert_eq!(response.status().as_u16(), 401);
+    }
+    assert_eq!(answer(cluster().bearer_auth(TOKEN)).await.0, 200);
+    assert_eq!(node.get("/livez").send().await.unwrap().status().as_u16(), 200);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn an_address_that_others_can_reach_needs_a_token() {
+    let node = OneNode::start().await;
+    let bind = ([0, 0, 0, 0], 0).into();
+    let open = HttpOptions { bind, ..HttpOptions::default() };
+    let error = management::serve(node.holm.clone(), open).await.unwrap_err();
+    assert!(matches!(error, ServeError::TokenMissing { .. }));
+    assert!(error.to_string().contains("HOLM_HTTP__TOKEN"), "{error}");
+    node.stop().await;
+}
+
+/// Promise G9: connections are bounded, and the one too many is told so.
+#[tokio::test]
+async fn the_connection_too_many_is_told_so() {
+    let limits = HttpLimits { connections: 2, ..HttpLimits::default() };
+    let node = OneNode::with(HttpOptions { limits, ..HttpOptions::default() }).await;
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(node.server().address()).await.unwrap();
+        stream.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        let mut byte = [0];
+        stream.read_exact(&mut byte).await.unwrap();
+        held.push(stream);
+    }
+    let mut stream = TcpStream::connect(node.server().address()).await.unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    assert!(text.starts_with("HTTP/1.1 503 ") && text.contains("every connection"), "{text}");
+    drop(held);
+    node.stop().await;
+}
+
+/// Promise G9: a client that sends its head or its body too slowly loses its place.
+#[tokio::test]
+async fn a_slow_client_loses_its_place() {
+    let limits = HttpLimits {
+        head_timeout: Duration::from_millis(100),
+        body_timeout: Duration::from_millis(100),
+        ..HttpLimits::default()
+    };
+    let node = OneNode::with(HttpOptions { limits, ..HttpOptions::default() }).await;
+    let mut head = TcpStream::connect(node.server().address()).await.unwrap();
+    head.write_all(b"GET /livez HT").await.unwrap();
+    let mut answer = Vec::new();
+    // Whatever it is told, the connection ends; without the limit this would wait for ever.
+    let ended = tokio::time::timeout(Duration::from_secs(10), head.read_to_end(&mut answer)).await;
+    assert!(ended.is_ok());
+    let mut body = TcpStream::connect(node.server().address()).await.unwrap();
+    let request = "POST /api/v1/entities/account/a/commands/open HTTP/1.1\r\nhost: localhost\r\n\
+        content-type: application/json\r\ncontent-length: 100\r\n\r\n{";
+    body.write_all(request.as_bytes()).await.unwrap();
+    let mut text = [0; 12];
+    body.read_exact(&mut text).await.unwrap();
+    assert_eq!(&text, b"HTTP/1.1 408");
+    node.stop().await;
+}
