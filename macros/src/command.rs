@@ -61,3 +61,42 @@ fn checked_name(name: LitStr) -> syn::Result<LitStr> {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use syn::parse_quote;
+
+    use super::*;
+
+    fn refusal(input: &DeriveInput) -> String {
+        derive(input).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_cannot_be_a_command_is_named() {
+        let choice = refusal(&parse_quote! { enum Order { Buy, Sell } });
+        assert!(choice.starts_with("a command is a struct"), "{choice}");
+        let name = refusal(&parse_quote! { #[command(name = "Not a name")] struct Buy; });
+        assert!(name.starts_with("a command's name is a-z"), "{name}");
+        let mistyped = refusal(&parse_quote! { #[command(repply = u64)] struct Buy; });
+        assert!(mistyped.starts_with("expected `reply = Type`"), "{mistyped}");
+    }
+
+    #[test]
+    fn name_and_reply_are_as_given_or_as_expected() {
+        let written = |input: &DeriveInput| derive(input).unwrap().to_string();
+        let plain =
+            written(&parse_quote! { #[command(crate = here)] struct OpenAccount<T> { owner: T } });
+        assert!(plain.contains("impl < T > here :: Command for OpenAccount < T >"), "{plain}");
+        assert!(
+            plain.contains("\"open_account\"") && plain.contains("type Reply = () ;"),
+            "{plain}"
+        );
+        let named =
+            written(&parse_quote! { #[command(reply = Vec<u8>, name = "buy-now")] struct Buy; });
+        assert!(
+            named.contains("\"buy-now\"") && named.contains("type Reply = Vec < u8 > ;"),
+            "{named}"
+        );
+    }
+}

@@ -113,3 +113,40 @@ fn variant_version(variant: &Variant) -> syn::Result<Option<u16>> {
     }
     Ok(version)
 }
+
+#[cfg(test)]
+mod tests {
+    use syn::parse_quote;
+
+    use super::*;
+
+    fn refusal(input: &DeriveInput) -> String {
+        derive(input).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_cannot_be_events_is_named() {
+        let single = refusal(&parse_quote! { struct Deposited { amount: u64 } });
+        assert!(single.starts_with("events are an enum"), "{single}");
+        let none = refusal(&parse_quote! { enum Nothing {} });
+        assert!(none.starts_with("an entity without events"), "{none}");
+        let zero = refusal(&parse_quote! { enum E { #[event(version = 0)] Happened } });
+        assert_eq!(zero, "schema versions begin at 1");
+        let misplaced = refusal(&parse_quote! { #[event(version = 2)] enum E { Happened } });
+        assert!(misplaced.contains("`version` stands on a variant"), "{misplaced}");
+    }
+
+    #[test]
+    fn every_form_of_variant_has_its_name() {
+        let input = parse_quote! { #[event(crate = here)] enum E { A, B(u8), #[event(version = 3)] C { x: u8 } } };
+        let written = derive(&input).unwrap().to_string();
+        for part in [
+            "Self :: A => \"A\"",
+            "Self :: B (..) => \"B\"",
+            "Self :: C { .. } => \"C\"",
+            "\"C\" => 3u16",
+        ] {
+            assert!(written.contains(part), "{part} in {written}");
+        }
+    }
+}

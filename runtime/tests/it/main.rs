@@ -8,4 +8,5 @@ mod engine;
 mod host;
 mod memory;
 mod model;
+mod registry;
 mod twin;
