@@ -16,6 +16,7 @@ mod logs;
 mod op;
 mod options;
 mod queue;
+mod records;
 mod side_file;
 mod tail_file;
 #[cfg(test)]
@@ -164,7 +165,7 @@ impl Store {
     /// The index up to which entries were purged; none when nothing was.
     #[must_use]
     pub fn purged_index(&self, log: LogId) -> Option<u64> {
-        self.inner.with_logs(|logs| logs.purged.get(&log).copied())
+        self.inner.with_logs(|logs| logs.purged(log))
     }
 
     /// The last durable entry of a log.
@@ -182,12 +183,12 @@ impl Store {
         self.inner.with_logs(|logs| logs.extents.keys().copied().collect())
     }
 
-    /// A small record written by [`Op::PutRecord`].
+    /// A small durable record written by [`Op::PutRecord`]; read from memory.
     ///
     /// # Errors
-    /// When the store cannot be read, or the record is altered.
+    /// When the store is closed or was not reopened since a failure.
     pub fn record(&self, log: LogId, name: &str) -> Result<Option<Bytes>, StoreError> {
-        self.with_engine(|engine| logs::read_record(&self.inner.dir, engine, log, name))
+        self.with_engine(|_| Ok(self.inner.with_logs(|logs| logs.records(log).get(name).cloned())))
     }
 
     /// How many fdatasync calls on the database file have been made.

@@ -101,5 +101,5 @@ fn shared(before: &Logs, after: &Logs) -> Logs {
         let last = before.last.min(after.last);
         (after.first <= last).then_some((log, Extent { first: before.first, last }))
     });
-    Logs { extents: both.collect(), purged: before.purged.clone() }
+    Logs { extents: both.collect(), records: before.records.clone() }
 }

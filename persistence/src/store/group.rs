@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use sled::{Batch, IVec};
@@ -13,6 +14,9 @@ use super::logs::{Logs, PURGED_RECORD};
 use super::op::{LogId, Op};
 use super::side_file::Extent;
 use super::value::{self, MAX_ENTRY_BYTES, MAX_PAYLOAD_BYTES};
+
+/// Most bytes of the records of a log: half a value, so that the bound on their encoded length need not be exact.
+const MAX_RECORDS_BYTES: usize = MAX_PAYLOAD_BYTES / 2;
 
 /// The changes of a group, and how far the logs reach after it.
 #[derive(Debug)]
@@ -35,8 +39,9 @@ impl<'a> Group<'a> {
     /// Adds one commit: all its operations, or none when one breaks a rule.
     pub(super) fn add(&mut self, ops: Vec<Op>) -> Result<(), StoreError> {
         let mut extents = BTreeMap::new();
+        let mut put_bytes = 0;
         for op in &ops {
-            self.check(op, &mut extents)?;
+            self.check(op, &mut extents, &mut put_bytes)?;
         }
         for op in ops {
             self.take(op)?;
@@ -70,6 +75,7 @@ impl<'a> Group<'a> {
         &self,
         op: &Op,
         extents: &mut BTreeMap<LogId, Option<Extent>>,
+        put_bytes: &mut usize,
     ) -> Result<(), StoreError> {
         let extent = |extents: &BTreeMap<LogId, Option<Extent>>, log: LogId| {
             extents.get(&log).copied().unwrap_or_else(|| self.after.extents.get(&log).copied())
@@ -77,7 +83,7 @@ impl<'a> Group<'a> {
         match *op {
             Op::Append { log, index, ref value } => {
                 let before = extent(extents, log);
-                let purged = self.after.purged.get(&log).copied();
+                let purged = self.after.purged(log);
                 let expected =
                     before.map_or_else(|| purged.map(|index| index + 1), |e| Some(e.last + 1));
                 if expected.is_some_and(|expected| expected != index) || index > MAX_INDEX {
@@ -99,7 +105,10 @@ impl<'a> Group<'a> {
             }
             Op::PutRecord { log, name, ref value } => {
                 refuse_longer(log, "the name of a record", name.len(), MAX_NAME_BYTES)?;
-                refuse_longer(log, "a record", value.len(), MAX_PAYLOAD_BYTES)?;
+                let bytes = self.after.records(log).bytes_with(name, value.len());
+                // Counted as if all records of the commit belonged to this log.
+                refuse_longer(log, "the records of a log", bytes + *put_bytes, MAX_RECORDS_BYTES)?;
+                *put_bytes += name.len() + value.len() + 32;
             }
         }
         Ok(())
@@ -120,7 +129,7 @@ impl<'a> Group<'a> {
                 }
             }
             Op::PurgeTo { log, index } => self.purge(log, index)?,
-            Op::PutRecord { log, name, value } => self.put_record(log, name, &value),
+            Op::PutRecord { log, name, value } => self.put_record(log, name, value),
         }
         Ok(())
     }
@@ -146,16 +155,16 @@ impl<'a> Group<'a> {
                 self.after.extents.insert(log, Extent { first, ..extent });
             }
         }
-        let purged = self.after.purged.get(&log).copied().map_or(index, |before| before.max(index));
-        self.after.purged.insert(log, purged);
-        self.put_record(log, PURGED_RECORD, &purged.to_be_bytes());
+        let purged = self.after.purged(log).map_or(index, |before| before.max(index));
+        self.put_record(log, PURGED_RECORD, Bytes::copy_from_slice(&purged.to_be_bytes()));
         Ok(())
     }
 
-    fn put_record(&mut self, log: LogId, name: &str, value: &[u8]) {
-        let key = keys::record_key(log, name);
-        let sealed = value::seal(&key, 1, value.len(), value, &mut self.scratch);
-        self.changes.insert(IVec::from(key), Some(sealed));
+    fn put_record(&mut self, log: LogId, name: &str, value: Bytes) {
+        let records = self.after.records.entry(log).or_default();
+        Arc::make_mut(records).put(name, value);
+        let (key, sealed) = records.seal(log, &mut self.scratch);
+        self.changes.insert(key, Some(sealed));
     }
 
     /// Removes the parts of the entries `first..=last`: those in the database and those of this group.

@@ -17,7 +17,7 @@ use super::keeper::Keeper;
 use super::logs::Logs;
 use super::options::StoreOptions;
 use super::queue::Queue;
-use super::side_file::{Extent, SideFile};
+use super::side_file::{Extent, Reach, SideFile};
 use super::tail_file::TailFile;
 
 const LOCK_FILE_NAME: &str = "holm.lock";
@@ -49,7 +49,7 @@ impl Inner {
         let (engine, logs) = open_verified(dir, &options, &expected)?;
         side.generation += 1;
         side.epoch += 1;
-        side.logs = logs.extents.clone();
+        side.logs = logs.reaches();
         side.write(dir)?;
         let inner = Self {
             dir: dir.to_owned(),
@@ -87,7 +87,7 @@ impl Inner {
         let mut side = self.lock_side();
         let less = lessen(&self.logs());
         side.epoch += 1;
-        side.logs = less.extents.clone();
+        side.logs = less.reaches();
         side.write(&self.dir)?;
         self.epoch.store(side.epoch, Ordering::Release);
         self.set_logs(less);
@@ -96,7 +96,10 @@ impl Inner {
 
     /// Takes in the state of the logs after a durable group.
     pub(super) fn advance(&self, after: Logs, appended: u64) -> Result<(), StoreError> {
-        let known = self.with_logs(|before| before.extents.len() >= after.extents.len());
+        let known = self.with_logs(|before| {
+            before.extents.len() >= after.extents.len()
+                && before.records.len() >= after.records.len()
+        });
         self.set_logs(after);
         self.write_tail()?;
         let since = self.since_side_file.fetch_add(appended, Ordering::Relaxed) + appended;
@@ -119,7 +122,7 @@ impl Inner {
         let mut side = self.lock_side();
         self.since_side_file.store(0, Ordering::Relaxed);
         let mut next = side.clone();
-        next.logs = self.with_logs(|logs| logs.extents.clone());
+        next.logs = self.with_logs(Logs::reaches);
         change(&mut next);
         next.write(&self.dir)?;
         self.epoch.store(next.epoch, Ordering::Release);
@@ -157,7 +160,7 @@ impl Inner {
             old.close();
         }
         self.forget_cached_pages();
-        let (opened, logs) = open_verified(&self.dir, &self.options, &self.logs().extents)?;
+        let (opened, logs) = open_verified(&self.dir, &self.options, &self.logs().reaches())?;
         self.set_logs(logs);
         self.write_side_file(|side| {
             side.generation += 1;
@@ -198,7 +201,8 @@ impl Inner {
     fn write_tail(&self) -> Result<(), StoreError> {
         let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
         let epoch = self.epoch.load(Ordering::Acquire);
-        self.with_logs(|logs| tail.write(epoch, logs.extents.iter().map(|(&log, &e)| (log, e))))
+        let reaches = self.with_logs(Logs::reaches);
+        tail.write(epoch, reaches.into_iter())
             .map_err(|error| StoreError::io(&self.dir, "writing the tail file", &error))
     }
 }
@@ -258,7 +262,7 @@ fn read_or_create_side_file(dir: &Path) -> Result<SideFile, StoreError> {
 fn open_verified(
     dir: &Path,
     options: &StoreOptions,
-    expected: &BTreeMap<LogId, Extent>,
+    expected: &BTreeMap<LogId, Reach>,
 ) -> Result<(Engine, Logs), StoreError> {
     let engine = Engine::open(dir, options)?;
     let verified = Logs::find(dir, &engine).and_then(|logs| {
@@ -276,12 +280,16 @@ fn open_verified(
 
 /// Of two expectations of the same epoch the farther one counts, because logs only grew in it.
 fn farther(
-    mut side: BTreeMap<LogId, Extent>,
-    tail: BTreeMap<LogId, Extent>,
-) -> BTreeMap<LogId, Extent> {
+    mut side: BTreeMap<LogId, Reach>,
+    tail: BTreeMap<LogId, Reach>,
+) -> BTreeMap<LogId, Reach> {
     for (log, newer) in tail {
-        let extent = side.entry(log).or_insert(newer);
-        extent.last = extent.last.max(newer.last);
+        let reach = side.entry(log).or_default();
+        reach.records = reach.records.max(newer.records);
+        reach.extent = match (reach.extent, newer.extent) {
+            (Some(side), Some(tail)) => Some(Extent { last: side.last.max(tail.last), ..side }),
+            (side, tail) => side.or(tail),
+        };
     }
     side
 }

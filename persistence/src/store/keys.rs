@@ -1,7 +1,7 @@
 //! The keys of the log tree.
 //!
-//! Key of a part: log (u32), entry index (u64), part (u16), all big endian, so that a log is one contiguous, ordered range. Key of a named
-//! record: log (u32), 2^64-1 where an entry has its index, then the name.
+//! Key of a part: log (u32), entry index (u64), part (u16), all big endian, so that a log is one contiguous, ordered range. The
+//! named records of a log have one key: log (u32), 2^64-1 where an entry has its index.
 
 use std::ops::Range;
 
@@ -33,14 +33,14 @@ pub(super) fn entry_range(log: LogId, indices: Range<u64>) -> Range<PartKey> {
 
 /// The keys of all entries of a log, records left out.
 pub(super) fn log_range(log: LogId) -> Range<PartKey> {
-    entry_range(log, 0..RECORD_INDEX)
+    // The last part number is never used, and the key of the records comes right behind.
+    part_key(log, 0, 0)..part_key(log, MAX_INDEX, u16::MAX)
 }
 
-pub(super) fn record_key(log: LogId, name: &str) -> Vec<u8> {
-    let mut key = Vec::with_capacity(12 + name.len());
-    key.extend_from_slice(&log.0.to_be_bytes());
-    key.extend_from_slice(&RECORD_INDEX.to_be_bytes());
-    key.extend_from_slice(name.as_bytes());
+pub(super) fn record_key(log: LogId) -> [u8; 12] {
+    let mut key = [0; 12];
+    key[..4].copy_from_slice(&log.0.to_be_bytes());
+    key[4..].copy_from_slice(&RECORD_INDEX.to_be_bytes());
     key
 }
 
@@ -48,7 +48,7 @@ pub(super) fn record_key(log: LogId, name: &str) -> Vec<u8> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Named {
     Part { log: LogId, index: u64, part: u16 },
-    Record { log: LogId },
+    Records { log: LogId },
 }
 
 /// Reads a key; none when it is no key of this format.
@@ -56,7 +56,7 @@ pub(super) fn parse_key(key: &[u8]) -> Option<Named> {
     let log = LogId(u32::from_be_bytes(key.get(..4)?.try_into().ok()?));
     let index = u64::from_be_bytes(key.get(4..12)?.try_into().ok()?);
     if index == RECORD_INDEX {
-        return Some(Named::Record { log });
+        return Some(Named::Records { log });
     }
     let part = u16::from_be_bytes(key[12..].try_into().ok()?);
     Some(Named::Part { log, index, part })
@@ -73,13 +73,12 @@ mod tests {
             part_key(LogId(1), 0, 1).to_vec(),
             part_key(LogId(1), 256, 0).to_vec(),
             part_key(LogId(1), MAX_INDEX, u16::MAX).to_vec(),
-            record_key(LogId(1), "a"),
-            record_key(LogId(1), "b"),
+            record_key(LogId(1)).to_vec(),
             part_key(LogId(256), 0, 0).to_vec(),
         ];
         assert!(keys.is_sorted());
         assert_eq!(parse_key(&keys[2]), Some(Named::Part { log: LogId(1), index: 256, part: 0 }));
-        assert_eq!(parse_key(&keys[4]), Some(Named::Record { log: LogId(1) }));
+        assert_eq!(parse_key(&keys[4]), Some(Named::Records { log: LogId(1) }));
         assert_eq!(parse_key(&[1, 2, 3]), None);
     }
 }

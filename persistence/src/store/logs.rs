@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use sled::IVec;
@@ -10,17 +11,18 @@ use super::LogId;
 use super::engine::Engine;
 use super::error::StoreError;
 use super::keys::{self, Named};
-use super::side_file::Extent;
+use super::records::Records;
+use super::side_file::{Extent, Reach};
 use super::value;
 
 /// The record that says how far a log was purged. It is written together with the purge.
 pub(super) const PURGED_RECORD: &str = "holm.purged";
 
-/// The extent of every log that has entries, and how far logs were purged.
+/// The extent and the records of every log that has some.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Logs {
     pub(super) extents: BTreeMap<LogId, Extent>,
-    pub(super) purged: BTreeMap<LogId, u64>,
+    pub(super) records: BTreeMap<LogId, Arc<Records>>,
 }
 
 impl Logs {
@@ -30,9 +32,8 @@ impl Logs {
         let mut from = Some(LogId(0));
         while let Some(start) = from {
             let Some(log) = next_log(dir, engine, start)? else { break };
-            if let Some(purged) = read_record(dir, engine, log, PURGED_RECORD)? {
-                let index = purged[..].try_into().map(u64::from_be_bytes);
-                logs.purged.insert(log, index.map_err(|_| record_damaged(dir, log, "8 bytes"))?);
+            if let Some(records) = read_records(dir, engine, log)? {
+                logs.records.insert(log, Arc::new(records));
             }
             if let Some(extent) = find_extent(dir, engine, log)? {
                 read_entry(dir, engine, log, extent.last)?;
@@ -43,24 +44,63 @@ impl Logs {
         Ok(logs)
     }
 
+    /// The records of a log.
+    pub(super) fn records(&self, log: LogId) -> Arc<Records> {
+        self.records.get(&log).cloned().unwrap_or_default()
+    }
+
+    /// How far a log was purged.
+    pub(super) fn purged(&self, log: LogId) -> Option<u64> {
+        let record = self.records.get(&log)?.get(PURGED_RECORD)?;
+        // It was written by this store and its checksum held.
+        record[..].try_into().ok().map(u64::from_be_bytes)
+    }
+
+    /// How far each log reaches, for the side file and the tail file.
+    pub(super) fn reaches(&self) -> BTreeMap<LogId, Reach> {
+        let mut reaches: BTreeMap<LogId, Reach> = BTreeMap::new();
+        for (&log, &extent) in &self.extents {
+            reaches.entry(log).or_default().extent = Some(extent);
+        }
+        for (&log, records) in &self.records {
+            reaches.entry(log).or_default().records = records.version;
+        }
+        reaches
+    }
+
     /// Checks that everything is there that must be.
     pub(super) fn verify(
         &self,
         dir: &Path,
-        expected: &BTreeMap<LogId, Extent>,
+        expected: &BTreeMap<LogId, Reach>,
     ) -> Result<(), StoreError> {
         for (&log, expected) in expected {
-            let dir = dir.to_owned();
-            let found = self.extents.get(&log);
-            let Some(found) = found.filter(|found| found.last >= expected.last) else {
-                let (expected, found) = (expected.last, found.map(|found| found.last));
-                return Err(StoreError::EntriesMissing { dir, log, expected, found });
-            };
-            let begins = self.purged.get(&log).map_or(expected.first, |purged| purged + 1);
-            if found.first > begins.max(expected.first) {
-                let reason = format!("the log begins at {} only", found.first);
-                return Err(StoreError::EntryDamaged { dir, log, index: begins, reason });
+            if let Some(extent) = expected.extent {
+                self.verify_extent(dir, log, extent)?;
             }
+            let found = self.records(log).version;
+            if found < expected.records {
+                return Err(records_damaged(
+                    dir,
+                    log,
+                    &format!("they are of version {found}, {} was acknowledged", expected.records),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn verify_extent(&self, dir: &Path, log: LogId, expected: Extent) -> Result<(), StoreError> {
+        let dir = dir.to_owned();
+        let found = self.extents.get(&log);
+        let Some(found) = found.filter(|found| found.last >= expected.last) else {
+            let (expected, found) = (expected.last, found.map(|found| found.last));
+            return Err(StoreError::EntriesMissing { dir, log, expected, found });
+        };
+        let begins = self.purged(log).map_or(expected.first, |purged| purged + 1);
+        if found.first > begins.max(expected.first) {
+            let reason = format!("the log begins at {} only", found.first);
+            return Err(StoreError::EntryDamaged { dir, log, index: begins, reason });
         }
         Ok(())
     }
@@ -72,7 +112,7 @@ fn next_log(dir: &Path, engine: &Engine, from: LogId) -> Result<Option<LogId>, S
         engine.read("looking for logs", |tree| tree.range(start..).keys().next().transpose())?;
     let Some(key) = first else { return Ok(None) };
     match keys::parse_key(&key) {
-        Some(Named::Part { log, .. } | Named::Record { log }) => Ok(Some(log)),
+        Some(Named::Part { log, .. } | Named::Records { log }) => Ok(Some(log)),
         None => Err(StoreError::Damaged {
             dir: dir.to_owned(),
             during: "looking for logs",
@@ -90,7 +130,7 @@ fn find_extent(dir: &Path, engine: &Engine, log: LogId) -> Result<Option<Extent>
     })?;
     let index_of = |key: IVec| match keys::parse_key(&key) {
         Some(Named::Part { index, .. }) => Ok(index),
-        _ => Err(record_damaged(dir, log, "14 bytes in its keys")),
+        _ => Err(records_damaged(dir, log, "a key among its entries is none")),
     };
     match (first, last) {
         (Some(first), Some(last)) => {
@@ -171,22 +211,15 @@ fn stretch(parts: sled::Iter, max_bytes: usize) -> sled::Result<Vec<(IVec, IVec)
     Ok(stretch)
 }
 
-/// A named record, verified.
-pub(super) fn read_record(
-    dir: &Path,
-    engine: &Engine,
-    log: LogId,
-    name: &str,
-) -> Result<Option<Bytes>, StoreError> {
-    let key = keys::record_key(log, name);
-    let Some(value) = engine.read("reading a record", |tree| tree.get(&key))? else {
-        return Ok(None);
-    };
-    let part = value::unseal(&key, value).map_err(|reason| record_damaged(dir, log, &reason))?;
-    Ok(Some(part.payload))
+/// The named records of a log, verified.
+fn read_records(dir: &Path, engine: &Engine, log: LogId) -> Result<Option<Records>, StoreError> {
+    let key = keys::record_key(log);
+    let value = engine.read("reading records", |tree| tree.get(key))?;
+    let records = value.map(|value| Records::unseal(log, value)).transpose();
+    records.map_err(|reason| records_damaged(dir, log, &reason))
 }
 
-fn record_damaged(dir: &Path, log: LogId, reason: &str) -> StoreError {
-    let reason = format!("a record of log {log} is damaged: {reason}");
-    StoreError::Damaged { dir: dir.to_owned(), during: "reading a record", reason }
+fn records_damaged(dir: &Path, log: LogId, reason: &str) -> StoreError {
+    let reason = format!("the records of log {log}: {reason}");
+    StoreError::Damaged { dir: dir.to_owned(), during: "reading records", reason }
 }

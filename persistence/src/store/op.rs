@@ -58,7 +58,7 @@ pub enum Op {
         log: LogId,
         /// The record's name, at most 64 bytes.
         name: &'static str,
-        /// What it holds, at most 32 KiB less its header.
+        /// What it holds; all records of a log together have at most 16 KiB.
         value: Bytes,
     },
 }

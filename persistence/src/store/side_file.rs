@@ -28,6 +28,15 @@ pub(super) struct Extent {
     pub(super) last: u64,
 }
 
+/// How far a log must reach.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Reach {
+    /// Its entries; none when it is empty.
+    pub(super) extent: Option<Extent>,
+    /// The version of its records; zero when there are none.
+    pub(super) records: u64,
+}
+
 /// What the side file holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SideFile {
@@ -36,7 +45,7 @@ pub(super) struct SideFile {
     /// Raised when a log gets shorter; a tail file of an older epoch says nothing.
     pub(super) epoch: u64,
     pub(super) membership: Option<Membership>,
-    pub(super) logs: BTreeMap<LogId, Extent>,
+    pub(super) logs: BTreeMap<LogId, Reach>,
 }
 
 impl SideFile {
@@ -79,8 +88,12 @@ impl SideFile {
         if let Some(Membership { cluster, node }) = self.membership {
             let _ = writeln!(text, "cluster {cluster:032x} node {node}");
         }
-        for (log, extent) in &self.logs {
-            let _ = writeln!(text, "log {} first {} last {}", log.0, extent.first, extent.last);
+        for (log, reach) in &self.logs {
+            let _ = write!(text, "log {} records {}", log.0, reach.records);
+            if let Some(Extent { first, last }) = reach.extent {
+                let _ = write!(text, " first {first} last {last}");
+            }
+            text.push('\n');
         }
         let _ = writeln!(text, "crc32c {:08x}", crc32c::crc32c(text.as_bytes()));
         text
@@ -113,9 +126,16 @@ impl SideFile {
                 let cluster = u128::from_str_radix(cluster, 16).ok()?;
                 self.membership = Some(Membership { cluster, node: NodeId(node.parse().ok()?) });
             }
-            ["log", log, "first", first, "last", last] => {
-                let extent = Extent { first: first.parse().ok()?, last: last.parse().ok()? };
-                self.logs.insert(LogId(log.parse().ok()?), extent);
+            ["log", log, "records", records, ref extent @ ..] => {
+                let extent = match *extent {
+                    [] => None,
+                    ["first", first, "last", last] => {
+                        Some(Extent { first: first.parse().ok()?, last: last.parse().ok()? })
+                    }
+                    _ => return None,
+                };
+                let reach = Reach { extent, records: records.parse().ok()? };
+                self.logs.insert(LogId(log.parse().ok()?), reach);
             }
             _ => return None,
         }
@@ -132,8 +152,9 @@ mod tests {
         side.generation = 3;
         side.epoch = 4;
         side.membership = Some(Membership { cluster: 7, node: NodeId(2) });
-        side.logs.insert(LogId(0), Extent { first: 1, last: 12 });
-        side.logs.insert(LogId::CLUSTER, Extent { first: 0, last: 5 });
+        let extent = Some(Extent { first: 1, last: 12 });
+        side.logs.insert(LogId(0), Reach { extent, records: 2 });
+        side.logs.insert(LogId::CLUSTER, Reach { extent: None, records: 5 });
         side
     }
 
@@ -158,7 +179,7 @@ mod tests {
             directory 00000000000000000000000000000abc\n\
             generation 3\nepoch 4\n\
             cluster 00000000000000000000000000000007 node 2\n\
-            log 0 first 1 last 12\nlog 4294967295 first 0 last 5\n\
+            log 0 records 2 first 1 last 12\nlog 4294967295 records 5\n\
             crc32c ";
         let text =
             format!("{stored}{:08x}\n", crc32c::crc32c(&stored.as_bytes()[..stored.len() - 7]));

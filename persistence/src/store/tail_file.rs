@@ -5,7 +5,8 @@
 //! entry. After a power cut it may be old, which is harmless, because within one epoch a log only grows; another epoch makes it void.
 //!
 //! Two slots of 64 KiB are written in turn, so that a torn write leaves the other one. A slot, little endian: magic (u32), CRC32C of the
-//! rest (u32), epoch (u64), number of this writing (u64), number of logs (u32), then for each log its id (u32), first and last entry (u64 each).
+//! rest (u32), epoch (u64), number of this writing (u64), number of logs (u32), then for each log its id (u32), its first
+//! and last entry (u64 each; 1 and 0 when it is empty) and the version of its records (u64).
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -14,16 +15,19 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use super::LogId;
-use super::side_file::Extent;
+use super::side_file::{Extent, Reach};
 
 const TAIL_FILE_NAME: &str = "holm.tail";
 const MAGIC: u32 = u32::from_le_bytes(*b"HTL1");
 const SLOT_BYTES: usize = 64 * 1024;
 const HEADER_BYTES: usize = 28;
-const LOG_BYTES: usize = 20;
+const LOG_BYTES: usize = 28;
 
-/// Logs that fit a slot: 3,275. What does not fit is covered by the side file alone.
+/// Logs that fit a slot: 2,339. What does not fit is covered by the side file alone.
 const MAX_LOGS: usize = (SLOT_BYTES - HEADER_BYTES) / LOG_BYTES;
+
+/// How an empty log is written.
+const EMPTY: Extent = Extent { first: 1, last: 0 };
 
 #[derive(Debug)]
 pub(super) struct TailFile {
@@ -34,7 +38,7 @@ pub(super) struct TailFile {
 
 impl TailFile {
     /// Opens or creates the file; returns also what it says, when that belongs to `epoch`.
-    pub(super) fn open(dir: &Path, epoch: u64) -> io::Result<(Self, BTreeMap<LogId, Extent>)> {
+    pub(super) fn open(dir: &Path, epoch: u64) -> io::Result<(Self, BTreeMap<LogId, Reach>)> {
         let path = dir.join(TAIL_FILE_NAME);
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
@@ -52,7 +56,7 @@ impl TailFile {
     pub(super) fn write(
         &mut self,
         epoch: u64,
-        logs: impl Iterator<Item = (LogId, Extent)>,
+        logs: impl Iterator<Item = (LogId, Reach)>,
     ) -> io::Result<()> {
         let slot = &mut self.slot;
         slot.clear();
@@ -62,10 +66,12 @@ impl TailFile {
         slot.extend_from_slice(&(self.writings + 1).to_le_bytes());
         slot.extend_from_slice(&[0; 4]);
         let mut count = 0u32;
-        for (log, extent) in logs.take(MAX_LOGS) {
+        for (log, reach) in logs.take(MAX_LOGS) {
+            let extent = reach.extent.unwrap_or(EMPTY);
             slot.extend_from_slice(&log.0.to_le_bytes());
             slot.extend_from_slice(&extent.first.to_le_bytes());
             slot.extend_from_slice(&extent.last.to_le_bytes());
+            slot.extend_from_slice(&reach.records.to_le_bytes());
             count += 1;
         }
         slot[24..HEADER_BYTES].copy_from_slice(&count.to_le_bytes());
@@ -79,7 +85,7 @@ impl TailFile {
 struct Slot {
     epoch: u64,
     writing: u64,
-    logs: BTreeMap<LogId, Extent>,
+    logs: BTreeMap<LogId, Reach>,
 }
 
 fn read_slot(file: &File, number: u64) -> io::Result<Option<Slot>> {
@@ -95,7 +101,11 @@ fn read_slot(file: &File, number: u64) -> io::Result<Option<Slot>> {
     }
     let logs = (HEADER_BYTES..end).step_by(LOG_BYTES).map(|at| {
         let extent = Extent { first: u64_at(&bytes, at + 4), last: u64_at(&bytes, at + 12) };
-        (LogId(u32_at(&bytes, at)), extent)
+        let reach = Reach {
+            extent: Some(extent).filter(|&e| e != EMPTY),
+            records: u64_at(&bytes, at + 20),
+        };
+        (LogId(u32_at(&bytes, at)), reach)
     });
     Ok(Some(Slot { epoch: u64_at(&bytes, 8), writing: u64_at(&bytes, 16), logs: logs.collect() }))
 }
@@ -115,7 +125,10 @@ mod tests {
     #[test]
     fn the_newest_whole_slot_of_the_epoch_counts() {
         let dir = tempfile::tempdir().unwrap();
-        let extent = |last| (LogId(4), Extent { first: 1, last });
+        let extent = |last| {
+            let extent = (last > 5).then_some(Extent { first: 1, last });
+            (LogId(4), Reach { extent, records: 8 })
+        };
         let (mut tail, logs) = TailFile::open(dir.path(), 1).unwrap();
         assert!(logs.is_empty());
         tail.write(1, [extent(5)].into_iter()).unwrap();
