@@ -29,4 +29,4 @@ pub use transport::{
     PeersError, PeersOptions, RefusalCode, Responder, Secret,
 };
 pub use view::{ClusterView, MemberState, MemberView, ShardState, ShardView};
-pub use wire::{BatchesAnswer, CommandAnswer, Message, UnknownMessage, raft_body};
+pub use wire::{BatchesAnswer, CommandAnswer, HistoryAnswer, Message, UnknownMessage, raft_body};

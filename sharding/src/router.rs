@@ -1,21 +1,37 @@
 //! The router: finds the leader of a command's shard, asks it, and retries with the same key until the deadline.
+//!
+//! Leaders are known from the view, from what the node itself learns, and from answers that say "moved". A try goes to the shard on this process when it
+//! leads, else to the leader, else to any replica, which says who leads. What to do after a failed try is decided in [`journey`], which is pure:
+//! it also knows whether any try may have been taken, and never tells the caller less than that. Retries run on the
+//! transport's runtime; the first try runs on the caller's thread, and if it succeeds there is no task at all.
+
+mod flight;
+mod inspect;
+mod journey;
+mod leaders;
+mod serve;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use holm_core::{
-    Answer, AskError, CommandEnvelope, EntityAddress, NodeId, Offset, SequenceNumber, ShardId, Term,
+    Answer, AskError, Clock, CommandEnvelope, EntityAddress, Limit, NodeId, Offset, SequenceNumber,
+    ShardId, SystemClock, Term, shard_of,
 };
 use holm_persistence::Pending;
-use tokio::sync::watch;
+use holm_runtime::Asker;
+use tokio::sync::{oneshot, watch};
 
-use crate::transport::{PeerInfo, Peers, Responder};
+use crate::router::flight::Flight;
+use crate::router::leaders::Leaders;
+use crate::transport::{PeerInfo, Peers, Responder, Waiting};
 use crate::view::ClusterView;
 use crate::wire::Message;
 
-/// Routes commands to the leaders of their shards. Clones share it.
+/// Routes commands to the leaders of their shards. Clones share it; it lives until the last clone is dropped.
 #[derive(Clone)]
-pub struct Router(Arc<()>);
+pub struct Router(Arc<Owner>);
 
 /// How a router is started.
 pub struct RouterOptions {
@@ -44,7 +60,7 @@ pub trait LocalShards: Send + Sync + 'static {
     /// Hands a command to its shard. A shard that is not led here answers [`AskError::Moved`].
     fn submit(&self, envelope: CommandEnvelope, done: OnAnswer);
 
-    /// A page of an entity's history, encoded as the wire wants it.
+    /// A page of an entity's history: an encoded [`holm_runtime::HistoryPage`].
     fn history(
         &self,
         address: EntityAddress,
@@ -61,31 +77,104 @@ pub trait LocalShards: Send + Sync + 'static {
     ) -> Pending<Result<Vec<Bytes>, AskError>>;
 }
 
+/// What the clones share and the tasks do not.
+struct Owner {
+    core: Arc<Core>,
+}
+
+/// What a router's tries share.
+pub(crate) struct Core {
+    shards: u32,
+    me: AtomicU64,
+    peers: Peers,
+    view: watch::Receiver<Arc<ClusterView>>,
+    local: Option<Arc<dyn LocalShards>>,
+    leaders: Leaders,
+    /// Commands handed to this process's own shards: the router keeps their deadlines.
+    local_tries: Arc<Waiting<OnAnswer>>,
+    in_flight: AtomicUsize,
+    allowed: usize,
+    clock: Arc<dyn Clock>,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        for done in self.core.local_tries.close() {
+            done(Err(AskError::Interrupted { reason: "the router was dropped".into() }));
+        }
+    }
+}
+
 impl Router {
-    /// A router; it follows the view on the runtime it is started on.
+    /// A router; it follows the view on the runtime of its transport.
     #[must_use]
     pub fn start(options: RouterOptions) -> Self {
-        let _ = options;
-        unimplemented!()
+        let core = Arc::new(Core {
+            shards: options.shards,
+            me: AtomicU64::new(options.me.0),
+            peers: options.peers,
+            view: options.view,
+            local: options.local,
+            leaders: Leaders::new(options.shards),
+            local_tries: Arc::new(Waiting::new(options.requests_in_flight)),
+            in_flight: AtomicUsize::new(0),
+            allowed: options.requests_in_flight,
+            clock: Arc::new(SystemClock),
+        });
+        core.leaders.look_at(&core.view.borrow());
+        let runtime = core.peers.runtime();
+        runtime.spawn(follow_views(Arc::downgrade(&core), core.view.clone()));
+        runtime.spawn(core.local_tries.clone().watch(|done| {
+            // Begun or not, the shard has it.
+            let outcome = holm_core::Outcome::Unknown;
+            done(Err(AskError::DeadlinePassed { outcome }));
+        }));
+        Self(Arc::new(Owner { core }))
     }
 
     /// Tells the router who leads a shard, faster than the view does. An older term is ignored; none means "nobody at this term".
     pub fn learn(&self, shard: ShardId, leader: Option<NodeId>, term: Term) {
-        let _ = (shard, leader, term);
-        unimplemented!()
+        self.0.core.leaders.learn(shard, leader, term);
     }
 
     /// Tells the router this node's id once it is known.
     pub fn set_me(&self, me: NodeId) {
-        let _ = me;
-        unimplemented!()
+        self.0.core.me.store(me.0, Ordering::Relaxed);
     }
 
-    /// Sends a command to its entity, wherever that is. The first try begins at once; see [`Router`] for retries.
+    /// Who leads a shard, as far as this router knows.
+    #[must_use]
+    pub fn leader(&self, shard: ShardId) -> Option<NodeId> {
+        self.0.core.leaders.leader(shard)
+    }
+
+    /// Sends a command to its entity, wherever that is. The first try begins with the call; dropping the future does not stop the retries.
     #[must_use]
     pub fn ask(&self, envelope: CommandEnvelope) -> Pending<Result<Answer, AskError>> {
-        let _ = envelope;
-        unimplemented!()
+        let (done, answer) = oneshot::channel();
+        self.ask_with(
+            envelope,
+            Box::new(move |result| {
+                // Who dropped the future does not want to know.
+                let _ = done.send(result);
+            }),
+        );
+        Box::pin(async move {
+            let dropped = || AskError::Interrupted { reason: "the router was stopped".into() };
+            answer.await.unwrap_or_else(|_| Err(dropped()))
+        })
+    }
+
+    /// The same with a callback, which is called exactly once, on any thread, and must not block.
+    pub fn ask_with(&self, envelope: CommandEnvelope, done: OnAnswer) {
+        let core = &self.0.core;
+        if core.in_flight.fetch_add(1, Ordering::Relaxed) >= core.allowed {
+            core.in_flight.fetch_sub(1, Ordering::Relaxed);
+            let allowed = core.allowed as u64;
+            return done(Err(AskError::Overloaded { limit: Limit::RequestsInFlight, allowed }));
+        }
+        let shard = shard_of(&envelope.address, core.shards);
+        Flight::begin(core.clone(), shard, envelope, done);
     }
 
     /// Serves [`Message::Command`], [`Message::History`], [`Message::Batches`] and [`Message::View`] from a peer, with what this process
@@ -95,11 +184,27 @@ impl Router {
     /// The message and the responder, when it is none of these.
     pub fn serve(
         &self,
-        from: &PeerInfo,
+        _from: &PeerInfo,
         message: Message,
         respond: Responder,
     ) -> Result<(), (Message, Responder)> {
-        let _ = (from, message, respond);
-        unimplemented!()
+        serve::serve(&self.0.core, message, respond)
+    }
+}
+
+impl Asker for Router {
+    fn ask(&self, envelope: CommandEnvelope) -> Pending<Result<Answer, AskError>> {
+        Router::ask(self, envelope)
+    }
+}
+
+async fn follow_views(
+    core: std::sync::Weak<Core>,
+    mut views: watch::Receiver<Arc<ClusterView>>,
+) {
+    while views.changed().await.is_ok() {
+        let Some(core) = core.upgrade() else { return };
+        let view = views.borrow_and_update().clone();
+        core.leaders.look_at(&view);
     }
 }

@@ -36,6 +36,8 @@ use crate::transport::shared::Shared;
 pub use error::{PeerError, PeersError, RefusalCode};
 pub use event::PeerEvent;
 pub use handler::{PeerHandler, PeerInfo, Responder};
+pub(crate) use waiting::{NotWaiting, Waiting};
+
 pub use options::{NodeIdentity, PeerLimits, PeersOptions, Secret};
 
 /// The transport of one process. Clones share it; it lives until [`Peers::shutdown`] or until the last clone is dropped.

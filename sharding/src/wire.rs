@@ -31,7 +31,7 @@ pub enum Message {
     Command(CommandEnvelope),
     /// The receiver's picture of the cluster. Answer: an encoded [`crate::ClusterView`].
     View,
-    /// A page of an entity's history, from the shard's leader. The answer is an encoded page.
+    /// A page of an entity's history, from the shard's leader. Answer: [`HistoryAnswer`].
     History {
         /// The entity.
         address: EntityAddress,
@@ -53,6 +53,9 @@ pub enum Message {
 
 /// The answer to [`Message::Command`].
 pub type CommandAnswer = Result<Answer, AskError>;
+
+/// The answer to [`Message::History`]: an encoded [`holm_runtime::HistoryPage`].
+pub type HistoryAnswer = Result<Bytes, AskError>;
 
 /// The answer to [`Message::Batches`]: whole batches as stored.
 pub type BatchesAnswer = Result<Vec<Bytes>, AskError>;
@@ -89,7 +92,7 @@ impl Message {
                 body.extend_from_slice(bytes);
                 body.into()
             }
-            Self::Command(envelope) => tagged(tag::COMMAND, envelope),
+            Self::Command(envelope) => Self::encode_command(envelope),
             Self::View => Bytes::from_static(&[tag::VIEW]),
             Self::History { address, after, limit } => {
                 tagged(tag::HISTORY, &(address, after, limit))
@@ -98,6 +101,11 @@ impl Message {
                 tagged(tag::BATCHES, &(shard, from, max_bytes))
             }
         }
+    }
+
+    /// The body for a [`Message::Command`] that is kept for a retry.
+    pub(crate) fn encode_command(envelope: &CommandEnvelope) -> Bytes {
+        tagged(tag::COMMAND, envelope)
     }
 
     /// Reads a body.

@@ -105,6 +105,12 @@ impl PeerError {
         }
     }
 
+    /// True when the peer is there and only too much is under way.
+    #[must_use]
+    pub(crate) const fn is_congestion(&self) -> bool {
+        matches!(self, Self::Overloaded { .. } | Self::TooLarge { .. })
+    }
+
     /// True when the process at the other end is surely gone.
     #[must_use]
     pub const fn sure_dead(&self) -> bool {

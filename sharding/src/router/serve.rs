@@ -1,0 +1,90 @@
+//! What a router does for its peers: commands, histories and batches from the shards that this process hosts. Nothing is forwarded a second time.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use holm_core::{AskError, ShardId, shard_of};
+use holm_persistence::encode;
+use serde::Serialize;
+
+use crate::router::Core;
+use crate::transport::Responder;
+use crate::wire::{BatchesAnswer, CommandAnswer, HistoryAnswer, Message};
+
+/// Most records and most bytes of one page, whatever is asked for.
+const MOST_RECORDS: usize = 10_000;
+const MOST_BYTES: usize = 4 * 1024 * 1024;
+
+pub(super) fn serve(
+    core: &Arc<Core>,
+    message: Message,
+    respond: Responder,
+) -> Result<(), (Message, Responder)> {
+    match message {
+        Message::Command(envelope) => {
+            let shard = shard_of(&envelope.address, core.shards);
+            match core.local.as_ref().filter(|local| local.leads(shard)) {
+                Some(local) => {
+                    let core = core.clone();
+                    local.submit(
+                        envelope,
+                        Box::new(move |answer| say(respond, &core.with_hint(answer))),
+                    );
+                }
+                None => say::<CommandAnswer>(respond, &Err(core.moved(shard))),
+            }
+        }
+        Message::View => say(respond, &**core.view.borrow()),
+        Message::History { address, after, limit } => {
+            let shard = shard_of(&address, core.shards);
+            match core.local.as_ref().filter(|local| local.leads(shard)) {
+                Some(local) => {
+                    let page = local.history(address, after, (limit as usize).min(MOST_RECORDS));
+                    core.peers.runtime().spawn(async move {
+                        say::<HistoryAnswer>(respond, &page.await);
+                    });
+                }
+                None => say::<HistoryAnswer>(respond, &Err(core.moved(shard))),
+            }
+        }
+        Message::Batches { shard, from, max_bytes } => {
+            match core.local.as_ref().filter(|local| shard.0 < core.shards && local.leads(shard)) {
+                Some(local) => {
+                    let batches = local.batches(shard, from, (max_bytes as usize).min(MOST_BYTES));
+                    core.peers.runtime().spawn(async move {
+                        say::<BatchesAnswer>(respond, &batches.await);
+                    });
+                }
+                None => say::<BatchesAnswer>(respond, &Err(core.moved(shard))),
+            }
+        }
+        other => return Err((other, respond)),
+    }
+    Ok(())
+}
+
+impl Core {
+    /// What a caller is told whose shard is not led here.
+    fn moved(&self, shard: ShardId) -> AskError {
+        let leader = self.leaders.leader(shard).filter(|&leader| leader != self.me());
+        AskError::Moved { shard, leader }
+    }
+
+    /// The shard itself does not know where it went.
+    fn with_hint(&self, answer: CommandAnswer) -> CommandAnswer {
+        match answer {
+            Err(AskError::Moved { shard, leader: None }) => Err(self.moved(shard)),
+            answer => answer,
+        }
+    }
+}
+
+fn say<T: Serialize>(respond: Responder, answer: &T) {
+    match encode(answer) {
+        Ok(body) => respond.respond(body),
+        Err(error) => {
+            tracing::error!(%error, "an answer cannot be encoded");
+            respond.respond(Bytes::new());
+        }
+    }
+}
