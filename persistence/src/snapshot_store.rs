@@ -221,3 +221,47 @@ fn parts_range(
 fn failed(shard: ShardId, error: &StoreError) -> ReadError {
     ReadError::Store { shard, reason: error.to_string() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StoreOptions;
+
+    /// Law N14, the store's part: an unreadable snapshot is skipped for the one before it, and none readable is no error, so that all events are
+    /// replayed instead.
+    #[test]
+    fn an_unreadable_snapshot_falls_back_to_the_one_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), StoreOptions::default()).unwrap();
+        let snapshots = SnapshotStore::new(&store);
+        let (shard, address) = (ShardId(1), "account/alice".parse().unwrap());
+        let snapshot = |number| Snapshot {
+            sequence: SequenceNumber(number),
+            offset: Offset(number),
+            at: Timestamp::EPOCH,
+            payload: Bytes::from(vec![7; 40_000]),
+        };
+        for number in [10, 20, 30] {
+            snapshots.save(shard, &address, &snapshot(number), 3).unwrap();
+        }
+        let spoil = |number, part, value: Option<&[u8]>| {
+            let mut batch = Batch::default();
+            let key = part_key(shard, &address, SequenceNumber(number), part);
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+            store.write_derived(Derived::Snapshots, batch).unwrap();
+        };
+        let load = || snapshots.load(shard, &address, SnapshotCriteria::default());
+        assert_eq!(load(), Ok(Some(snapshot(30))));
+        spoil(30, 1, None);
+        assert_eq!(load(), Ok(Some(snapshot(20))));
+        spoil(20, 0, Some(b"torn"));
+        assert_eq!(load(), Ok(Some(snapshot(10))));
+        spoil(10, 0, Some(&[1; 100]));
+        assert_eq!(load(), Ok(None));
+        snapshots.delete(shard, &address, SnapshotCriteria::default()).unwrap();
+        assert!(snapshots.sequences(shard, &address).unwrap().is_empty());
+    }
+}

@@ -154,4 +154,16 @@ mod tests {
         }
         assert!(unseal(&values[0].0, value.clone()).is_err(), "a part under another key");
     }
+
+    /// A golden value: format 1 stays readable.
+    #[test]
+    fn format_1_stays_readable() {
+        let stored = [1, 0, 1, 0, 3, 0, 0, 0, CRC[0], CRC[1], CRC[2], CRC[3], b'a', b'b', b'c'];
+        let part = unseal(b"key", IVec::from(&stored)).unwrap();
+        assert_eq!((part.parts, part.length, &part.payload[..]), (1, 3, &b"abc"[..]));
+        assert_eq!(seal(b"key", 1, 3, b"abc", &mut Vec::new()), IVec::from(&stored));
+    }
+
+    /// CRC32C (Castagnoli) of "key", the first eight bytes and "abc", computed by another implementation.
+    const CRC: [u8; 4] = [0xB9, 0xBB, 0xDD, 0x4C];
 }

@@ -18,7 +18,7 @@ use crate::child::{ENTITIES, ShardWriter, entity};
 use crate::subjects::SHARDS;
 
 /// Damaged images of each kind and each way of stopping.
-const IMAGES: u64 = 40;
+const IMAGES: u64 = 20;
 
 /// What a directory held when it was whole.
 struct Original {

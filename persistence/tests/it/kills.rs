@@ -20,6 +20,7 @@ fn no_acknowledged_batch_is_lost_and_none_is_half_there() {
     let dir = tempfile::tempdir().unwrap();
     let mut entropy = SeededEntropy::new(20_251);
     let mut acknowledged: BTreeMap<ShardId, Offset> = BTreeMap::new();
+    let mut verified: BTreeMap<ShardId, Offset> = BTreeMap::new();
     let mut killed_before_first = 0;
     for round in 0..ROUNDS {
         let mut child = child::command(dir.path(), Mode::Pipelined, round).spawn().unwrap();
@@ -39,7 +40,7 @@ fn no_acknowledged_batch_is_lost_and_none_is_half_there() {
         }
         child.wait().unwrap();
         killed_before_first += u64::from(seen == 0);
-        verify(dir.path(), &acknowledged, round);
+        verify(dir.path(), &acknowledged, &mut verified, round);
     }
     let total: u64 = acknowledged.values().map(|offset| offset.0).sum();
     println!(
@@ -54,26 +55,32 @@ fn note(acknowledged: &mut BTreeMap<ShardId, Offset>, (shard, offset): (ShardId,
     *last = offset;
 }
 
-fn verify(dir: &Path, acknowledged: &BTreeMap<ShardId, Offset>, round: u64) {
+/// Reads what came since the last look, and every tenth time everything.
+fn verify(
+    dir: &Path,
+    acknowledged: &BTreeMap<ShardId, Offset>,
+    verified: &mut BTreeMap<ShardId, Offset>,
+    round: u64,
+) {
     let store = Store::open(dir, StoreOptions::default()).unwrap();
     let log = SledLog::start(store, SHARDS).unwrap();
     for shard in (0..SHARDS).map(ShardId) {
         let last = log.last_offset(shard).unwrap();
         let expected = acknowledged.get(&shard).copied().unwrap_or_default();
-        assert!(
-            last >= expected,
-            "round {round}: shard {shard} ends at {last}, {expected} was acknowledged"
-        );
-        let mut next = Offset(1);
+        assert!(last >= expected, "round {round}: shard {shard} ends at {last}, not {expected}");
+        let seen = verified.insert(shard, last).unwrap_or_default();
+        let thorough = round % 10 == 9;
+        let mut next = if thorough { Offset(1) } else { seen.next() };
         while next <= last {
-            let batches = log.read(shard, next, 1 << 20).unwrap();
-            for batch in &batches {
+            for batch in log.read(shard, next, 1 << 20).unwrap() {
                 assert_eq!(batch.first(), next, "round {round}: a gap in shard {shard}");
                 next = batch.last().next();
             }
         }
         for number in 0..ENTITIES {
-            verify_history(&log, shard, number, round);
+            if thorough || number == round % ENTITIES {
+                verify_history(&log, shard, number, round);
+            }
         }
     }
 }
