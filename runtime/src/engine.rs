@@ -20,6 +20,7 @@ mod rehydrate;
 mod repeats;
 mod rest;
 mod slots;
+mod tally;
 mod window;
 
 use std::collections::VecDeque;
@@ -38,6 +39,8 @@ pub use self::ports::{
 };
 use self::recovery::Recoveries;
 use self::slots::{SlotId, Slots};
+use self::tally::Tally;
+pub use self::tally::Timing;
 use self::window::WindowBounds;
 use crate::registry::{Registry, Scratch};
 
@@ -60,6 +63,7 @@ pub struct ShardEngine<T> {
     scratch: Scratch,
     fingerprinted: Vec<u8>,
     counters: Counters,
+    tally: Tally,
     outputs: VecDeque<Output<T>>,
 }
 
@@ -97,6 +101,7 @@ impl<T> ShardEngine<T> {
             scratch: Scratch::default(),
             fingerprinted: Vec::new(),
             counters: Counters::default(),
+            tally: Tally::default(),
             outputs: VecDeque::new(),
         }
     }
@@ -137,7 +142,7 @@ impl<T> ShardEngine<T> {
     pub fn durable(&mut self, now: Timestamp) {
         let Some(waiting) = self.pipeline.complete() else { return };
         for parked in waiting.parked {
-            self.unpark(parked);
+            self.unpark(now, parked);
         }
         for (address, snapshot) in waiting.snapshots {
             self.outputs.push_back(Output::SaveSnapshot(address, snapshot));
@@ -165,10 +170,15 @@ impl<T> ShardEngine<T> {
     }
 
     /// The answer to [`Output::Confirm`]. Reads are only answered while the term holds (G5).
-    pub fn confirmed(&mut self, token: ConfirmToken, result: Result<(), AppendError>) {
+    pub fn confirmed(
+        &mut self,
+        now: Timestamp,
+        token: ConfirmToken,
+        result: Result<(), AppendError>,
+    ) {
         let reads = self.confirmations.answered(token);
         match result {
-            Ok(()) => reads.into_iter().for_each(|read| self.unpark(read)),
+            Ok(()) => reads.into_iter().for_each(|read| self.unpark(now, read)),
             Err(error) => {
                 let reason: Box<str> = error.to_string().into();
                 for reply in reads.into_iter().filter_map(|read| read.reply) {
@@ -252,6 +262,22 @@ impl<T> ShardEngine<T> {
         }
     }
 
+    /// Gives how long commands took since this was last called.
+    pub fn take_timings(&mut self, mut take: impl FnMut(Timing)) {
+        let registry = &self.registry;
+        self.tally.drain(|index, rejected, took, count| {
+            let kind = registry.kind_at(index.kind);
+            let (entity_type, command) = (kind.name(), kind.command_name(index.command));
+            take(Timing { entity_type, command, rejected, took, count });
+        });
+    }
+
+    /// The entity types, each with how many of it are in memory.
+    pub fn live_by_type(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        let counts = self.slots.by_kind().iter().zip(0u16..);
+        counts.map(|(count, kind)| (self.registry.kind_at(kind).name(), u64::from(*count)))
+    }
+
     /// The term it was made for.
     #[must_use]
     pub fn term(&self) -> Term {
@@ -312,7 +338,9 @@ impl<T> ShardEngine<T> {
         }
     }
 
-    fn unpark(&mut self, parked: Parked<T>) {
+    fn unpark(&mut self, now: Timestamp, parked: Parked<T>) {
+        let rejected = matches!(parked.answer.verdict, holm_core::Verdict::Rejected(_));
+        self.tally.count(parked.command, rejected, parked.begun, now);
         if let Some(reply) = parked.reply {
             self.answer(reply, Ok(parked.answer));
         }

@@ -40,7 +40,7 @@ pub(crate) struct Kind {
     events: &'static [&'static str],
     pub(crate) entity: Arc<dyn ErasedEntity>,
     commands: Arc<[Box<dyn ErasedCommand>]>,
-    by_name: Arc<HashMap<&'static str, usize>>,
+    by_name: Arc<HashMap<&'static str, u16>>,
 }
 
 impl Registry {
@@ -120,7 +120,7 @@ impl Kind {
             .map_err(|_| RegistryError::MalformedType { entity_type: E::TYPE })?;
         let commands = Commands::<E>::of_entity().list;
         let mut by_name = HashMap::new();
-        for (index, command) in commands.iter().enumerate() {
+        for (command, index) in commands.iter().zip(0u16..) {
             if by_name.insert(command.name(), index).is_some() {
                 return Err(RegistryError::CommandTwice {
                     entity_type: E::TYPE,
@@ -142,12 +142,21 @@ impl Kind {
     }
 
     pub(crate) fn command(&self, name: &str) -> Result<&dyn ErasedCommand, AskError> {
+        self.find(name).map(|(_, command)| command)
+    }
+
+    pub(crate) fn command_name(&self, index: u16) -> &'static str {
+        self.commands[usize::from(index)].name()
+    }
+
+    /// A command and its index.
+    pub(crate) fn find(&self, name: &str) -> Result<(u16, &dyn ErasedCommand), AskError> {
         let index = self.by_name.get(name).ok_or_else(|| AskError::UnknownCommand {
             entity_type: self.name.into(),
             command: name.into(),
             nearest: nearest(name, self.commands.iter().map(|command| command.name())),
         })?;
-        Ok(&*self.commands[*index])
+        Ok((*index, &*self.commands[usize::from(*index)]))
     }
 
     fn view(&self) -> EntityTypeView {

@@ -14,9 +14,27 @@ use super::pipeline::Parked;
 use super::ports::FailureKind;
 use super::repeats::Repeat;
 use super::slots::SlotId;
+use super::tally::CommandIndex;
 use crate::context::Facts;
 use crate::panic_text;
 use crate::registry::{Executed, Fault, PayloadLimits};
+
+/// One command that went well.
+#[derive(Clone, Copy)]
+struct Run {
+    now: Timestamp,
+    id: SlotId,
+    index: CommandIndex,
+    deadline: Timestamp,
+    executed: Executed,
+}
+
+impl Run {
+    fn parked<T>(self, answer: Answer, reply: T) -> Parked<T> {
+        let Self { now: begun, index: command, deadline, .. } = self;
+        Parked { reply: Some(reply), deadline, begun, command, answer }
+    }
+}
 
 impl<T> ShardEngine<T> {
     /// Finds the entity, wakes it up when it is at rest, and runs the command or holds it.
@@ -64,10 +82,11 @@ impl<T> ShardEngine<T> {
         }
         let bounds = self.window_bounds();
         let slot = self.slots.get_mut(id);
-        let command = match self.registry.kind_at(slot.kind).command(&envelope.command) {
-            Ok(command) => command,
+        let (index, command) = match self.registry.kind_at(slot.kind).find(&envelope.command) {
+            Ok(found) => found,
             Err(error) => return self.answer(reply, Err(error)),
         };
+        let index = CommandIndex { kind: slot.kind, command: index };
         let reads = command.reads();
         if !reads && let Some(offset) = slot.window.find(envelope.key.digest(), now, bounds) {
             return self.repeat(Repeat { envelope: envelope.clone(), reply, offset });
@@ -91,22 +110,18 @@ impl<T> ShardEngine<T> {
             command.execute(state, &envelope.payload, facts, entropy, limits, scratch)
         }));
         match executed {
-            Ok(Ok(executed)) if reads => self.answer_read(id, executed, envelope.deadline, reply),
-            Ok(Ok(executed)) => self.record(now, id, envelope, executed, reply),
+            Ok(Ok(executed)) => {
+                let run = Run { now, id, index, deadline: envelope.deadline, executed };
+                if reads { self.answer_read(run, reply) } else { self.record(run, envelope, reply) }
+            }
             Ok(Err(fault)) => self.refuse(id, envelope, fault, reply),
             Err(panic) => self.fail_entity(id, envelope, &panic_text(&*panic), reply),
         }
     }
 
     /// Puts what happened into the open batch and parks the answer with it.
-    fn record(
-        &mut self,
-        now: Timestamp,
-        id: SlotId,
-        envelope: &CommandEnvelope,
-        executed: Executed,
-        reply: T,
-    ) {
+    fn record(&mut self, run: Run, envelope: &CommandEnvelope, reply: T) {
+        let Run { now, id, executed, .. } = run;
         let fingerprint = self.fingerprint(envelope);
         let bounds = self.window_bounds();
         let slot = self.slots.get_mut(id);
@@ -142,7 +157,7 @@ impl<T> ShardEngine<T> {
         self.counters.events += events;
         let answer = self.answer_at(executed, sequence, offset);
         let waiting = self.pipeline.waiting_at(offset);
-        waiting.parked.push(Parked { reply: Some(reply), deadline: envelope.deadline, answer });
+        waiting.parked.push(run.parked(answer, reply));
         if executed == (Executed::Accepted { passivate: true }) {
             waiting.resting.push(id);
         }
@@ -150,12 +165,12 @@ impl<T> ShardEngine<T> {
     }
 
     /// A read waits for the batch whose state it saw, or for the word that the term still holds.
-    fn answer_read(&mut self, id: SlotId, executed: Executed, deadline: Timestamp, reply: T) {
+    fn answer_read(&mut self, run: Run, reply: T) {
         self.counters.reads += 1;
-        let slot = self.slots.get(id);
+        let slot = self.slots.get(run.id);
         let (sequence, head) = (slot.sequence, slot.head);
-        let answer = self.answer_at(executed, sequence, head);
-        let parked = Parked { reply: Some(reply), deadline, answer };
+        let answer = self.answer_at(run.executed, sequence, head);
+        let parked = run.parked(answer, reply);
         if head > self.pipeline.durable() {
             self.pipeline.waiting_at(head).parked.push(parked);
         } else {

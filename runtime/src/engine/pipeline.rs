@@ -10,6 +10,7 @@ use holm_persistence::{Batch, BatchBuilder, CodecError, Record, Snapshot};
 
 use super::repeats::Repeat;
 use super::slots::SlotId;
+use super::tally::CommandIndex;
 
 /// With two batches on their way the log never waits for the shard; a third would only be smaller than it could be.
 const BATCHES_WHEN_FREE: usize = 2;
@@ -20,6 +21,9 @@ pub(super) struct Parked<T> {
     /// None once the caller was told that its deadline passed.
     pub(super) reply: Option<T>,
     pub(super) deadline: Timestamp,
+    /// When the command was executed.
+    pub(super) begun: Timestamp,
+    pub(super) command: CommandIndex,
     pub(super) answer: Answer,
 }
 

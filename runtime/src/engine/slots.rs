@@ -53,6 +53,7 @@ pub(super) struct Slots {
     hasher: DefaultHashBuilder,
     newest: u32,
     oldest: u32,
+    by_kind: Vec<u32>,
 }
 
 impl Slots {
@@ -64,11 +65,17 @@ impl Slots {
             hasher: DefaultHashBuilder::default(),
             newest: NOBODY,
             oldest: NOBODY,
+            by_kind: Vec::new(),
         }
     }
 
     pub(super) fn len(&self) -> usize {
         self.table.len()
+    }
+
+    /// How many entities there are of each kind that ever was here.
+    pub(super) fn by_kind(&self) -> &[u32] {
+        &self.by_kind
     }
 
     pub(super) fn get(&self, id: SlotId) -> &Slot {
@@ -109,6 +116,9 @@ impl Slots {
             kind,
         };
         let index = self.place(slot_value);
+        let kinds = usize::from(kind) + 1;
+        self.by_kind.resize(self.by_kind.len().max(kinds), 0);
+        self.by_kind[usize::from(kind)] += 1;
         let (chunks, hasher) = (&self.chunks, &self.hasher);
         let hash_of = |index: u32| {
             let slot = slot(chunks, index);
@@ -129,6 +139,8 @@ impl Slots {
         if let Ok(entry) = self.table.find_entry(hash, |&index| index == id.0) {
             entry.remove();
         }
+        let kind = self.get(id).kind;
+        self.by_kind[usize::from(kind)] -= 1;
         let slot = self.get_mut(id);
         (slot.id, slot.state, slot.window) = (Box::default(), None, Window::default());
         self.vacant.push(id.0);

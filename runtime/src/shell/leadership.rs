@@ -92,10 +92,10 @@ impl ShardActor {
         let now = self.options.clock.now();
         if let Some(engine) = &mut self.leadership.engine {
             engine.tick(now);
-            self.carry_out();
         }
+        self.carry_out();
         let stats = self.board.stats();
-        self.meter.publish(&stats);
+        self.meter.publish(&stats, self.leadership.engine.as_mut());
     }
 
     fn take_inputs(&mut self, task: &mut Context<'_>) -> bool {
@@ -196,13 +196,13 @@ impl ShardActor {
         let mut moved = false;
         while let Some((token, pending)) = self.leadership.confirms.front_mut() {
             let Poll::Ready(result) = pending.as_mut().poll(task) else { break };
-            let token = *token;
+            let (now, token) = (self.options.clock.now(), *token);
             self.leadership.confirms.pop_front();
             moved = true;
             let fenced = matches!(result, Err(AppendError::Fenced { .. }));
             let error = result.as_ref().err().cloned();
             if let Some(engine) = &mut self.leadership.engine {
-                engine.confirmed(token, result);
+                engine.confirmed(now, token, result);
             }
             self.carry_out();
             if let (true, Some(error)) = (fenced, error) {

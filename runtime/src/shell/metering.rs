@@ -5,7 +5,8 @@ use std::time::Duration;
 use holm_core::ShardId;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
-use crate::engine::{Counters, FailureKind};
+use super::by_type::{ByType, change};
+use crate::engine::{Counters, FailureKind, ShardEngine};
 use crate::options::ShardStats;
 
 /// What one shard reports. Handles are taken once; shards share the series, because a shard is no label.
@@ -19,7 +20,6 @@ pub(super) struct Meter {
     append_failed: Histogram,
     append_bytes: Histogram,
     append_records: Histogram,
-    active: Gauge,
     recovering: Gauge,
     activations: Counter,
     idle: Counter,
@@ -32,6 +32,7 @@ pub(super) struct Meter {
     reads: Counter,
     replayed: Counter,
     recovery_events: Counter,
+    by_type: ByType,
 }
 
 impl Meter {
@@ -48,7 +49,6 @@ impl Meter {
             append_failed: append("failed"),
             append_bytes: histogram!("holm.journal.append.size"),
             append_records: histogram!("holm.journal.append.records"),
-            active: gauge!("holm.entity.active.count"),
             recovering: gauge!("holm.entity.recovering.count"),
             activations: counter!("holm.entity.activations"),
             idle: passivations("idle"),
@@ -61,6 +61,7 @@ impl Meter {
             reads: counter!("holm.entity.reads"),
             replayed: counter!("holm.entity.commands.replayed"),
             recovery_events: counter!("holm.entity.recovery.events"),
+            by_type: ByType::default(),
         }
     }
 
@@ -106,7 +107,8 @@ impl Meter {
     }
 
     /// Publishes what changed since the last time.
-    pub(super) fn publish(&mut self, stats: &ShardStats) {
+    pub(super) fn publish<T>(&mut self, stats: &ShardStats, engine: Option<&mut ShardEngine<T>>) {
+        self.by_type.publish(engine);
         let (now, before) = (self.latest, self.published_counters);
         let rejected = now.rejections - before.rejections;
         self.accepted.increment((now.commands - before.commands).saturating_sub(rejected));
@@ -121,18 +123,8 @@ impl Meter {
         self.wish.increment(now.passivations_wish - before.passivations_wish);
         self.recovery_events.increment(now.events_replayed - before.events_replayed);
         // Shards share the gauges, so each adds its own change.
-        change(&self.active, self.published.live_entities, stats.live_entities);
         change(&self.recovering, self.published.recovering, stats.recovering);
         (self.published, self.published_counters) = (*stats, now);
-    }
-}
-
-fn change(gauge: &Gauge, before: u64, now: u64) {
-    let step = |from: u64, to: u64| f64::from(u32::try_from(to - from).unwrap_or(u32::MAX));
-    if now > before {
-        gauge.increment(step(before, now));
-    } else if now < before {
-        gauge.decrement(step(now, before));
     }
 }
 

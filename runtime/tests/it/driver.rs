@@ -143,7 +143,7 @@ impl Driver {
     pub(crate) fn confirm(&mut self) -> bool {
         let Some(token) = self.confirms.pop_front() else { return false };
         let result = self.log.confirm(SHARD, self.term).now_or_never().unwrap();
-        self.engine.confirmed(token, result);
+        self.engine.confirmed(self.now, token, result);
         self.carry_out();
         true
     }
@@ -154,7 +154,7 @@ impl Driver {
             return false;
         }
         let request = self.loads.remove(index % self.loads.len()).unwrap();
-        let loaded = read(&*self.log, &request);
+        let loaded = read(&self.log, &request);
         self.engine.loaded(self.now, request.ticket, Ok(loaded));
         self.carry_out();
         true
