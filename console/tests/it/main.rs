@@ -8,6 +8,7 @@
 mod bench_verb;
 mod failures;
 mod http_commands;
+mod http_failures;
 mod http_guard;
 mod http_reads;
 mod import_flights;
