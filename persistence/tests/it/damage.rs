@@ -226,7 +226,11 @@ impl Original {
             for batch in written {
                 match log.read(shard, next, 1) {
                     Ok(found) => {
-                        assert_eq!(found, [batch.clone()], "{what}: shard {shard} at {next}")
+                        assert_eq!(
+                            found,
+                            std::slice::from_ref(batch),
+                            "{what}: shard {shard} at {next}"
+                        )
                     }
                     Err(error) => refused += refusal(&error),
                 }

@@ -1,5 +1,7 @@
 //! The integration tests of the stores: the laws on each of them, and what crashes, damage and full disks do to them.
 
+#![allow(clippy::unwrap_used, reason = "a helper of a test that fails is a failed test")]
+
 mod child;
 mod damage;
 mod full_disk;
