@@ -59,7 +59,7 @@ impl ClientBuilder {
     pub async fn connect(self) -> Result<Holm, StartError> {
         let name = self.options.name.clone();
         let client = Client::connect(self.options).await?;
-        let router = Arc::new(crate::routed::Routed(client.router().clone()));
+        let router = Arc::new(client.router().clone());
         let shards = u32::try_from(client.view().shards.len()).unwrap_or(u32::MAX).max(1);
         let caller = Caller::new(
             Arc::clone(&router) as _,

@@ -5,13 +5,13 @@
 //!
 //! This crate is the door: it names what a service needs and hides the rooms behind. [`Holm::builder`] starts a node, alone or as a member of
 //! a cluster; [`Holm::client`] reaches a cluster without being part of it; [`Holm::entity`] gives the same [`EntityRef`] in all cases.
+#![doc = include_str!("../README.md")]
 
 mod builder;
 mod client;
 mod environment;
 mod handle;
 mod member;
-mod routed;
 mod single;
 mod start_error;
 

@@ -54,7 +54,7 @@ pub(crate) async fn start(builder: Builder, settings: ClusterSettings) -> Result
         reason: "the node started without its host".to_owned(),
     })?;
 
-    let router = Arc::new(crate::routed::Routed(node.router().clone()));
+    let router = Arc::new(node.router().clone());
     let asker = Arc::clone(&router) as Arc<dyn Asker>;
     let caller = Caller::new(asker, clock, builder.limits.ask_timeout, SeededEntropy::from_os());
     Ok(Holm(Arc::new(Parts {

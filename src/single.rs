@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc;
 
-use holm_core::{Clock, NodeId, SeededEntropy, ShardId, Term, Timestamp};
+use holm_core::{NodeId, SeededEntropy, ShardId, Term, Timestamp};
 use holm_persistence::{
     LogId, MemoryLog, Op, OpenError, ShardLog, SledLog, Store, StoreError, StoreOptions,
 };
