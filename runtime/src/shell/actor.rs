@@ -3,11 +3,13 @@
 //! The mailbox holds commands only; everything else comes by [`Input`], looked at in the pulse. See [`super::pulse`] for when that runs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, Handler, Message};
 use holm_core::{AskError, CommandEnvelope, Outcome, ShardId};
 use holm_persistence::ShardLog;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::time::{Interval, MissedTickBehavior};
 
 use super::leadership::{Input, Leadership};
 use super::loaders::{Job, Loaders, Save};
@@ -42,10 +44,12 @@ pub(crate) struct ShardActor {
     pub(super) to_self: UnboundedSender<Input>,
     pub(super) leadership: Leadership,
     pub(super) meter: Meter,
+    pub(super) ticks: Interval,
     taken: u32,
 }
 
 impl ShardActor {
+    /// To be called on the arbiter, whose runtime has the timers.
     pub(crate) fn new(
         shard: ShardId,
         options: Arc<HostOptions>,
@@ -55,8 +59,23 @@ impl ShardActor {
         (to_self, inputs): (UnboundedSender<Input>, UnboundedReceiver<Input>),
     ) -> Self {
         let leadership = Leadership::new();
-        let meter = Meter::new(shard);
-        Self { shard, options, log, loaders, board, inputs, to_self, leadership, meter, taken: 0 }
+        let meter = Meter::new();
+        // Zero would panic in tokio; a millisecond is its grain anyway.
+        let mut ticks = tokio::time::interval(options.tick_interval.max(Duration::from_millis(1)));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            shard,
+            options,
+            log,
+            loaders,
+            board,
+            inputs,
+            to_self,
+            leadership,
+            meter,
+            ticks,
+            taken: 0,
+        }
     }
 
     /// Carries out what the engine wants done.
@@ -116,7 +135,7 @@ impl Actor for ShardActor {
 
     fn started(&mut self, cx: &mut Self::Context) {
         cx.set_mailbox_capacity(self.options.limits.mailbox_capacity.max(1));
-        cx.spawn(Pulse::new(self.options.tick_interval));
+        cx.spawn(Pulse);
     }
 }
 

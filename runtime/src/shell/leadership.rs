@@ -67,6 +67,9 @@ impl Leadership {
 impl ShardActor {
     /// Looks at everything but the mailbox until nothing moves any more. Whatever is pending afterwards has the task's waker.
     pub(super) fn beat(&mut self, task: &mut Context<'_>) {
+        while self.ticks.poll_tick(task).is_ready() {
+            self.tick();
+        }
         loop {
             let mut moved = self.take_inputs(task);
             moved |= self.take_opened(task);
@@ -88,7 +91,7 @@ impl ShardActor {
         self.publish();
     }
 
-    pub(super) fn tick(&mut self) {
+    fn tick(&mut self) {
         let now = self.options.clock.now();
         if let Some(engine) = &mut self.leadership.engine {
             engine.tick(now);

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use holm_core::ShardId;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use super::by_type::{ByType, change};
@@ -36,7 +35,7 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    pub(super) fn new(_: ShardId) -> Self {
+    pub(super) fn new() -> Self {
         let commands = |outcome| counter!("holm.entity.commands", "outcome" => outcome);
         let passivations = |reason| counter!("holm.entity.passivations", "reason" => reason);
         let append = |outcome| histogram!("holm.journal.append.duration", "outcome" => outcome);

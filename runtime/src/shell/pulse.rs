@@ -7,7 +7,6 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use actix::fut::ActorFuture;
 use actix::{Actor, ActorContext};
@@ -15,32 +14,17 @@ use actix::{Actor, ActorContext};
 use super::actor::ShardActor;
 
 /// The future that is polled whenever the mailbox is empty.
-pub(super) struct Pulse {
-    ticks: tokio::time::Interval,
-}
-
-impl Pulse {
-    /// Ticks once in `interval`. To be called on the arbiter, whose runtime has the timers.
-    pub(super) fn new(interval: Duration) -> Self {
-        // Zero would panic in tokio; a millisecond is its grain anyway.
-        let mut ticks = tokio::time::interval(interval.max(Duration::from_millis(1)));
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        Self { ticks }
-    }
-}
+pub(super) struct Pulse;
 
 impl ActorFuture<ShardActor> for Pulse {
     type Output = ();
 
     fn poll(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         shard: &mut ShardActor,
         cx: &mut <ShardActor as Actor>::Context,
         task: &mut Context<'_>,
     ) -> Poll<()> {
-        while self.ticks.poll_tick(task).is_ready() {
-            shard.tick();
-        }
         shard.beat(task);
         if shard.leadership.stopped {
             cx.stop();

@@ -132,6 +132,31 @@ async fn a_full_mailbox_says_so() {
     node.stop().await;
 }
 
+/// Promise G9: callers of a shard whose log stands still hear so at their deadline, also while the mailbox is shut.
+#[tokio::test]
+async fn deadlines_are_kept_while_the_log_stands_still() {
+    let node = Node::start(|options| {
+        options.tick_interval = Duration::from_millis(5);
+        (options.limits.batch_bytes, options.limits.batches_in_flight) = (500, 1);
+    })
+    .await;
+    node.account("a").ask(Nothing {}).await.unwrap();
+    node.log.hold();
+    let deadline = SystemClock.now().plus(Duration::from_millis(50));
+    let (account, options) =
+        (node.account("a"), || AskOptions { deadline: Some(deadline), ..AskOptions::default() });
+    let asks = (0..40).map(|_| account.ask_with(Deposit { amount: 1 }, options()));
+    let answers = futures::future::join_all(asks).await;
+    for answer in answers {
+        let error = answer.unwrap_err();
+        assert!(matches!(error, EntityError::Failed(AskError::DeadlinePassed { .. })), "{error}");
+    }
+    let parked = node.host.stats().total().in_flight;
+    assert!(parked < 40, "the engine took no more than its log could: {parked}");
+    node.log.release_all();
+    node.stop().await;
+}
+
 /// Promises G1, G2: after a failed write the shard opens itself again, and retries with the same key heal what was unknown.
 #[tokio::test]
 async fn a_single_node_opens_the_shard_again() {

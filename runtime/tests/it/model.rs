@@ -102,7 +102,7 @@ fn limits() -> Limits {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_500, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
 
     /// Promise G1. Promise G2. Promise G4. Promise G5. Promise G6. Promise G10.
     #[test]
