@@ -50,6 +50,7 @@ pub struct Peers(Arc<Owner>);
 struct Owner {
     shared: Arc<Shared>,
     listen: Option<SocketAddr>,
+    advertised: Option<SocketAddr>,
     gossip: Mutex<Option<UdpSocket>>,
 }
 
@@ -106,11 +107,12 @@ impl Peers {
             None => None,
         };
         let listen = bound.as_ref().map(|bound| bound.address);
+        let advertised = listen.map(|listen| options.advertise.unwrap_or(listen));
         let credentials = Credentials {
             cluster: options.cluster,
             secret: options.secret,
             identity: options.me,
-            listen,
+            listen: advertised,
             timeout: options.limits.handshake_timeout,
         };
         let shared = Arc::new(Shared::new(credentials, options.limits, handler));
@@ -119,13 +121,19 @@ impl Peers {
             gossip = bound.gossip;
             shared.tasks.spawn(shared::accept(shared.clone(), bound.listener));
         }
-        Ok(Self(Arc::new(Owner { shared, listen, gossip: Mutex::new(gossip) })))
+        Ok(Self(Arc::new(Owner { shared, listen, advertised, gossip: Mutex::new(gossip) })))
     }
 
     /// Where this process listens; none for one that only dials.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.0.listen
+    }
+
+    /// Where others reach this process; none for one that only dials.
+    #[must_use]
+    pub fn advertised(&self) -> Option<SocketAddr> {
+        self.0.advertised
     }
 
     /// The id that this process gives in handshakes from now on. Peers that are connected are told.

@@ -21,6 +21,8 @@ pub struct PeersOptions {
     pub me: NodeIdentity,
     /// Where to listen; port 0 lets the system pick. None for a process that only dials.
     pub listen: Option<SocketAddr>,
+    /// Where the others reach this process, when that is not where it listens: behind an address translation, or when it listens everywhere.
+    pub advertise: Option<SocketAddr>,
     /// Also keeps the UDP port of the same number, for [`crate::Membership`].
     pub gossip: bool,
     /// Allows listening on an address that other machines reach without a secret. For closed networks only.
@@ -38,6 +40,7 @@ impl PeersOptions {
             secret: None,
             me,
             listen: None,
+            advertise: None,
             gossip: false,
             insecure: false,
             limits: PeerLimits::default(),
