@@ -1,4 +1,5 @@
-//! Consensus: what Holm says to openraft and what it hears back. Nothing outside this module names an openraft type.
+//! Consensus: what Holm says to openraft and what it hears back. Whoever needs an openraft type takes it from here, so that replacing
+//! openraft begins and ends in this folder and with those who use it.
 //!
 //! One group per shard and one for the cluster log, all of the same type. An entry's index in its Raft log is its index in the
 //! [`holm_persistence::Store`]; logs are never purged and openraft's own snapshots are off, because the log is the truth and a new
@@ -16,7 +17,10 @@ pub(crate) mod tail;
 use std::time::Duration;
 
 use bytes::Bytes;
-use openraft::{Config, SnapshotPolicy};
+use openraft::SnapshotPolicy;
+
+pub(crate) use openraft::async_runtime::watch::WatchReceiver;
+pub(crate) use openraft::{ChangeMembers, Config, EmptyNode};
 
 openraft::declare_raft_types!(
     /// The types of every group.

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use holm_core::{Clock, NodeId, ShardId, Timestamp};
 use holm_persistence::{LogId as StoreLog, Store};
-use openraft::Config;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
@@ -20,7 +19,7 @@ use crate::membership::Membership;
 use crate::raft::group::{Consensus, Group, GroupParts};
 use crate::raft::log_storage::{GroupLog, KeepCommitted};
 use crate::raft::machine::Machine;
-use crate::raft::{Applied, ConsensusTimes, StoredMembership};
+use crate::raft::{Applied, Config, ConsensusTimes, StoredMembership};
 use crate::replicated_log::{Interrupted, ReplicatedLog};
 use crate::router::Router;
 use crate::transport::Peers;

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use holm_core::{NodeId, ShardId};
 use holm_persistence::LogId as StoreLog;
-use openraft::EmptyNode;
 use tokio::sync::watch;
 
 use super::core::{Core, lock};
 use super::leadership::Lead;
 use super::messages::LedShard;
 use crate::cluster_log::ClusterState;
+use crate::raft::EmptyNode;
 use crate::raft::entry;
 use crate::raft::group::{Group, GroupParts};
 use crate::raft::log_storage::{GroupLog, KeepCommitted};

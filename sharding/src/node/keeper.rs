@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holm_core::NodeId;
-use openraft::{ChangeMembers, EmptyNode};
 
 use super::core::{Core, lock};
 use crate::cluster_log::{ClusterState, Fact, MemberStatus};
 use crate::controller::facts::{Observed, cluster_voters, next_fact};
-use crate::raft::{Metrics, elapsed};
+use crate::raft::{ChangeMembers, EmptyNode, Metrics, elapsed};
 
 /// How often it looks. A node that joins waits for a few of these.
 const PERIOD: Duration = Duration::from_millis(100);

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use holm_core::{EntityAddress, NodeId, OsEntropy, ShardId};
 use holm_persistence::Snapshot;
-use openraft::EmptyNode;
 use tokio::sync::{oneshot, watch};
 
 use super::core::{Core, NotCommitted, Organs, Setup, start_cluster_group, start_log};
@@ -18,7 +17,7 @@ use super::messages::{JoinRequest, SnapshotCopy};
 use super::options::{ClusterOptions, StartError};
 use crate::cluster_log::{Fact, NodeFacts};
 use crate::membership::{Membership, MembershipOptions};
-use crate::raft;
+use crate::raft::{self, EmptyNode};
 use crate::router::{LocalShards, Router, RouterOptions};
 use crate::transport::{NodeIdentity, Peers, PeersOptions};
 

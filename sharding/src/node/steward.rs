@@ -10,14 +10,13 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream;
 use holm_core::NodeId;
-use openraft::EmptyNode;
 
 use super::core::{Core, lock};
 use super::groups::ShardGroup;
 use super::messages::LeadPhase;
 use crate::cluster_log::MemberStatus;
 use crate::controller::replicas::{GroupSeen, Step, is_ready, next_step};
-use crate::raft::{Metrics, elapsed};
+use crate::raft::{EmptyNode, Metrics, elapsed};
 
 /// How often it looks when there was nothing to do, and when there was.
 const IDLE_PERIOD: Duration = Duration::from_millis(500);
