@@ -94,8 +94,8 @@ impl ShardActor {
                 }
                 Output::Load(request) => {
                     let (shard, to) = (self.shard, self.to_self.clone());
-                    let term = self.leadership.term;
-                    self.loaders.submit(Job::Load { shard, term, request, to });
+                    let epoch = self.leadership.epoch;
+                    self.loaders.submit(Job::Load { shard, epoch, request, to });
                 }
                 Output::Confirm(token) => {
                     let pending = self.log.confirm(self.shard, self.leadership.term);

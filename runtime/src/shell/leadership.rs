@@ -21,13 +21,15 @@ pub(crate) enum Input {
     Lead { term: Term, done: oneshot::Sender<Result<(), OpenError>> },
     Drain { done: oneshot::Sender<()> },
     Depose,
-    Loaded { term: Term, ticket: LoadTicket, loaded: Result<Loaded, ReadError> },
+    Loaded { epoch: u64, ticket: LoadTicket, loaded: Result<Loaded, ReadError> },
     Stop,
 }
 
 /// The present leadership, if any, and what is on its way to and from the log.
 pub(super) struct Leadership {
     pub(super) term: Term,
+    /// Counts the engines: two leaderships may have the same term, when a shard is opened again without an election.
+    pub(super) epoch: u64,
     pub(super) engine: Option<ShardEngine<ReplyTo>>,
     /// In the order of their batches; only the first is polled, because acknowledgements come in order.
     pub(super) appends: VecDeque<(Pending<Result<(), AppendError>>, Timestamp)>,
@@ -51,6 +53,7 @@ impl Leadership {
     pub(super) fn new() -> Self {
         Self {
             term: Term::ZERO,
+            epoch: 0,
             engine: None,
             appends: VecDeque::new(),
             confirms: VecDeque::new(),
@@ -113,9 +116,9 @@ impl ShardActor {
                     self.step_down();
                     self.leadership.stopped = true;
                 }
-                Input::Loaded { term, ticket, loaded } => {
+                Input::Loaded { epoch, ticket, loaded } => {
                     // A load of an earlier leadership concerns nobody.
-                    if term == self.leadership.term
+                    if epoch == self.leadership.epoch
                         && let Some(engine) = &mut self.leadership.engine
                     {
                         engine.loaded(self.options.clock.now(), ticket, loaded);
@@ -156,10 +159,11 @@ impl ShardActor {
 
     fn begin_leadership(&mut self, term: Term, opened: Opened) {
         let options = &self.options;
-        // A stream of its own for each shard and term, repeatable from the host's seed.
-        let mut seeds = SeededEntropy::new(
-            options.entropy_seed ^ u64::from(self.shard.0).rotate_left(32) ^ term.0,
-        );
+        // A stream of its own for each shard and leadership, repeatable from the host's seed.
+        let leadership = term.0 ^ self.leadership.epoch.rotate_left(48);
+        let shard = u64::from(self.shard.0).rotate_left(32);
+        let mut seeds = SeededEntropy::new(options.entropy_seed ^ shard ^ leadership);
+        self.leadership.epoch += 1;
         self.leadership.engine = Some(ShardEngine::new(EngineOptions {
             shard: self.shard,
             term,

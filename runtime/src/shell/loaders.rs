@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
-use holm_core::{EntityAddress, Offset, ShardId, Term};
+use holm_core::{EntityAddress, Offset, ShardId};
 use holm_persistence::{ReadError, ShardLog, Snapshot, SnapshotCriteria};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -19,7 +19,7 @@ const SNAPSHOTS_WAITING: usize = 4_096;
 
 /// Something to be done on a loader thread.
 pub(crate) enum Job {
-    Load { shard: ShardId, term: Term, request: LoadRequest, to: UnboundedSender<Input> },
+    Load { shard: ShardId, epoch: u64, request: LoadRequest, to: UnboundedSender<Input> },
     Inspect(Inspection),
 }
 
@@ -135,14 +135,14 @@ impl Shared {
 
     fn run(&self, job: Job) {
         match job {
-            Job::Load { shard, term, request, to } => {
+            Job::Load { shard, epoch, request, to } => {
                 let ticket = request.ticket;
                 let loaded = catch_unwind(AssertUnwindSafe(|| load(&*self.log, shard, &request)));
                 let loaded = loaded.unwrap_or_else(|panic| {
                     Err(ReadError::Store { shard, reason: panic_text(&*panic) })
                 });
                 // The shard may have stopped meanwhile; then nobody waits.
-                _ = to.send(Input::Loaded { term, ticket, loaded });
+                _ = to.send(Input::Loaded { epoch, ticket, loaded });
             }
             Job::Inspect(inspect) => {
                 let inspected = catch_unwind(AssertUnwindSafe(|| inspect(&*self.log)));
