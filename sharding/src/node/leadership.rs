@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holm_core::{NodeId, Term};
-use openraft::async_runtime::watch::WatchReceiver as _;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::core::{Core, lock};
 use super::groups::ShardGroup;
 use super::messages::LeadPhase;
-use crate::raft::{Metrics, elapsed};
+use crate::raft::{Metrics, WatchReceiver as _, elapsed};
 use crate::replicated_log::Interrupted;
 
 /// Whether this node leads a shard, and how far that is.
@@ -183,6 +182,7 @@ impl Core {
 
     fn depose(&self, group: &ShardGroup) {
         let Some((term, _)) = std::mem::take(&mut *lock(&group.lead)).here() else { return };
+        group.replica.close();
         self.host.depose(group.shard);
         self.router().learn(group.shard, None, Term(term));
         self.stir();

@@ -65,8 +65,8 @@ impl Replica {
         let shard = self.shard;
         let (number, settled) = {
             let mut opening = self.lock();
-            // The same term may be opened again when a write under it was not acknowledged; entries of the former opening may still be
-            // under way then, so they are waited for.
+            // The same term may be opened again after it was closed or a write under it was not acknowledged; entries of the former opening
+            // may still be under way then, so they are waited for.
             let again = opening.term == term && opening.number > 0;
             if opening.term > term || (again && opening.takes_writes) {
                 let newest = opening.term;
@@ -89,6 +89,11 @@ impl Replica {
             opening.takes_writes = true;
             Ok(Opened { last: *progress.borrow() })
         })
+    }
+
+    /// Takes no more writes until it is opened again.
+    pub(crate) fn close(&self) {
+        self.lock().takes_writes = false;
     }
 
     pub(super) fn append(

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -194,15 +195,14 @@ fn place(name: &str) -> Place {
     Place { name: name.to_owned(), address: free_address(), dir: tempfile::tempdir().unwrap() }
 }
 
-/// An address whose port is free for TCP and UDP at this moment.
+/// An address that nobody else uses while the test runs. A loopback address of its own, because a port of the common one may be taken by an
+/// outgoing connection of another test while the node is down.
 fn free_address() -> SocketAddr {
-    loop {
-        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = tcp.local_addr().unwrap();
-        if UdpSocket::bind(address).is_ok() {
-            return address;
-        }
-    }
+    static NEXT: AtomicU16 = AtomicU16::new(1);
+    let [high, low] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    let [.., process] = std::process::id().to_be_bytes();
+    let own = Ipv4Addr::new(127, process, high, low);
+    TcpListener::bind((own, 0)).and_then(|listener| listener.local_addr()).expect("loopback has a free port")
 }
 
 /// A killed node's store is closed by its last thread; until then it is locked.
