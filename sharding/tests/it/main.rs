@@ -2,6 +2,8 @@
 
 mod cluster;
 mod connections;
+mod gossip;
 mod messages;
+mod routing;
 mod strangers;
 mod support;

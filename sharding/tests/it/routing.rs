@@ -1,0 +1,412 @@
+//! The router against nodes whose shards are played by a fake host: who is asked, how often, and what the caller is told.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use holm_core::{
+    Answer, AskError, Clock, CommandEnvelope, CommandId, EntityAddress, IdempotencyKey, Limit,
+    NodeId, Offset, Outcome, SeededEntropy, SequenceNumber, ShardId, SystemClock, Term, Verdict,
+};
+use holm_persistence::{Pending, encode};
+use holm_runtime::{HistoryPage, Inspector};
+use holm_sharding::{
+    Client, ClientError, ClientOptions, ClusterView, Lane, LocalShards, MemberState, MemberView,
+    Message, OnAnswer, PeerHandler, PeerInfo, Peers, Responder, Router, RouterOptions, ShardState,
+    ShardView,
+};
+use tokio::sync::watch;
+
+use crate::support::{PATIENCE, client, echo, node, start};
+
+const SHARDS: u32 = 4;
+
+/// Shards that count commands by key, as an entity with an idempotency window would.
+#[derive(Default)]
+struct FakeHost {
+    me: u64,
+    leads: AtomicBool,
+    /// Takes commands and never answers.
+    silent: AtomicBool,
+    /// What the next commands are answered.
+    errors: Mutex<Vec<AskError>>,
+    held: Mutex<Vec<OnAnswer>>,
+    asked: AtomicUsize,
+    effects: Arc<Mutex<HashMap<String, u64>>>,
+}
+
+impl LocalShards for FakeHost {
+    fn leads(&self, _: ShardId) -> bool {
+        self.leads.load(Ordering::SeqCst)
+    }
+
+    fn submit(&self, envelope: CommandEnvelope, done: OnAnswer) {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if let Some(error) = self.errors.lock().unwrap().pop() {
+            return done(Err(error));
+        }
+        let mut effects = self.effects.lock().unwrap();
+        let before = effects.len() as u64;
+        let replayed = effects.contains_key(&envelope.key.to_string());
+        let sequence = *effects.entry(envelope.key.to_string()).or_insert(before + 1);
+        drop(effects);
+        if self.silent.load(Ordering::SeqCst) {
+            return self.held.lock().unwrap().push(done);
+        }
+        done(Ok(Answer {
+            verdict: Verdict::Accepted(envelope.payload),
+            sequence: SequenceNumber(sequence),
+            shard: holm_core::shard_of(&envelope.address, SHARDS),
+            offset: Offset(sequence),
+            replayed,
+            served_by: NodeId(self.me),
+        }));
+    }
+
+    fn history(
+        &self,
+        _: EntityAddress,
+        after: SequenceNumber,
+        limit: usize,
+    ) -> Pending<Result<Bytes, AskError>> {
+        let page = HistoryPage { highest: after, head: Offset(limit as u64), ..Default::default() };
+        Box::pin(async move { Ok(encode(&page).unwrap()) })
+    }
+
+    fn batches(&self, _: ShardId, from: Offset, _: usize) -> Pending<Result<Vec<Bytes>, AskError>> {
+        Box::pin(async move { Ok(vec![from.to_string().into()]) })
+    }
+}
+
+/// Hands what comes to the node's router, once there is one.
+#[derive(Default)]
+struct Gate(OnceLock<Router>);
+
+impl PeerHandler for Gate {
+    fn handle(&self, from: &PeerInfo, _: Lane, body: Bytes, respond: Responder) {
+        let message = Message::decode(body).unwrap();
+        let router = self.0.get().expect("the router stands before anybody asks");
+        assert!(router.serve(from, message, respond).is_ok());
+    }
+}
+
+struct Node {
+    peers: Peers,
+    host: Arc<FakeHost>,
+    router: Router,
+}
+
+/// Nodes 1 to `count` that share one log (the effects), and the channel that tells all of them the view.
+struct Cluster {
+    nodes: Vec<Node>,
+    tell: watch::Sender<Arc<ClusterView>>,
+}
+
+impl Cluster {
+    async fn start(count: u64, leader: u64) -> Self {
+        let (tell, view) = watch::channel(Arc::new(ClusterView::default()));
+        let effects = Arc::new(Mutex::new(HashMap::new()));
+        let mut nodes = Vec::new();
+        for id in 1..=count {
+            let gate = Arc::new(Gate::default());
+            let peers = start(node(id), gate.clone()).await;
+            let leads = AtomicBool::new(id == leader);
+            let host =
+                Arc::new(FakeHost { me: id, leads, effects: effects.clone(), ..FakeHost::default() });
+            let router = router(&peers, id, view.clone(), Some(host.clone()), 1000);
+            assert!(gate.0.set(router.clone()).is_ok());
+            nodes.push(Node { peers, host, router });
+        }
+        let cluster = Self { nodes, tell };
+        for one in &cluster.nodes {
+            for other in &cluster.nodes {
+                if one.host.me != other.host.me {
+                    one.peers.set_address(NodeId(other.host.me), other.peers.local_addr().unwrap());
+                }
+            }
+        }
+        cluster.tell(Some(leader), 1, ShardState::Serving);
+        cluster
+    }
+
+    fn view(&self, leader: Option<u64>, term: u64, state: ShardState) -> ClusterView {
+        let member = |node: &Node| MemberView {
+            id: NodeId(node.host.me),
+            name: format!("holm-{}", node.host.me),
+            peer: node.peers.local_addr().unwrap(),
+            http: None,
+            state: MemberState::Up,
+            incarnation: 1,
+            since: SystemClock.now(),
+        };
+        let members: Vec<_> = self.nodes.iter().map(member).collect();
+        let shard = |id| ShardView {
+            id: ShardId(id),
+            leader: leader.map(NodeId),
+            term: Term(term),
+            replicas: members.iter().map(|member| member.id).collect(),
+            state,
+        };
+        let shards = (0..SHARDS).map(shard).collect();
+        ClusterView { cluster: "test".into(), version: term, members, shards }
+    }
+
+    fn tell(&self, leader: Option<u64>, term: u64, state: ShardState) {
+        self.tell.send_replace(Arc::new(self.view(leader, term, state)));
+    }
+
+    fn lead(&self, leader: u64) {
+        for node in &self.nodes {
+            node.host.leads.store(node.host.me == leader, Ordering::SeqCst);
+        }
+    }
+
+    fn node(&self, id: u64) -> &Node {
+        &self.nodes[id as usize - 1]
+    }
+
+    async fn client(&self, allowed: usize) -> (Peers, Router) {
+        let peers = start(client(), echo()).await;
+        for node in &self.nodes {
+            peers.set_address(NodeId(node.host.me), node.peers.local_addr().unwrap());
+        }
+        let router = router(&peers, 0, self.tell.subscribe(), None, allowed);
+        (peers, router)
+    }
+
+    fn asked(&self) -> usize {
+        self.nodes.iter().map(|node| node.host.asked.load(Ordering::SeqCst)).sum()
+    }
+}
+
+fn router(
+    peers: &Peers,
+    me: u64,
+    view: watch::Receiver<Arc<ClusterView>>,
+    local: Option<Arc<FakeHost>>,
+    allowed: usize,
+) -> Router {
+    Router::start(RouterOptions {
+        shards: SHARDS,
+        me: NodeId(me),
+        peers: peers.clone(),
+        view,
+        local: local.map(|host| host as Arc<dyn LocalShards>),
+        requests_in_flight: allowed,
+    })
+}
+
+fn command(id: u64, patience: Duration) -> CommandEnvelope {
+    let command = CommandId(u128::from(id) << 64 | u128::from(id));
+    CommandEnvelope {
+        address: EntityAddress::new("account", format!("a{id}")).unwrap(),
+        command: "deposit".into(),
+        payload: Bytes::from_static(b"5"),
+        key: IdempotencyKey::generate(&mut SeededEntropy::new(id)),
+        id: command,
+        correlation: command.opens(),
+        causation: command.causes(),
+        deadline: SystemClock.now().plus(patience),
+    }
+}
+
+#[tokio::test]
+async fn a_command_reaches_its_leader_from_everywhere() {
+    let cluster = Cluster::start(3, 2).await;
+    let (_peers, outside) = cluster.client(10).await;
+    let routers = cluster.nodes.iter().map(|node| &node.router).chain([&outside]);
+    for (id, router) in (1..).zip(routers) {
+        let answer = router.ask(command(id, PATIENCE)).await.unwrap();
+        assert_eq!((answer.served_by, answer.replayed), (NodeId(2), false));
+    }
+    assert_eq!(cluster.node(2).host.asked.load(Ordering::SeqCst), 4);
+    let page = outside.history("account/a".parse().unwrap(), SequenceNumber(7), 50).await.unwrap();
+    assert_eq!((page.highest, page.head), (SequenceNumber(7), Offset(50)));
+    let batches = cluster.node(1).router.batches(ShardId(0), Offset(3), 100).await.unwrap();
+    assert_eq!(batches, [Bytes::from_static(b"3")]);
+}
+
+#[tokio::test]
+async fn a_moved_shard_is_followed_and_a_leader_nobody_knows_is_found() {
+    let cluster = Cluster::start(3, 1).await;
+    let (_peers, outside) = cluster.client(10).await;
+    outside.ask(command(1, PATIENCE)).await.unwrap();
+    // Node 1 knows where the shard went; the client does not.
+    cluster.lead(3);
+    for shard in 0..SHARDS {
+        cluster.node(1).router.learn(ShardId(shard), Some(NodeId(3)), Term(2));
+    }
+    assert_eq!(outside.ask(command(2, PATIENCE)).await.unwrap().served_by, NodeId(3));
+    // Nobody knows.
+    cluster.tell(None, 3, ShardState::Recovering);
+    cluster.lead(2);
+    assert_eq!(outside.ask(command(3, PATIENCE)).await.unwrap().served_by, NodeId(2));
+}
+
+/// Promise G2: the connection is lost after the command was taken; the retry, with the same key at the new leader, takes no effect again.
+#[tokio::test]
+async fn a_retry_after_a_lost_connection_takes_effect_once() {
+    let cluster = Cluster::start(3, 1).await;
+    let (_peers, outside) = cluster.client(10).await;
+    let old = cluster.node(1);
+    old.host.silent.store(true, Ordering::SeqCst);
+    let answer = tokio::spawn(outside.ask(command(1, PATIENCE)));
+    while old.host.held.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    old.peers.shutdown().await;
+    cluster.lead(2);
+    cluster.tell(Some(2), 2, ShardState::Serving);
+    let answer = answer.await.unwrap().unwrap();
+    assert_eq!((answer.served_by, answer.replayed), (NodeId(2), true));
+    assert_eq!(old.host.effects.lock().unwrap().len(), 1);
+}
+
+/// A leader that is stopped keeps its connections and says nothing; its successor is asked long before the caller's deadline.
+#[tokio::test]
+async fn a_silent_leader_does_not_use_up_the_deadline() {
+    let cluster = Cluster::start(3, 1).await;
+    let (_peers, outside) = cluster.client(10).await;
+    cluster.node(1).host.silent.store(true, Ordering::SeqCst);
+    let answer = tokio::spawn(outside.ask(command(1, Duration::from_secs(10))));
+    while cluster.asked() == 0 {
+        tokio::task::yield_now().await;
+    }
+    cluster.lead(2);
+    cluster.tell(Some(2), 2, ShardState::Serving);
+    let began = Instant::now();
+    assert!(answer.await.unwrap().unwrap().replayed);
+    assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn without_a_leader_the_deadline_says_not_applied_and_few_tries_were_made() {
+    let cluster = Cluster::start(3, 1).await;
+    let (_peers, outside) = cluster.client(10).await;
+    cluster.lead(0);
+    cluster.tell(None, 2, ShardState::Recovering);
+    let began = Instant::now();
+    let error = outside.ask(command(1, Duration::from_millis(600))).await.unwrap_err();
+    assert!(matches!(error, AskError::Unavailable { .. }), "{error:?}");
+    assert_eq!(error.outcome(), Outcome::NotApplied);
+    let waited = began.elapsed();
+    assert!(waited >= Duration::from_millis(550) && waited < Duration::from_secs(5), "{waited:?}");
+    assert_eq!(cluster.asked(), 0);
+}
+
+#[tokio::test]
+async fn once_taken_the_outcome_stays_unknown() {
+    let cluster = Cluster::start(2, 1).await;
+    let (_peers, outside) = cluster.client(10).await;
+    let reason = "fenced".into();
+    cluster.node(1).host.errors.lock().unwrap().push(AskError::Interrupted { reason });
+    let answer = tokio::spawn(outside.ask(command(1, Duration::from_millis(700))));
+    while cluster.asked() == 0 {
+        tokio::task::yield_now().await;
+    }
+    cluster.lead(0);
+    cluster.tell(None, 2, ShardState::Recovering);
+    match answer.await.unwrap() {
+        Err(error) => assert_eq!(error.outcome(), Outcome::Unknown),
+        // The retry may be quicker than the news that the leader is gone.
+        Ok(answer) => assert!(!answer.replayed),
+    }
+}
+
+#[tokio::test]
+async fn without_a_majority_callers_are_told_long_before_their_deadline() {
+    let cluster = Cluster::start(2, 1).await;
+    let (_peers, outside) = cluster.client(10).await;
+    cluster.lead(0);
+    cluster.tell(None, 2, ShardState::Unassigned);
+    let began = Instant::now();
+    let error = outside.ask(command(1, PATIENCE)).await.unwrap_err();
+    assert!(matches!(error, AskError::Unavailable { outcome: Outcome::NotApplied, .. }), "{error:?}");
+    assert!(began.elapsed() < PATIENCE / 4);
+    // It serves again as soon as the majority is back.
+    cluster.lead(2);
+    cluster.tell(Some(2), 3, ShardState::Serving);
+    outside.ask(command(2, PATIENCE)).await.unwrap();
+}
+
+/// Promise G9.
+#[tokio::test]
+async fn commands_under_way_are_bounded() {
+    let cluster = Cluster::start(1, 1).await;
+    let (_peers, outside) = cluster.client(3).await;
+    cluster.node(1).host.silent.store(true, Ordering::SeqCst);
+    let waiting: Vec<_> = (0..3).map(|id| outside.ask(command(id, Duration::from_millis(300)))).collect();
+    let error = outside.ask(command(9, PATIENCE)).await.unwrap_err();
+    let limit = Limit::RequestsInFlight;
+    assert_eq!(error, AskError::Overloaded { limit, allowed: 3 });
+    for waiting in waiting {
+        assert_eq!(waiting.await.unwrap_err().outcome(), Outcome::Unknown);
+    }
+    cluster.node(1).host.silent.store(false, Ordering::SeqCst);
+    outside.ask(command(10, PATIENCE)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_local_shard_that_hangs_is_given_up_at_the_deadline() {
+    let cluster = Cluster::start(1, 1).await;
+    cluster.node(1).host.silent.store(true, Ordering::SeqCst);
+    let patience = Duration::from_millis(100);
+    let error = cluster.node(1).router.ask(command(1, patience)).await.unwrap_err();
+    assert_eq!(error, AskError::DeadlinePassed { outcome: Outcome::Unknown });
+    let late = command(2, Duration::ZERO);
+    let error = cluster.node(1).router.ask(late).await.unwrap_err();
+    assert_eq!(error, AskError::DeadlinePassed { outcome: Outcome::NotApplied });
+}
+
+#[tokio::test]
+async fn a_client_learns_the_cluster_from_one_seed_and_survives_its_death() {
+    let cluster = Cluster::start(3, 2).await;
+    let seed = cluster.node(1).peers.local_addr().unwrap();
+    let client = Client::connect(ClientOptions::new("test", vec![seed])).await.unwrap();
+    assert_eq!(client.view().members.len(), 3);
+    assert_eq!(client.router().ask(command(1, PATIENCE)).await.unwrap().served_by, NodeId(2));
+    cluster.node(1).peers.shutdown().await;
+    cluster.node(2).peers.shutdown().await;
+    cluster.lead(3);
+    cluster.tell(Some(3), 2, ShardState::Serving);
+    assert_eq!(client.router().ask(command(2, PATIENCE)).await.unwrap().served_by, NodeId(3));
+    let mut views = client.views();
+    let fresh = views.wait_for(|view| view.version == 2);
+    tokio::time::timeout(PATIENCE, fresh).await.unwrap().unwrap();
+    client.close().await;
+}
+
+#[tokio::test]
+async fn a_client_without_a_cluster_says_what_it_tried() {
+    assert!(matches!(
+        Client::connect(ClientOptions::new("test", vec![])).await,
+        Err(ClientError::NoSeeds)
+    ));
+    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let options = ClientOptions {
+        connect_timeout: Duration::from_millis(200),
+        ..ClientOptions::new("test", vec![nobody])
+    };
+    let error = Client::connect(options).await.err().unwrap().to_string();
+    assert!(error.contains(&nobody.to_string()), "{error}");
+}
+
+#[tokio::test]
+async fn many_commands_find_a_new_leader_together() {
+    let cluster = Cluster::start(3, 1).await;
+    let (_peers, outside) = cluster.client(1000).await;
+    outside.ask(command(0, PATIENCE)).await.unwrap();
+    cluster.node(1).peers.shutdown().await;
+    let waiting: Vec<_> = (1..=500).map(|id| outside.ask(command(id, PATIENCE))).collect();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    cluster.lead(3);
+    cluster.tell(Some(3), 2, ShardState::Serving);
+    let mut keys = HashSet::new();
+    for answer in waiting {
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.served_by, NodeId(3));
+        assert!(keys.insert(answer.sequence), "each takes effect once");
+    }
+}
