@@ -5,18 +5,17 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::rejection::PathRejection;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use holm::{Answer, AskOptions, CorrelationId, EntityAddress, IdempotencyKey, Verdict};
 use serde::Deserialize;
-use tokio::time::Instant;
 
+use super::body;
 use super::problem::Problem;
 use super::routes::Shared;
 use super::server::Serving;
-use super::{body, measures};
 use crate::views::{Place, RejectionDocument, ReplyDocument};
 
 /// What may stand after the `?`.
@@ -33,38 +32,16 @@ type Target = (String, String, String);
 pub(super) async fn send(
     State(serving): Shared,
     target: Result<Path<Target>, PathRejection>,
-    query: Result<Query<Wait>, axum::extract::rejection::QueryRejection>,
+    wait: Result<Query<Wait>, QueryRejection>,
     headers: HeaderMap,
     body: Body,
-) -> Response {
-    let begun = Instant::now();
-    let target = match target {
-        Ok(Path(target)) => target,
-        Err(error) => return Problem::bad_request(error).of(&serving).into_response(),
-    };
-    let wait = match query {
-        Ok(Query(wait)) => wait,
-        Err(error) => return Problem::bad_request(error).of(&serving).into_response(),
-    };
-    match ask(&serving, &target, &wait, &headers, body).await {
-        Ok(answer) => {
-            let accepted = matches!(answer.verdict, Verdict::Accepted(_));
-            let outcome = if accepted { "ok" } else { "rejected" };
-            measures::command(&target.0, &target.2, outcome, begun.elapsed());
-            tell(&serving, &target, &answer)
-                .unwrap_or_else(|problem| problem.of(&serving).into_response())
-        }
-        Err(problem) => {
-            let response = problem.of(&serving).into_response();
-            // Names that nobody registered must not become labels.
-            if serving.holm.registry().is_read_only(&target.0, &target.2).is_ok() {
-                let timed_out = response.status() == StatusCode::GATEWAY_TIMEOUT;
-                let outcome = if timed_out { "timeout" } else { "failed" };
-                measures::command(&target.0, &target.2, outcome, begun.elapsed());
-            }
-            response
-        }
-    }
+) -> Result<Response, Problem> {
+    let Path(target) = target.map_err(|error| Problem::bad_request(error).of(&serving))?;
+    let Query(wait) = wait.map_err(|error| Problem::bad_request(error).of(&serving))?;
+    let answer = ask(&serving, &target, &wait, &headers, body).await;
+    answer
+        .and_then(|answer| tell(&serving, &target, &answer))
+        .map_err(|problem| problem.of(&serving))
 }
 
 async fn ask(

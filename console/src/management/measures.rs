@@ -1,29 +1,17 @@
-//! The figures that the console itself puts behind `/metrics`: what callers of the HTTP waited for, and what is only known when somebody looks.
+//! The figures that the console itself puts behind `/metrics`: what is only known when somebody looks. The crates below count the rest.
 //!
 //! Only the `metrics` facade is used here; a program installs a recorder or does not. No label carries an id of an entity, a conversation or a shard.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use holm::{Holm, MemberState, ShardState};
-use metrics::{counter, gauge, histogram};
+use metrics::{counter, gauge};
 
 use super::cluster::{member_state, shard_state};
 
 /// The buckets of every duration, in seconds. Equal everywhere, so that histograms of several nodes can be added.
 pub const DURATION_BUCKETS: [f64; 13] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
-
-/// A command that came through the HTTP of this node was answered.
-pub(super) fn command(entity_type: &str, command: &str, outcome: &'static str, took: Duration) {
-    histogram!(
-        "holm.entity.command.duration",
-        "entity_type" => entity_type.to_owned(),
-        "command_type" => command.to_owned(),
-        "outcome" => outcome,
-    )
-    .record(took.as_secs_f64());
-}
 
 /// Brings up to date what nobody counts as it happens. Called when somebody looks, so it costs nothing while nobody does.
 pub(super) fn refresh(holm: &Holm) {

@@ -34,7 +34,7 @@ const GAUGES: [(&str, &str); 6] = [
     ("holm.cluster.member.count", "members of the cluster, by state, as this node sees them"),
     ("holm.shard.count", "shards of the cluster, by state, as this node sees them"),
     ("holm.shard.leading.count", "shards that this node leads"),
-    ("holm.entity.active.count", "entities in the memory of this node"),
+    ("holm.entity.active.count", "entities in the memory of this node, by type"),
     ("holm.entity.recovering.count", "entities being recovered by this node"),
     ("holm.entity.command.in_flight", "commands whose answer waits for the log"),
 ];
@@ -42,7 +42,7 @@ const GAUGES: [(&str, &str); 6] = [
 const DURATIONS: [(&str, &str); 3] = [
     (
         "holm.entity.command.duration",
-        "from request to answer, for commands through the HTTP of this node",
+        "from arrival at the shard to the answer, by type, command and outcome",
     ),
     (
         "holm.journal.append.duration",

@@ -17,5 +17,6 @@ mod keys;
 mod life_of_a_cluster;
 mod local_cluster;
 mod membership;
+mod node_process;
 mod one_node;
 mod verbs;
