@@ -26,7 +26,8 @@ pub struct Limits {
     pub held_commands: usize,
     /// Time without a command after which an entity is passivated.
     pub idle_timeout: Duration,
-    /// Idempotency keys kept for one entity; the oldest go first.
+    /// Idempotency keys kept for one entity; the oldest go first. 2,048 hold a file of commands that is imported twice (the busiest entity of ours gets
+    /// 1,151 of 10,000) and 30 s of retries at 64 a second; one takes 24 bytes in memory and about 20 in a snapshot.
     pub window_keys: usize,
     /// Age at which an idempotency key is forgotten.
     pub window_age: Duration,
@@ -51,7 +52,7 @@ impl Default for Limits {
             concurrent_recoveries: 64,
             held_commands: 1_024,
             idle_timeout: Duration::from_secs(120),
-            window_keys: 128,
+            window_keys: 2_048,
             window_age: Duration::from_secs(15 * 60),
             snapshot_every: 100,
             snapshots_kept: 2,

@@ -1,7 +1,7 @@
 //! What the runtime stores in a snapshot: a format version, the idempotency window and the state.
 //!
-//! Layout: one byte, the format version (now 1); then, encoded, the window as a sequence of (digest, offset, time) from old to new, and the
-//! state as bytes. The store adds length and checksum.
+//! Layout: one byte, the format version (now 1); then, encoded, the window as a sequence of [`WindowEntry`] from old to new, and the state
+//! as bytes. The store adds length and checksum.
 
 use holm_persistence::{CodecError, borrow_decode, encode_into};
 use serde::{Deserialize, Serialize};
@@ -17,19 +17,19 @@ pub(crate) struct Parts<'a> {
     pub(crate) state: &'a [u8],
 }
 
-/// One remembered key, as stored.
+/// One remembered key, as stored: the lower 96 bits of its digest, and how far offset and time (in seconds since the epoch) are from those of the
+/// entry before it, which keeps them to a byte or two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WindowEntry {
-    /// The lower 96 bits of the key's digest.
-    pub(crate) digest: u128,
+    pub(crate) low: u64,
+    pub(crate) high: u32,
     pub(crate) offset: u64,
-    /// Milliseconds since the epoch, a whole second.
-    pub(crate) at: u64,
+    pub(crate) at: u32,
 }
 
 /// The payload of a snapshot.
 pub(crate) fn write(parts: &Parts<'_>) -> Result<Vec<u8>, CodecError> {
-    let mut payload = Vec::with_capacity(1 + parts.state.len() + parts.window.len() * 32);
+    let mut payload = Vec::with_capacity(1 + parts.state.len() + parts.window.len() * 20);
     payload.push(FORMAT_VERSION);
     encode_into(parts, &mut payload)?;
     Ok(payload)
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let window = vec![WindowEntry { digest: u128::MAX, offset: 7, at: 9 }];
+        let window = vec![WindowEntry { low: u64::MAX, high: 1, offset: 7, at: 9 }];
         let payload = write(&Parts { window: window.clone(), state: b"state" }).unwrap();
         let parts = read(&payload).unwrap();
         assert_eq!((parts.window, parts.state), (window, &b"state"[..]));

@@ -12,7 +12,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::leadership::{Input, Leadership};
-use super::loaders::{Job, Loaders, Save};
+use super::loaders::{Job, Loaders};
 use super::metering::Meter;
 use super::pulse::{Breather, Pulse};
 use super::seat::{Board, Standing};
@@ -103,7 +103,7 @@ impl ShardActor {
                 }
                 Output::SaveSnapshot(address, snapshot) => {
                     let shard = self.shard;
-                    if !self.loaders.save(Save { shard, address, snapshot }) {
+                    if !self.loaders.save((shard, address), snapshot) {
                         tracing::debug!(%shard, "a snapshot was left out: too many wait");
                     }
                 }

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
+use hashbrown::HashMap;
 use holm_core::{EntityAddress, Offset, ShardId};
 use holm_persistence::{ReadError, ShardLog, Snapshot, SnapshotCriteria};
 use tokio::sync::mpsc::UnboundedSender;
@@ -26,12 +27,8 @@ pub(crate) enum Job {
 /// Reads the log for a person.
 pub(crate) type Inspection = Box<dyn FnOnce(&dyn ShardLog) + Send>;
 
-/// A snapshot to be saved when there is time.
-pub(crate) struct Save {
-    pub(crate) shard: ShardId,
-    pub(crate) address: EntityAddress,
-    pub(crate) snapshot: Snapshot,
-}
+/// Whose snapshot is to be saved when there is time.
+pub(crate) type Subject = (ShardId, EntityAddress);
 
 /// The loader threads of one host.
 pub(crate) struct Loaders {
@@ -50,7 +47,9 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<Job>,
-    saves: VecDeque<Save>,
+    /// In the order of their first snapshot; a newer one takes the place of one that still waits, so that a hot entity costs no more than the disk can take.
+    subjects: VecDeque<Subject>,
+    saves: HashMap<Subject, Snapshot>,
     stopped: bool,
 }
 
@@ -83,12 +82,14 @@ impl Loaders {
     }
 
     /// Queues a snapshot; false when too many wait already.
-    pub(crate) fn save(&self, save: Save) -> bool {
+    pub(crate) fn save(&self, subject: Subject, snapshot: Snapshot) -> bool {
         let mut queue = self.shared.lock();
         if queue.stopped || queue.saves.len() >= SNAPSHOTS_WAITING {
             return false;
         }
-        queue.saves.push_back(save);
+        if queue.saves.insert(subject.clone(), snapshot).is_none() {
+            queue.subjects.push_back(subject);
+        }
         self.shared.filled.notify_one();
         true
     }
@@ -98,6 +99,7 @@ impl Loaders {
         let mut queue = self.shared.lock();
         queue.stopped = true;
         queue.jobs.clear();
+        queue.subjects.clear();
         queue.saves.clear();
         self.shared.filled.notify_all();
         drop(queue);
@@ -123,9 +125,10 @@ impl Shared {
                 drop(queue);
                 self.run(job);
                 queue = self.lock();
-            } else if let Some(save) = queue.saves.pop_front() {
+            } else if let Some(subject) = queue.subjects.pop_front() {
+                let snapshot = queue.saves.remove(&subject).expect("a subject has a snapshot");
                 drop(queue);
-                self.save(&save);
+                self.save(&subject, &snapshot);
                 queue = self.lock();
             } else {
                 queue = self.filled.wait(queue).expect("nobody panics while holding it");
@@ -153,8 +156,7 @@ impl Shared {
         }
     }
 
-    fn save(&self, save: &Save) {
-        let Save { shard, address, snapshot } = save;
+    fn save(&self, (shard, address): &Subject, snapshot: &Snapshot) {
         let saved = catch_unwind(AssertUnwindSafe(|| {
             self.log.save_snapshot(*shard, address, snapshot.clone(), self.snapshots_kept)?;
             if let Some(observer) = &self.observer {

@@ -157,7 +157,7 @@ async fn deadlines_are_kept_while_the_log_stands_still() {
     node.stop().await;
 }
 
-/// Promises G1, G2: after a failed write the shard opens itself again, and retries with the same key heal what was unknown.
+/// Promise G1. Promise G2: after a failed write the shard opens itself again, and retries with the same key heal what was unknown.
 #[tokio::test]
 async fn a_single_node_opens_the_shard_again() {
     let node = Node::start(|options| {

@@ -58,7 +58,7 @@ fn a_read_waits_for_what_it_saw() {
     assert_eq!(driver.records().len(), 2, "reads are not recorded");
 }
 
-/// Promise G5: a read of durable state waits for the word that the term still holds, and one word answers all reads before it.
+/// Promise G3. Promise G5: a read of durable state waits for the word that the term still holds, and one word answers all reads before it.
 #[test]
 fn a_read_of_durable_state_needs_a_confirmation() {
     let mut driver = live(Limits::default());
@@ -83,7 +83,7 @@ fn a_read_of_durable_state_needs_a_confirmation() {
     );
 }
 
-/// Promises G1, G3: after a failed write everything behind the last durable offset is forgotten, and the outcome is called unknown.
+/// Promise G1. Promise G3: after a failed write everything behind the last durable offset is forgotten, and the outcome is called unknown.
 #[test]
 fn a_failed_write_is_forgotten_and_called_unknown() {
     let mut driver = live(Limits::default());
@@ -199,4 +199,21 @@ fn a_drained_engine_has_answered_everything() {
     for caller in [held, turned_away] {
         assert!(matches!(outcome_of(&driver, caller), AskError::Moved { .. }));
     }
+}
+
+/// Promise G3: what was in the open batch when the leadership ended never reaches the log, whatever is asked of the engine afterwards.
+#[test]
+fn an_ended_engine_appends_nothing() {
+    let mut driver = live(Limits::default());
+    let before = driver.records().len();
+    let open = driver.submit("a", &Deposit { amount: 1 }, "k1");
+    driver.engine.depose();
+    driver.flush();
+    driver.tick(Duration::from_secs(1));
+    let late = driver.submit("a", &Deposit { amount: 1 }, "k2");
+    driver.flush();
+    assert!(driver.appends.is_empty());
+    assert_eq!(outcome_of(&driver, open).outcome(), Outcome::Unknown);
+    assert!(matches!(outcome_of(&driver, late), AskError::Unavailable { outcome: Outcome::NotApplied, .. }));
+    assert_eq!(driver.records().len(), before);
 }
