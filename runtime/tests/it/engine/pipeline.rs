@@ -214,6 +214,9 @@ fn an_ended_engine_appends_nothing() {
     driver.flush();
     assert!(driver.appends.is_empty());
     assert_eq!(outcome_of(&driver, open).outcome(), Outcome::Unknown);
-    assert!(matches!(outcome_of(&driver, late), AskError::Unavailable { outcome: Outcome::NotApplied, .. }));
+    assert!(matches!(
+        outcome_of(&driver, late),
+        AskError::Unavailable { outcome: Outcome::NotApplied, .. }
+    ));
     assert_eq!(driver.records().len(), before);
 }
