@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use holm::Holm;
+use holm::{Holm, ShardState};
 use holm_console::management::{self, HttpOptions, HttpServer};
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::Value;
@@ -24,6 +24,10 @@ impl OneNode {
         let dir = tempfile::tempdir().unwrap();
         let builder = Holm::builder().data_dir(dir.path()).shards(4).arbiters(1);
         let holm = holm_domains::register(builder).start().await.unwrap();
+        // A shard shows that it leads with its first tick, a moment after it does.
+        while !holm.view().shards.iter().all(|shard| shard.state == ShardState::Serving) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         let options = HttpOptions { bind: ([127, 0, 0, 1], 0).into(), ..options };
         let server = management::serve(holm.clone(), options).await.unwrap();
         let http = Client::builder().no_proxy().build().unwrap();
