@@ -355,6 +355,13 @@ fn term_record(term: Term) -> Bytes {
     Bytes::copy_from_slice(&term.0.to_be_bytes())
 }
 
+impl Drop for SledLog {
+    /// Waits for what is under way, so that the directory can be opened again at once by whoever drops the store too.
+    fn drop(&mut self) {
+        self.shared.store.settle();
+    }
+}
+
 impl fmt::Debug for SledLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SledLog").field("store", &self.shared.store).finish_non_exhaustive()

@@ -243,6 +243,16 @@ impl Store {
         self.inner.keeper.run(task)
     }
 
+    /// Waits until what was queued is settled, and what its callbacks and tasks held on to is let go.
+    pub(crate) fn settle(&self) {
+        let (sender, settled) = std::sync::mpsc::channel();
+        let committed = sender.clone();
+        self.commit(Vec::new(), Box::new(move |_| drop(committed)));
+        self.keep(Box::new(move || drop(sender)));
+        // Nothing is ever sent: it ends when both are gone.
+        let _: Result<(), _> = settled.recv();
+    }
+
     pub(crate) fn read_derived<T>(
         &self,
         derived: Derived,
