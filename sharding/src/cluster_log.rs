@@ -8,4 +8,4 @@ pub(crate) mod state;
 
 pub(crate) use fact::{Fact, NodeFacts};
 pub(crate) use follower::ClusterFollower;
-pub(crate) use state::{ClusterState, Member, MemberStatus};
+pub(crate) use state::{ClusterState, MemberStatus};

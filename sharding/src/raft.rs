@@ -103,7 +103,7 @@ impl Default for ConsensusTimes {
     }
 }
 
-/// Most entries in one append message; the bytes are bounded as well, see [`log_storage::READ_BYTES`].
+/// Most entries in one append message; the bytes are bounded as well, by the reader of the log.
 const MAX_PAYLOAD_ENTRIES: u64 = 256;
 
 /// openraft's settings for a group.

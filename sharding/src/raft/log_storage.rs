@@ -21,8 +21,6 @@ use super::memberships::Memberships;
 use super::tail::Tail;
 use super::{Entry, LogId, Types, Vote, entry};
 
-pub(crate) use reader::READ_BYTES;
-
 const VOTE: &str = "vote";
 const COMMITTED: &str = "committed";
 const PURGED: &str = "purged";

@@ -16,6 +16,7 @@ use openraft::testing::log::{StoreBuilder, Suite};
 use openraft::{EntryPayload, StorageError};
 use tempfile::TempDir;
 
+use super::reader::READ_BYTES;
 use super::*;
 use crate::raft::{Applied, Payload, StoredMembership};
 
