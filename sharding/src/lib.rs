@@ -17,16 +17,17 @@ mod wire;
 pub use client::{Client, ClientError, ClientOptions};
 pub use membership::{LiveNode, Membership, MembershipOptions};
 pub use node::{
-    ClusterNode, ClusterOptions, HostSeat, HostedShards, LeaveError, SnapshotHook, StartError, StartHost,
+    ClusterNode, ClusterOptions, HostSeat, HostedShards, LeaveError, SnapshotHook, StartError,
+    StartHost,
 };
 pub use plan::{Plan, ShardPlan, lead_bound, plan};
-pub use ring::{POINTS_PER_NODE, Ring};
 pub use raft::ConsensusTimes;
 pub use replicated_log::ReplicatedLog;
+pub use ring::{POINTS_PER_NODE, Ring};
 pub use router::{LocalShards, OnAnswer, Router, RouterOptions};
 pub use transport::{
-    Destination, Lane, NodeIdentity, PeerError, PeerEvent, PeerHandler, PeerInfo, PeerLimits, Peers,
-    PeersError, PeersOptions, RefusalCode, Responder, Secret,
+    Destination, Lane, NodeIdentity, PeerError, PeerEvent, PeerHandler, PeerInfo, PeerLimits,
+    Peers, PeersError, PeersOptions, RefusalCode, Responder, Secret,
 };
 pub use view::{ClusterView, MemberState, MemberView, ShardState, ShardView};
 pub use wire::{BatchesAnswer, CommandAnswer, HistoryAnswer, Message, UnknownMessage, raft_body};

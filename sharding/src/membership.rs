@@ -9,11 +9,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chitchat::transport::UdpTransport;
 use chitchat::{
     Chitchat, ChitchatConfig, ChitchatHandle, ChitchatId, FailureDetectorConfig, NodeState,
     ProtocolVersion, spawn_chitchat,
 };
-use chitchat::transport::UdpTransport;
 use holm_core::NodeId;
 use tokio::sync::{Mutex, watch};
 

@@ -109,7 +109,11 @@ impl ClusterNode {
     /// [`LeaveError`] when the cluster cannot let it go now; the node then goes on.
     pub async fn leave(&self) -> Result<(), LeaveError> {
         let core = self.0.core.clone();
-        self.0.runtime.spawn(async move { core.leave().await }).await.map_err(|_| LeaveError::Stopped)??;
+        self.0
+            .runtime
+            .spawn(async move { core.leave().await })
+            .await
+            .map_err(|_| LeaveError::Stopped)??;
         self.stop().await;
         Ok(())
     }

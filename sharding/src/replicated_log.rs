@@ -64,7 +64,10 @@ impl ReplicatedLog {
 
     /// Takes in a replica whose group runs.
     pub(crate) fn insert(&self, replica: Arc<Replica>) {
-        self.replicas.write().unwrap_or_else(PoisonError::into_inner).insert(replica.shard(), replica);
+        self.replicas
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(replica.shard(), replica);
     }
 
     /// Lets a replica go.
@@ -80,7 +83,11 @@ impl ReplicatedLog {
         self.replica(shard).ok_or_else(|| ReadError::Store { shard, reason: NOT_HERE.to_owned() })
     }
 
-    fn trimmed(&self, shard: ShardId, address: &EntityAddress) -> Result<SequenceNumber, ReadError> {
+    fn trimmed(
+        &self,
+        shard: ShardId,
+        address: &EntityAddress,
+    ) -> Result<SequenceNumber, ReadError> {
         self.trims.trimmed(shard, address)
     }
 }
@@ -95,7 +102,9 @@ impl ShardLog for ReplicatedLog {
     fn open(&self, shard: ShardId, term: Term) -> Pending<Result<Opened, OpenError>> {
         match self.replica(shard) {
             Some(replica) => replica.open(term),
-            None => Box::pin(async move { Err(OpenError::Log { shard, reason: NOT_HERE.to_owned() }) }),
+            None => {
+                Box::pin(async move { Err(OpenError::Log { shard, reason: NOT_HERE.to_owned() }) })
+            }
         }
     }
 
@@ -117,7 +126,12 @@ impl ShardLog for ReplicatedLog {
         Ok(self.readable(shard)?.last_offset())
     }
 
-    fn read(&self, shard: ShardId, from: Offset, max_bytes: usize) -> Result<Vec<Batch>, ReadError> {
+    fn read(
+        &self,
+        shard: ShardId,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Result<Vec<Batch>, ReadError> {
         reading::batches(&*self.readable(shard)?, from, max_bytes)
     }
 

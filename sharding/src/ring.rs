@@ -120,7 +120,10 @@ mod tests {
         // Computed with an implementation of SipHash-2-4 of our own, not with this crate.
         assert_eq!(hash(Point { node: NodeId(1), number: 0 }), 0x85E9_1DCF_7D8B_8135);
         assert_eq!(hash(Point { node: NodeId(3), number: 127 }), 0x1A7B_371D_EB42_2B6B);
-        assert_eq!(hashring::DefaultHashBuilder.hash_one(ShardKey(ShardId(31))), 0xDF9E_234F_B520_8BB8);
+        assert_eq!(
+            hashring::DefaultHashBuilder.hash_one(ShardKey(ShardId(31))),
+            0xDF9E_234F_B520_8BB8
+        );
         let ring = Ring::new(&nodes(&[1, 2, 3, 4, 5]));
         let found: Vec<_> = (0..6).map(|shard| preference(&ring, shard)).collect();
         assert_eq!(

@@ -198,10 +198,7 @@ impl Asker for Router {
     }
 }
 
-async fn follow_views(
-    core: std::sync::Weak<Core>,
-    mut views: watch::Receiver<Arc<ClusterView>>,
-) {
+async fn follow_views(core: std::sync::Weak<Core>, mut views: watch::Receiver<Arc<ClusterView>>) {
     while views.changed().await.is_ok() {
         let Some(core) = core.upgrade() else { return };
         let view = views.borrow_and_update().clone();

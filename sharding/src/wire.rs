@@ -4,7 +4,9 @@
 //! fixed bytes, so that nothing is encoded twice and decoding copies nothing; everything else is a [`Message`] in bincode.
 
 use bytes::Bytes;
-use holm_core::{Answer, AskError, CommandEnvelope, EntityAddress, Offset, SequenceNumber, ShardId};
+use holm_core::{
+    Answer, AskError, CommandEnvelope, EntityAddress, Offset, SequenceNumber, ShardId,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

@@ -69,7 +69,9 @@ impl ClusterState {
                 self.created = Some(Created { cluster, name, shards, replication, expected_nodes });
                 self.next_node = 1;
             }
-            Fact::NodeAdmitted { node, directory, facts, at } => self.admit(node, directory, facts, at)?,
+            Fact::NodeAdmitted { node, directory, facts, at } => {
+                self.admit(node, directory, facts, at)?
+            }
             Fact::NodeReturned { node, facts, at } => {
                 let taken = self.name_taken(&facts.name, node);
                 let member = self.member_mut(node)?;
@@ -78,10 +80,20 @@ impl ClusterState {
                 member.since = at;
             }
             Fact::NodeUp { node, at } => {
-                self.change(node, &[MemberStatus::Joining, MemberStatus::Down], MemberStatus::Up, at)?;
+                self.change(
+                    node,
+                    &[MemberStatus::Joining, MemberStatus::Down],
+                    MemberStatus::Up,
+                    at,
+                )?;
             }
             Fact::NodeDown { node, at } => {
-                self.change(node, &[MemberStatus::Joining, MemberStatus::Up], MemberStatus::Down, at)?;
+                self.change(
+                    node,
+                    &[MemberStatus::Joining, MemberStatus::Up],
+                    MemberStatus::Down,
+                    at,
+                )?;
             }
             Fact::NodeLeaving { node, at } => {
                 let any = [MemberStatus::Joining, MemberStatus::Up, MemberStatus::Down];
@@ -97,7 +109,10 @@ impl ClusterState {
 
     /// The members in a status.
     pub(crate) fn in_status(&self, status: MemberStatus) -> impl Iterator<Item = NodeId> + '_ {
-        self.members.iter().filter(move |(_, member)| member.status == status).map(|(node, _)| *node)
+        self.members
+            .iter()
+            .filter(move |(_, member)| member.status == status)
+            .map(|(node, _)| *node)
     }
 
     /// The member that is this data directory.
@@ -119,7 +134,13 @@ impl ClusterState {
             .collect()
     }
 
-    fn admit(&mut self, node: NodeId, directory: u128, facts: NodeFacts, at: Timestamp) -> Result<(), Contradiction> {
+    fn admit(
+        &mut self,
+        node: NodeId,
+        directory: u128,
+        facts: NodeFacts,
+        at: Timestamp,
+    ) -> Result<(), Contradiction> {
         ensure(self.created.is_some() && node.0 == self.next_node)?;
         ensure(!self.name_taken(&facts.name, node) && self.by_directory(directory).is_none())?;
         self.next_node += 1;

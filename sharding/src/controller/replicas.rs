@@ -56,7 +56,8 @@ pub(crate) fn next_step(seen: &GroupSeen, plan: &ShardPlan, rest: bool) -> Optio
         // Somebody stopped half way. The same change again completes it.
         return Some(Step::SetVoters(voters_towards(seen, &target)));
     }
-    let missing = target.iter().find(|node| !seen.voters.contains(node) && !seen.learners.contains(node));
+    let missing =
+        target.iter().find(|node| !seen.voters.contains(node) && !seen.learners.contains(node));
     if let Some(node) = missing {
         return Some(Step::AddLearner(*node));
     }
@@ -76,7 +77,12 @@ fn voters_towards(seen: &GroupSeen, target: &BTreeSet<NodeId>) -> BTreeSet<NodeI
 }
 
 /// Who should take over, if anybody: the preferred leader, or any ready node of the plan when this one is not in it.
-fn next_leader(seen: &GroupSeen, plan: &ShardPlan, target: &BTreeSet<NodeId>, rest: bool) -> Option<NodeId> {
+fn next_leader(
+    seen: &GroupSeen,
+    plan: &ShardPlan,
+    target: &BTreeSet<NodeId>,
+    rest: bool,
+) -> Option<NodeId> {
     if seen.me == plan.preferred {
         return None;
     }
@@ -93,7 +99,8 @@ fn next_leader(seen: &GroupSeen, plan: &ShardPlan, target: &BTreeSet<NodeId>, re
 
 /// Whether a node is caught up and alive.
 pub(crate) fn is_ready(seen: &GroupSeen, node: NodeId) -> bool {
-    let caught_up = |(behind, silent): &(u64, Duration)| *behind <= CAUGHT_UP_ENTRIES && *silent < FRESH;
+    let caught_up =
+        |(behind, silent): &(u64, Duration)| *behind <= CAUGHT_UP_ENTRIES && *silent < FRESH;
     node == seen.me || seen.others.get(&node).is_some_and(caught_up)
 }
 

@@ -39,7 +39,10 @@ impl Core {
     fn objection(&self, request: &JoinRequest, state: &ClusterState) -> Option<String> {
         let setup = &self.setup;
         if request.cluster != setup.cluster_name {
-            return Some(format!("this is the cluster `{}`, not `{}`", setup.cluster_name, request.cluster));
+            return Some(format!(
+                "this is the cluster `{}`, not `{}`",
+                setup.cluster_name, request.cluster
+            ));
         }
         if request.shards != setup.shards {
             return Some(format!(
@@ -67,7 +70,9 @@ impl Core {
             )),
             // It was admitted by facts that this member has not seen yet, or it has left.
             None if node.0 >= state.next_node => None,
-            None => Some(format!("node {node} has left the cluster; start it with an empty data directory to join anew")),
+            None => Some(format!(
+                "node {node} has left the cluster; start it with an empty data directory to join anew"
+            )),
         }
     }
 
@@ -81,7 +86,11 @@ impl Core {
         }
     }
 
-    async fn decide(&self, request: &JoinRequest, state: &ClusterState) -> Result<JoinAnswer, NotCommitted> {
+    async fn decide(
+        &self,
+        request: &JoinRequest,
+        state: &ClusterState,
+    ) -> Result<JoinAnswer, NotCommitted> {
         let at = self.now();
         let facts = request.facts.clone();
         // Joining again has no effect (law G18): the same directory is the same node.
@@ -98,7 +107,10 @@ impl Core {
             let elsewhere = state.members[&old].facts.peer != facts.peer;
             if elsewhere && (old == self.me() || self.peers.is_connected(old)) {
                 return Ok(JoinAnswer::Refused {
-                    reason: format!("the name `{}` is taken by node {old}, which is running", facts.name),
+                    reason: format!(
+                        "the name `{}` is taken by node {old}, which is running",
+                        facts.name
+                    ),
                 });
             }
             // The same name with another data directory: the old node lost its data and will never be back (law G24).
@@ -130,7 +142,9 @@ impl Core {
         if std::mem::replace(&mut request.forwarded, true) {
             return self.wait("the cluster log has no leader");
         }
-        self.ask_leader(JOIN, &request).await.unwrap_or_else(|| self.wait("the cluster log has no leader"))
+        self.ask_leader(JOIN, &request)
+            .await
+            .unwrap_or_else(|| self.wait("the cluster log has no leader"))
     }
 
     /// Decides on a request to leave. The answer is empty, or the reason why not now.
@@ -140,7 +154,10 @@ impl Core {
             if std::mem::replace(&mut request.forwarded, true) {
                 return no_leader();
             }
-            return self.ask_leader::<Option<String>>(LEAVE, &request).await.unwrap_or_else(no_leader);
+            return self
+                .ask_leader::<Option<String>>(LEAVE, &request)
+                .await
+                .unwrap_or_else(no_leader);
         }
         let node = request.node;
         match self.state().members.get(&node).map(|member| member.status) {
@@ -152,10 +169,16 @@ impl Core {
         }
     }
 
-    async fn ask_leader<A: DeserializeOwned>(&self, kind: u8, request: &impl Serialize) -> Option<A> {
-        let leader = self.cluster_group.metrics().current_leader.filter(|leader| *leader != self.me().0)?;
+    async fn ask_leader<A: DeserializeOwned>(
+        &self,
+        kind: u8,
+        request: &impl Serialize,
+    ) -> Option<A> {
+        let leader =
+            self.cluster_group.metrics().current_leader.filter(|leader| *leader != self.me().0)?;
         let body = body(kind, request)?;
-        let answer = self.peers.request(NodeId(leader), Lane::Control, body, FORWARD_DEADLINE).await.ok()?;
+        let answer =
+            self.peers.request(NodeId(leader), Lane::Control, body, FORWARD_DEADLINE).await.ok()?;
         decode(&answer).ok()
     }
 }

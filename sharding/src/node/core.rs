@@ -92,7 +92,8 @@ pub(super) struct Organs {
 
 impl Core {
     pub(super) fn new(setup: Setup, organs: Organs) -> Self {
-        let Organs { peers, membership, config, cluster_group, states, log, host, router, views } = organs;
+        let Organs { peers, membership, config, cluster_group, states, log, host, router, views } =
+            organs;
         Self {
             setup,
             peers,
@@ -175,15 +176,19 @@ pub(super) async fn start_cluster_group(
     config: Arc<Config>,
     peers: Peers,
 ) -> io::Result<(Group, watch::Receiver<Arc<ClusterState>>)> {
-    let log = GroupLog::open(store.clone(), StoreLog::CLUSTER, CLUSTER_TAIL_BYTES, KeepCommitted::Yes)?;
+    let log =
+        GroupLog::open(store.clone(), StoreLog::CLUSTER, CLUSTER_TAIL_BYTES, KeepCommitted::Yes)?;
     let (follower, states) = ClusterFollower::new();
     let machine = Machine::new(None, StoredMembership::default(), Box::new(follower));
-    let group = Group::start(GroupParts { id: StoreLog::CLUSTER, me, config, peers, log, machine }).await?;
+    let group =
+        Group::start(GroupParts { id: StoreLog::CLUSTER, me, config, peers, log, machine }).await?;
     Ok((group, states))
 }
 
 /// The log of the shards, and where it tells that a leadership can write no more.
-pub(super) fn start_log(store: &Arc<Store>) -> (Arc<ReplicatedLog>, mpsc::UnboundedReceiver<Interrupted>) {
+pub(super) fn start_log(
+    store: &Arc<Store>,
+) -> (Arc<ReplicatedLog>, mpsc::UnboundedReceiver<Interrupted>) {
     let (failures, interrupted) = mpsc::unbounded_channel();
     (Arc::new(ReplicatedLog::new(store.clone(), failures)), interrupted)
 }

@@ -45,13 +45,17 @@ impl Core {
     fn take_over_from(self: &Arc<Self>, dead: NodeId) {
         self.stir();
         let shards = self.all_groups();
-        let groups = shards.iter().map(|shard| (shard.group.clone(), self.planned_order(shard.shard)));
+        let groups =
+            shards.iter().map(|shard| (shard.group.clone(), self.planned_order(shard.shard)));
         let cluster: Vec<NodeId> = self.state().members.keys().copied().collect();
         for (group, order) in groups.chain([(self.cluster_group.clone(), cluster)]) {
             let metrics = group.metrics();
             let voters: Vec<u64> = metrics.membership_config.voter_ids().collect();
             let led_by_dead = metrics.current_leader.is_none_or(|leader| leader == dead.0);
-            if led_by_dead && voters.contains(&self.me().0) && self.is_first_alive(&order, &voters, dead) {
+            if led_by_dead
+                && voters.contains(&self.me().0)
+                && self.is_first_alive(&order, &voters, dead)
+            {
                 tokio::spawn(elect(group, dead));
             }
         }
@@ -65,7 +69,9 @@ impl Core {
 
     /// Whether this node comes first among the living voters, in the order of the plan, then by id.
     fn is_first_alive(&self, order: &[NodeId], voters: &[u64], dead: NodeId) -> bool {
-        let place = |node: NodeId| (order.iter().position(|other| *other == node).unwrap_or(usize::MAX), node);
+        let place = |node: NodeId| {
+            (order.iter().position(|other| *other == node).unwrap_or(usize::MAX), node)
+        };
         let alive = voters
             .iter()
             .map(|voter| NodeId(*voter))

@@ -7,7 +7,9 @@ use holm_core::NodeId;
 use holm_persistence::{LogId as StoreLog, decode, encode};
 
 use super::core::Core;
-use super::messages::{JOIN, JoinAnswer, JoinRequest, LEAVE, LeaveRequest, REPORT, Report, SNAPSHOT, SnapshotCopy};
+use super::messages::{
+    JOIN, JoinAnswer, JoinRequest, LEAVE, LeaveRequest, REPORT, Report, SNAPSHOT, SnapshotCopy,
+};
 use crate::raft::rpc;
 use crate::transport::{Lane, PeerHandler, PeerInfo, Responder};
 use crate::wire::Message;
@@ -34,9 +36,13 @@ impl PeerHandler for Gate {
             Err(error) => return respond.reject(&error.to_string()),
         };
         match (message, self.core.get().and_then(Weak::upgrade)) {
-            (Message::Raft { group, kind, bytes }, Some(core)) => raft(&core, group, kind, bytes, respond),
+            (Message::Raft { group, kind, bytes }, Some(core)) => {
+                raft(&core, group, kind, bytes, respond)
+            }
             (Message::Raft { .. }, None) => respond.respond(rpc::failure("this node is starting")),
-            (Message::Cluster { kind, bytes }, core) => cluster(core.as_ref(), from, kind, &bytes, respond),
+            (Message::Cluster { kind, bytes }, core) => {
+                cluster(core.as_ref(), from, kind, &bytes, respond)
+            }
             (other, Some(core)) => {
                 if let Err((_, respond)) = core.router().serve(from, other, respond) {
                     respond.reject("this node does not serve that");
@@ -68,7 +74,9 @@ fn cluster(core: Option<&Arc<Core>>, from: &PeerInfo, kind: u8, bytes: &[u8], re
         (LEAVE, Some(core)) => match decode::<LeaveRequest>(bytes) {
             Ok(request) => {
                 let core = core.clone();
-                tokio::spawn(async move { respond_with(respond, &core.agree_to_leave(request).await) });
+                tokio::spawn(
+                    async move { respond_with(respond, &core.agree_to_leave(request).await) },
+                );
             }
             Err(error) => respond.reject(&error.to_string()),
         },

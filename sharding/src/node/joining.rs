@@ -67,7 +67,11 @@ impl Joining<'_> {
     }
 
     /// Asks until there is a seat; founds the cluster when it is this process's turn.
-    pub(super) async fn join(&self, store: &Store, entropy: &mut dyn Entropy) -> Result<Seat, StartError> {
+    pub(super) async fn join(
+        &self,
+        store: &Store,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Seat, StartError> {
         let began = Instant::now();
         let mut first_is_me = self.seeds.first().is_none_or(|first| *first == self.me());
         loop {
@@ -104,7 +108,9 @@ impl Joining<'_> {
     /// Asks every seed once, all at the same time.
     pub(super) async fn ask_seeds(&self) -> Round {
         let others = self.seeds.iter().enumerate().filter(|(_, seed)| **seed != self.me());
-        let answers = join_all(others.map(|(place, seed)| async move { (place, self.ask(*seed).await) })).await;
+        let answers =
+            join_all(others.map(|(place, seed)| async move { (place, self.ask(*seed).await) }))
+                .await;
         let mut round = Round::default();
         for (place, answer) in answers {
             round.take(place, answer);
@@ -113,7 +119,8 @@ impl Joining<'_> {
     }
 
     async fn ask(&self, seed: SocketAddr) -> Result<JoinAnswer, PeerError> {
-        let body = body(JOIN, &self.request).ok_or(PeerError::TooLarge { allowed: 0, actual: 0 })?;
+        let body =
+            body(JOIN, &self.request).ok_or(PeerError::TooLarge { allowed: 0, actual: 0 })?;
         let answer = self.peers.request(seed, Lane::Control, body, ANSWER_DEADLINE).await?;
         decode(&answer)
             .map_err(|error| PeerError::Dropped { address: seed, reason: error.to_string().into() })
@@ -123,10 +130,13 @@ impl Joining<'_> {
 impl Round {
     fn take(&mut self, place: usize, answer: Result<JoinAnswer, PeerError>) {
         match answer {
-            Ok(JoinAnswer::Member { cluster, node, peers }) => self.seat = Some(Seat { cluster, node, peers }),
+            Ok(JoinAnswer::Member { cluster, node, peers }) => {
+                self.seat = Some(Seat { cluster, node, peers })
+            }
             Ok(JoinAnswer::NotFormed) => {
                 self.not_formed += 1;
-                "the other seeds know no cluster; waiting for the first seed".clone_into(&mut self.last);
+                "the other seeds know no cluster; waiting for the first seed"
+                    .clone_into(&mut self.last);
             }
             Ok(JoinAnswer::Wait { reason, peers }) => {
                 self.cluster_known = true;
@@ -135,7 +145,9 @@ impl Round {
                 self.last = reason;
             }
             Ok(JoinAnswer::Refused { reason }) => self.refused = Some(reason),
-            Err(PeerError::Refused { code: RefusalCode::Myself, .. }) => self.first_is_me |= place == 0,
+            Err(PeerError::Refused { code: RefusalCode::Myself, .. }) => {
+                self.first_is_me |= place == 0
+            }
             Err(error @ PeerError::Refused { .. }) => self.refused = Some(error.to_string()),
             Err(error) if error.sure_dead() => {
                 self.dead += 1;
@@ -172,5 +184,7 @@ async fn found(store: &Store, entropy: &mut dyn Entropy) -> Result<Seat, StartEr
 
 /// Remembers the seat in the data directory.
 pub(super) fn take_seat(store: &Store, cluster: u128, node: NodeId) -> Result<(), StartError> {
-    store.set_membership(cluster, node).map_err(|error| StartError::Data { reason: error.to_string() })
+    store
+        .set_membership(cluster, node)
+        .map_err(|error| StartError::Data { reason: error.to_string() })
 }

@@ -48,7 +48,8 @@ impl Core {
                 }
                 continue;
             }
-            let change = tokio::time::timeout(CHANGE_DEADLINE, self.keep_group(&metrics, &state, &observed));
+            let change =
+                tokio::time::timeout(CHANGE_DEADLINE, self.keep_group(&metrics, &state, &observed));
             if change.await.is_err() {
                 tracing::warn!("a change of the cluster log's members takes long");
             }
@@ -71,14 +72,23 @@ impl Core {
             let heard = metrics.heartbeat.as_ref().and_then(|heard| *heard.get(&node.0)?);
             let silent = heard.map_or_else(|| since.elapsed(), |at| elapsed(&at)).min(LONG);
             let matched = metrics.replication.as_ref().and_then(|matched| *matched.get(&node.0)?);
-            let caught_up = matched.is_some_and(|matched| last.saturating_sub(matched.index()) <= CAUGHT_UP_ENTRIES);
-            Observed { silent: if heard.is_none() { silent.max(Duration::from_secs(1)) } else { silent }, caught_up }
+            let caught_up = matched
+                .is_some_and(|matched| last.saturating_sub(matched.index()) <= CAUGHT_UP_ENTRIES);
+            Observed {
+                silent: if heard.is_none() { silent.max(Duration::from_secs(1)) } else { silent },
+                caught_up,
+            }
         };
         state.members.keys().map(|node| (*node, observe(*node))).collect()
     }
 
     /// One step towards the members that the cluster log's group should have.
-    async fn keep_group(&self, metrics: &Metrics, state: &ClusterState, observed: &BTreeMap<NodeId, Observed>) {
+    async fn keep_group(
+        &self,
+        metrics: &Metrics,
+        state: &ClusterState,
+        observed: &BTreeMap<NodeId, Observed>,
+    ) {
         let raft = self.cluster_group.raft();
         let membership = metrics.membership_config.membership();
         if metrics.membership_config != metrics.committed_membership_config {
@@ -93,7 +103,9 @@ impl Core {
             return;
         }
         let wanted = cluster_voters(state, &voters);
-        let ready = wanted.iter().all(|node| voters.contains(node) || observed.get(node).is_some_and(|seen| seen.caught_up));
+        let ready = wanted.iter().all(|node| {
+            voters.contains(node) || observed.get(node).is_some_and(|seen| seen.caught_up)
+        });
         let joint = membership.get_joint_config().len() > 1;
         if !wanted.is_empty() && ready && (wanted != voters || joint) {
             self.change_voters(&wanted).await;
@@ -105,7 +117,8 @@ impl Core {
             .map(|node| node.0)
             .collect();
         if !gone.is_empty()
-            && let Err(error) = raft.change_membership(ChangeMembers::RemoveNodes(gone), false).await
+            && let Err(error) =
+                raft.change_membership(ChangeMembers::RemoveNodes(gone), false).await
         {
             tracing::debug!(%error, "nodes that left still follow the cluster log");
         }
@@ -117,8 +130,10 @@ impl Core {
         if !wanted.contains(&self.me())
             && let Some(next) = wanted.iter().find(|node| self.is_reachable(**node))
         {
-            let all: BTreeSet<u64> = wanted.iter().map(|node| node.0).chain([self.me().0]).collect();
-            let known: BTreeSet<u64> = self.cluster_group.metrics().membership_config.voter_ids().collect();
+            let all: BTreeSet<u64> =
+                wanted.iter().map(|node| node.0).chain([self.me().0]).collect();
+            let known: BTreeSet<u64> =
+                self.cluster_group.metrics().membership_config.voter_ids().collect();
             if known.contains(&next.0) {
                 tracing::info!(to = %next, "handing over the cluster log");
                 let _ = raft.trigger().transfer_leader(next.0).await;

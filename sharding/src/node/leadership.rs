@@ -73,7 +73,9 @@ impl Core {
         tokio::spawn(async move {
             loop {
                 {
-                    let (Some(core), Some(group)) = (core.upgrade(), group.upgrade()) else { return };
+                    let (Some(core), Some(group)) = (core.upgrade(), group.upgrade()) else {
+                        return;
+                    };
                     core.judge_leadership(&group);
                     core.changed.notify_one();
                 }
@@ -101,7 +103,10 @@ impl Core {
     }
 
     /// Ends leaderships whose writes failed; they begin again when the group still leads.
-    pub(super) async fn follow_interruptions(self: Arc<Self>, mut interrupted: mpsc::UnboundedReceiver<Interrupted>) {
+    pub(super) async fn follow_interruptions(
+        self: Arc<Self>,
+        mut interrupted: mpsc::UnboundedReceiver<Interrupted>,
+    ) {
         while let Some(Interrupted { shard, term }) = interrupted.recv().await {
             let Some(group) = self.groups().get(&shard).cloned() else { continue };
             let serving = lock(&group.lead).here() == Some((term.0, LeadPhase::Serving));
@@ -141,7 +146,8 @@ impl Core {
 
     /// The term at which this node leads the group with a majority behind it.
     fn leads(&self, metrics: &Metrics, lead: Lead) -> Option<u64> {
-        let committed = metrics.vote.is_committed() && metrics.vote.leader_id().voted_for == self.me().0;
+        let committed =
+            metrics.vote.is_committed() && metrics.vote.leader_id().voted_for == self.me().0;
         if !metrics.state.is_leader() || !committed || metrics.running_state.is_err() {
             return None;
         }
@@ -151,7 +157,10 @@ impl Core {
             _ => Duration::ZERO,
         };
         let alone = metrics.membership_config.voter_ids().all(|voter| voter == self.me().0);
-        let silence = metrics.last_quorum_acked.as_ref().map_or(leading_for, |at| elapsed(at).min(leading_for));
+        let silence = metrics
+            .last_quorum_acked
+            .as_ref()
+            .map_or(leading_for, |at| elapsed(at).min(leading_for));
         let majority = alone || silence < self.setup.times.election_max * 2;
         majority.then_some(metrics.current_term)
     }
@@ -194,7 +203,9 @@ impl Core {
     pub(super) async fn hand_over(self: &Arc<Self>, group: &Arc<ShardGroup>, to: NodeId) -> bool {
         {
             let mut lead = lock(&group.lead);
-            let Lead::Here { phase: phase @ LeadPhase::Serving, .. } = &mut *lead else { return false };
+            let Lead::Here { phase: phase @ LeadPhase::Serving, .. } = &mut *lead else {
+                return false;
+            };
             *phase = LeadPhase::HandingOff;
         }
         self.changed.notify_one();

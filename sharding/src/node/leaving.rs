@@ -65,7 +65,9 @@ impl Core {
         loop {
             match self.agree_to_leave(request.clone()).await {
                 None => return Ok(()),
-                Some(reason) if began.elapsed() > AGREE_DEADLINE => return Err(LeaveError::Unavailable { reason }),
+                Some(reason) if began.elapsed() > AGREE_DEADLINE => {
+                    return Err(LeaveError::Unavailable { reason });
+                }
                 Some(_) => tokio::time::sleep(LOOK).await,
             }
         }
@@ -73,12 +75,23 @@ impl Core {
 
     /// Whether another member's picture is without this node: the fact may not reach it any more.
     async fn is_forgotten(&self) -> bool {
-        let mut others = self.state().members.keys().copied().filter(|node| *node != self.me()).collect::<Vec<_>>();
+        let mut others = self
+            .state()
+            .members
+            .keys()
+            .copied()
+            .filter(|node| *node != self.me())
+            .collect::<Vec<_>>();
         others.retain(|node| self.peers.is_connected(*node));
         let Some(other) = others.first() else { return false };
-        let asked = self.peers.request(*other, Lane::Control, Message::View.encode(), ANSWER_DEADLINE).await;
+        let asked = self
+            .peers
+            .request(*other, Lane::Control, Message::View.encode(), ANSWER_DEADLINE)
+            .await;
         let view = asked.ok().and_then(|bytes| decode::<ClusterView>(&bytes).ok());
-        view.is_some_and(|view| view.version >= self.state().version && view.member(self.me()).is_none())
+        view.is_some_and(|view| {
+            view.version >= self.state().version && view.member(self.me()).is_none()
+        })
     }
 
     /// Hands over every leadership that another replica can take; what is left after a while stays.
@@ -89,7 +102,12 @@ impl Core {
             let led: Vec<_> = self
                 .all_groups()
                 .into_iter()
-                .filter(|group| matches!(lock(&group.lead).here(), Some((_, LeadPhase::Serving | LeadPhase::Opening))))
+                .filter(|group| {
+                    matches!(
+                        lock(&group.lead).here(),
+                        Some((_, LeadPhase::Serving | LeadPhase::Opening))
+                    )
+                })
                 .collect();
             if led.is_empty() {
                 return;

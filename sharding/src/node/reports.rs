@@ -63,7 +63,8 @@ impl Core {
                 self.router().learn(led.shard, Some(report.node), led.term);
             }
         }
-        let out: Vec<LedShard> = report.led.iter().filter(|led| !led.members.contains(&self.me())).cloned().collect();
+        let out: Vec<LedShard> =
+            report.led.iter().filter(|led| !led.members.contains(&self.me())).cloned().collect();
         lock(&self.reports).insert(report.node, report);
         self.changed.notify_one();
         if !out.is_empty() {
@@ -118,11 +119,16 @@ impl Core {
     fn picture(&self) -> ClusterView {
         let state = self.state();
         let leaders = self.leaders();
-        let shards = (0..self.setup.shards).map(|number| self.shard_view(ShardId(number), &state, &leaders));
+        let shards =
+            (0..self.setup.shards).map(|number| self.shard_view(ShardId(number), &state, &leaders));
         ClusterView {
             cluster: self.setup.cluster_name.clone(),
             version: state.version,
-            members: state.members.iter().map(|(node, _)| self.member_view(*node, &state)).collect(),
+            members: state
+                .members
+                .iter()
+                .map(|(node, _)| self.member_view(*node, &state))
+                .collect(),
             shards: shards.collect(),
         }
     }
@@ -175,7 +181,10 @@ impl Core {
         let planned = state.plan.as_ref().and_then(|plan| plan.shard(shard));
         let planned = planned.map_or_else(Vec::new, |plan| plan.replicas.clone());
         // A follower may have heard of a newer leader than any leader has told of.
-        let heard = self.groups().get(&shard).map_or(Term::ZERO, |group| Term(group.group.metrics().current_term));
+        let heard = self
+            .groups()
+            .get(&shard)
+            .map_or(Term::ZERO, |group| Term(group.group.metrics().current_term));
         match leaders.get(&shard) {
             Some((leader, led)) if led.term >= heard => ShardView {
                 id: shard,

@@ -73,7 +73,10 @@ fn check(options: &ClusterOptions) -> Result<(), StartError> {
     Err(broken(fault))
 }
 
-async fn start_transport(options: &ClusterOptions, gate: &Arc<Gate>) -> Result<(Peers, NodeFacts), StartError> {
+async fn start_transport(
+    options: &ClusterOptions,
+    gate: &Arc<Gate>,
+) -> Result<(Peers, NodeFacts), StartError> {
     let identity = options.store.identity();
     let me = NodeIdentity {
         node: identity.membership.map_or(NodeId::ZERO, |member| member.node),
@@ -101,7 +104,11 @@ async fn start_transport(options: &ClusterOptions, gate: &Arc<Gate>) -> Result<(
 }
 
 /// Gossip is a hint; a node works without it.
-async fn start_gossip(options: &ClusterOptions, facts: &NodeFacts, peers: &Peers) -> Option<Membership> {
+async fn start_gossip(
+    options: &ClusterOptions,
+    facts: &NodeFacts,
+    peers: &Peers,
+) -> Option<Membership> {
     let gossip = MembershipOptions {
         cluster: options.cluster.clone(),
         name: options.name.clone(),
@@ -112,12 +119,18 @@ async fn start_gossip(options: &ClusterOptions, facts: &NodeFacts, peers: &Peers
     };
     Membership::start(gossip, peers)
         .await
-        .inspect_err(|error| tracing::warn!(%error, "gossip did not start; the node goes on without"))
+        .inspect_err(
+            |error| tracing::warn!(%error, "gossip did not start; the node goes on without"),
+        )
         .ok()
 }
 
 /// The place that the data directory remembers, or a new one.
-async fn find_seat(options: &ClusterOptions, peers: &Peers, request: &JoinRequest) -> Result<Seat, StartError> {
+async fn find_seat(
+    options: &ClusterOptions,
+    peers: &Peers,
+    request: &JoinRequest,
+) -> Result<Seat, StartError> {
     let joining = Joining {
         peers,
         seeds: &options.seeds,
@@ -149,7 +162,9 @@ async fn assemble(
 ) -> Result<Arc<Core>, StartError> {
     let config = Arc::new(raft::config(&options.cluster, options.times).map_err(broken)?);
     let (cluster_group, states) =
-        start_cluster_group(&options.store, seat.node, config.clone(), peers.clone()).await.map_err(broken)?;
+        start_cluster_group(&options.store, seat.node, config.clone(), peers.clone())
+            .await
+            .map_err(broken)?;
     let (log, interrupted) = start_log(&options.store);
     let setup = Setup {
         cluster_name: options.cluster.clone(),
@@ -172,7 +187,10 @@ async fn assemble(
         log: log.clone(),
         on_snapshot: snapshot_hook(copies.clone()),
     };
-    let start_host = std::mem::replace(&mut options.start_host, Box::new(|_| Err("the host was started".to_owned())));
+    let start_host = std::mem::replace(
+        &mut options.start_host,
+        Box::new(|_| Err("the host was started".to_owned())),
+    );
     let host = start_host(seat).map_err(broken)?;
     let (views, view) = watch::channel(Arc::default());
     let local: Arc<dyn LocalShards> = host.clone();
@@ -217,7 +235,11 @@ fn snapshot_hook(core: Arc<std::sync::OnceLock<std::sync::Weak<Core>>>) -> Snaps
 }
 
 /// Founds the cluster when that is this node's task, starts the tasks, and waits until this node is a member.
-async fn begin(core: &Arc<Core>, seeds: Vec<SocketAddr>, request: JoinRequest) -> Result<(), StartError> {
+async fn begin(
+    core: &Arc<Core>,
+    seeds: Vec<SocketAddr>,
+    request: JoinRequest,
+) -> Result<(), StartError> {
     tokio::spawn(core.clone().follow_plan());
     tokio::spawn(core.clone().pulse());
     tokio::spawn(core.clone().follow_peers());
@@ -274,7 +296,12 @@ async fn found(core: &Arc<Core>) -> Result<(), StartError> {
                 at,
             }
         } else if !state.members.contains_key(&setup.me) {
-            Fact::NodeAdmitted { node: setup.me, directory: setup.directory, facts: setup.facts.clone(), at }
+            Fact::NodeAdmitted {
+                node: setup.me,
+                directory: setup.directory,
+                facts: setup.facts.clone(),
+                at,
+            }
         } else {
             return Ok(());
         };
@@ -328,10 +355,15 @@ impl Core {
         let Some(mut live) = live else { return };
         loop {
             let nodes = live.borrow_and_update().clone();
-            for node in nodes.iter().filter(|node| node.node != NodeId::ZERO && node.node != self.me()) {
-                let fact = self.state().members.get(&node.node).map(|member| member.facts.incarnation);
+            for node in
+                nodes.iter().filter(|node| node.node != NodeId::ZERO && node.node != self.me())
+            {
+                let fact =
+                    self.state().members.get(&node.node).map(|member| member.facts.incarnation);
                 // Gossip of an older start says nothing new, and gossip of a stranger nothing at all.
-                if fact.is_some_and(|known| node.incarnation >= known) && self.peers.address(node.node) != Some(node.peer) {
+                if fact.is_some_and(|known| node.incarnation >= known)
+                    && self.peers.address(node.node) != Some(node.peer)
+                {
                     self.peers.set_address(node.node, node.peer);
                 }
             }
@@ -353,7 +385,10 @@ pub(super) fn run(
     ready: oneshot::Sender<Result<(Arc<Core>, tokio::runtime::Handle), StartError>>,
     stop: oneshot::Receiver<oneshot::Sender<()>>,
 ) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(8)
+        .build()?;
     std::thread::Builder::new().name("holm-cluster".to_owned()).spawn(move || {
         let stopped = runtime.block_on(async {
             match start(options).await {

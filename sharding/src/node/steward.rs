@@ -48,7 +48,10 @@ impl Core {
                     let core = self.clone();
                     async move {
                         let shard = group.shard;
-                        if tokio::time::timeout(STEP_DEADLINE, core.take_step(group, step)).await.is_err() {
+                        if tokio::time::timeout(STEP_DEADLINE, core.take_step(group, step))
+                            .await
+                            .is_err()
+                        {
                             tracing::warn!(%shard, "a change of a shard's replicas takes long");
                         }
                     }
@@ -62,15 +65,24 @@ impl Core {
         let state = self.state();
         let Some(plan) = &state.plan else { return Vec::new() };
         let calm = lock(&self.unrest).elapsed() > CALM
-            && state.members.iter().all(|(node, member)| member.status == MemberStatus::Up && self.is_reachable(*node));
-        let leaving = state.members.get(&self.me()).is_some_and(|member| member.status == MemberStatus::Leaving);
+            && state.members.iter().all(|(node, member)| {
+                member.status == MemberStatus::Up && self.is_reachable(*node)
+            });
+        let leaving = state
+            .members
+            .get(&self.me())
+            .is_some_and(|member| member.status == MemberStatus::Leaving);
         let mut transfers = 0;
         let mut steps = Vec::new();
         for group in self.all_groups() {
             let serving = matches!(lock(&group.lead).here(), Some((_, LeadPhase::Serving)));
             let Some(planned) = plan.shard(group.shard).filter(|_| serving) else { continue };
             let seen = self.seen(&group.group.metrics());
-            let step = if leaving { successor(&seen, &planned.replicas).map(Step::Transfer) } else { None };
+            let step = if leaving {
+                successor(&seen, &planned.replicas).map(Step::Transfer)
+            } else {
+                None
+            };
             let Some(step) = step.or_else(|| next_step(&seen, planned, !calm)) else { continue };
             if matches!(step, Step::Transfer(_)) && !leaving {
                 transfers += 1;
@@ -95,8 +107,11 @@ impl Core {
             let behind = last - matched.map_or(0, |matched| matched.index() + 1).min(last);
             (behind, heard.map_or(NEVER, |at| elapsed(&at)))
         };
-        let others: BTreeMap<NodeId, (u64, Duration)> =
-            voters.union(&learners).filter(|node| **node != self.me()).map(|node| (*node, look(*node))).collect();
+        let others: BTreeMap<NodeId, (u64, Duration)> = voters
+            .union(&learners)
+            .filter(|node| **node != self.me())
+            .map(|node| (*node, look(*node)))
+            .collect();
         GroupSeen {
             me: self.me(),
             voters,
@@ -112,7 +127,9 @@ impl Core {
         let shard = group.shard;
         tracing::info!(%shard, ?step, "changing a shard's replicas");
         let result = match step {
-            Step::AddLearner(node) => raft.add_learner(node.0, EmptyNode::new(), false).await.map(drop),
+            Step::AddLearner(node) => {
+                raft.add_learner(node.0, EmptyNode::new(), false).await.map(drop)
+            }
             Step::SetVoters(voters) => {
                 let voters: BTreeSet<u64> = voters.iter().map(|node| node.0).collect();
                 raft.change_membership(voters, false).await.map(drop)
@@ -131,6 +148,7 @@ impl Core {
 
 /// Who takes over from a node that goes: a ready voter, planned ones first.
 pub(super) fn successor(seen: &GroupSeen, planned: &[NodeId]) -> Option<NodeId> {
-    let ready = |node: &NodeId| *node != seen.me && seen.voters.contains(node) && is_ready(seen, *node);
+    let ready =
+        |node: &NodeId| *node != seen.me && seen.voters.contains(node) && is_ready(seen, *node);
     planned.iter().copied().find(ready).or_else(|| seen.voters.iter().copied().find(ready))
 }

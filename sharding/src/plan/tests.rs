@@ -35,7 +35,8 @@ fn three_members_and_eight_shards() {
 fn a_fourth_member_takes_its_share() {
     let three = plan(&ids([1, 2, 3]), 8, 2, None);
     let four = plan(&ids([1, 2, 3, 4]), 8, 2, Some(&three));
-    let preferred = |plan: &Plan| -> Vec<u64> { plan.shards.iter().map(|s| s.preferred.0).collect() };
+    let preferred =
+        |plan: &Plan| -> Vec<u64> { plan.shards.iter().map(|s| s.preferred.0).collect() };
     assert_eq!(preferred(&three), [2, 2, 1, 1, 2, 2, 3, 3]);
     // Node 2 may lead three now and gives up shard 5; node 4 must lead one and gets the one that prefers it most.
     assert_eq!(preferred(&four), [2, 2, 1, 1, 4, 3, 3, 3]);

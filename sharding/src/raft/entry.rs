@@ -61,7 +61,9 @@ pub(crate) fn from_bytes(index: u64, bytes: &Bytes) -> io::Result<Entry> {
     let payload = match bytes[0] {
         BLANK => EntryPayload::Blank,
         NORMAL => EntryPayload::Normal(Payload(payload)),
-        MEMBERSHIP => EntryPayload::Membership(decode::<Membership>(&payload).map_err(io::Error::other)?),
+        MEMBERSHIP => {
+            EntryPayload::Membership(decode::<Membership>(&payload).map_err(io::Error::other)?)
+        }
         _ => return Err(invalid("an entry is of a kind that this version does not know")),
     };
     Ok(Entry { log_id: log_id(term, index), payload })

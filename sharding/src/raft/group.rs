@@ -182,13 +182,19 @@ impl Consensus for Group {
                 linearizer = raft.get_read_linearizer(ReadPolicy::ReadIndex).await;
             }
             match linearizer {
-                Ok(linearizer) if **linearizer.read_log_id().committed_leader_id() == term => Ok(()),
+                Ok(linearizer) if **linearizer.read_log_id().committed_leader_id() == term => {
+                    Ok(())
+                }
                 Ok(_) => Err(NotProposed::NotLeader),
-                Err(error) if error.api_error().is_some_and(is_not_leader) => Err(NotProposed::NotLeader),
+                Err(error) if error.api_error().is_some_and(is_not_leader) => {
+                    Err(NotProposed::NotLeader)
+                }
                 Err(error) => Err(unknown(error.to_string())),
             }
         });
-        Box::pin(async move { confirmed.await.unwrap_or_else(|_| Err(unknown("the node is stopping"))) })
+        Box::pin(
+            async move { confirmed.await.unwrap_or_else(|_| Err(unknown("the node is stopping"))) },
+        )
     }
 
     fn settle(&self, term: u64) -> Pending<Result<(), NotProposed>> {
@@ -210,7 +216,9 @@ impl Consensus for Group {
                 .await
                 .unwrap_or_else(|_| Err(unknown("the past was not applied in time")))
         });
-        Box::pin(async move { settled.await.unwrap_or_else(|_| Err(unknown("the node is stopping"))) })
+        Box::pin(
+            async move { settled.await.unwrap_or_else(|_| Err(unknown("the node is stopping"))) },
+        )
     }
 
     fn barrier(&self, term: u64) -> Pending<Result<(), NotProposed>> {
@@ -234,7 +242,8 @@ impl Consensus for Group {
 
 /// Whether everything before `term` is applied; none when this node does not lead at `term`.
 fn is_settled(metrics: &Metrics, term: u64) -> Option<bool> {
-    let leads = metrics.state.is_leader() && metrics.current_term == term && metrics.running_state.is_ok();
+    let leads =
+        metrics.state.is_leader() && metrics.current_term == term && metrics.running_state.is_ok();
     leads.then(|| metrics.last_applied.as_ref().map(super::entry::term_of) == Some(term))
 }
 
@@ -242,7 +251,10 @@ fn is_not_leader(error: &openraft::errors::LinearizableReadError<Types>) -> bool
     use openraft::errors::{ForwardReason, LinearizableReadError};
     matches!(
         error,
-        LinearizableReadError::ForwardToLeader(ForwardToLeader { reason: ForwardReason::NotLeader, .. })
+        LinearizableReadError::ForwardToLeader(ForwardToLeader {
+            reason: ForwardReason::NotLeader,
+            ..
+        })
     )
 }
 

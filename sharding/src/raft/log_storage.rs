@@ -75,8 +75,9 @@ impl GroupLog {
         let purged = record(PURGED)?.map(|bytes| read_log_id(&bytes)).transpose()?;
         let last = match store.last_entry(log).map_err(io::Error::other)? {
             Some((index, bytes)) => {
-                let term = entry::read_term(&bytes)
-                    .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the last entry is too short"))?;
+                let term = entry::read_term(&bytes).ok_or_else(|| {
+                    io::Error::new(io::ErrorKind::InvalidData, "the last entry is too short")
+                })?;
                 Some(entry::log_id(term, index))
             }
             None => purged,
@@ -87,11 +88,15 @@ impl GroupLog {
             last,
             purged,
             settled: last.map_or(0, |last| last.index() + 1),
-            vote: record(VOTE)?.map(|bytes| decode(&bytes).map_err(io::Error::other)).transpose()?,
+            vote: record(VOTE)?
+                .map(|bytes| decode(&bytes).map_err(io::Error::other))
+                .transpose()?,
             committed: record(COMMITTED)?.map(|bytes| read_log_id(&bytes)).transpose()?,
             memberships: Memberships::from_bytes(record(MEMBERSHIPS)?)?,
         };
-        Ok(Self { shared: Arc::new(Shared { store, log, keep_committed, state: Mutex::new(state) }) })
+        Ok(Self {
+            shared: Arc::new(Shared { store, log, keep_committed, state: Mutex::new(state) }),
+        })
     }
 
     /// True when this node ever took part in the group: it has entries or has voted.
@@ -125,7 +130,10 @@ impl GroupLog {
                 let _ = done.send(result);
             }),
         );
-        durable.await.map_err(|_| io::Error::other("the committer has stopped"))?.map_err(io::Error::other)
+        durable
+            .await
+            .map_err(|_| io::Error::other("the committer has stopped"))?
+            .map_err(io::Error::other)
     }
 
     fn put(&self, name: &'static str, value: Bytes) -> Op {
@@ -139,7 +147,11 @@ impl GroupLog {
         let mut membership_changed = false;
         for entry in entries {
             let index = entry.log_id.index();
-            operations.push(Op::Append { log: self.shared.log, index, value: entry::to_bytes(&entry)? });
+            operations.push(Op::Append {
+                log: self.shared.log,
+                index,
+                value: entry::to_bytes(&entry)?,
+            });
             membership_changed |= state.memberships.note(&entry);
             if state.last.is_none() {
                 state.first = index;

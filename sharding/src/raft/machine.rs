@@ -34,11 +34,19 @@ const ENTRIES_BEFORE_YIELD: usize = 32;
 
 impl Machine {
     /// A machine whose follower has seen everything up to `applied`.
-    pub(crate) fn new(applied: Option<LogId>, membership: StoredMembership, follower: Box<dyn Follower>) -> Self {
+    pub(crate) fn new(
+        applied: Option<LogId>,
+        membership: StoredMembership,
+        follower: Box<dyn Follower>,
+    ) -> Self {
         Self { applied, membership, follower }
     }
 
-    fn apply_one(&mut self, id: LogId, payload: EntryPayload<Payload, u64, openraft::EmptyNode>) -> io::Result<Applied> {
+    fn apply_one(
+        &mut self,
+        id: LogId,
+        payload: EntryPayload<Payload, u64, openraft::EmptyNode>,
+    ) -> io::Result<Applied> {
         let (index, term) = (id.index(), super::entry::term_of(&id));
         let applied = match payload {
             EntryPayload::Normal(Payload(bytes)) => self.follower.follow(index, term, &bytes)?,
@@ -93,7 +101,11 @@ impl RaftStateMachine<Types> for Machine {
         NoSnapshots
     }
 
-    async fn install_snapshot(&mut self, _meta: &SnapshotMetaOf<Types>, _snapshot: ()) -> io::Result<()> {
+    async fn install_snapshot(
+        &mut self,
+        _meta: &SnapshotMetaOf<Types>,
+        _snapshot: (),
+    ) -> io::Result<()> {
         Err(no_snapshots())
     }
 
@@ -114,5 +126,8 @@ impl RaftSnapshotBuilder<Types> for NoSnapshots {
 }
 
 fn no_snapshots() -> io::Error {
-    io::Error::new(io::ErrorKind::Unsupported, "the log is never purged, so there are no snapshots of it")
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        "the log is never purged, so there are no snapshots of it",
+    )
 }

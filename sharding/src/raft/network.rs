@@ -72,7 +72,8 @@ impl Replica {
             .map(|body| self.peers.request(self.target, Lane::Control, body, deadline).boxed());
         async move {
             let answer: Bytes = sent?.await.map_err(|error| failure(&error))?;
-            rpc::read_answer(&answer).map_err(|reason| Failure::Unreachable(Unreachable::from_string(reason)))
+            rpc::read_answer(&answer)
+                .map_err(|reason| Failure::Unreachable(Unreachable::from_string(reason)))
         }
     }
 
@@ -80,9 +81,13 @@ impl Replica {
         &self,
         request: &AppendEntriesRequest<Types>,
         option: &RPCOption,
-    ) -> impl Future<Output = Result<AppendEntriesResponse<Types>, Failure>> + Send + 'static + use<> {
+    ) -> impl Future<Output = Result<AppendEntriesResponse<Types>, Failure>> + Send + 'static + use<>
+    {
         let deadline = if request.entries.is_empty() { option.hard_ttl() } else { APPEND_DEADLINE };
-        self.send(raft_body(self.group, rpc::APPEND, |out| rpc::write_append(request, out)), deadline)
+        self.send(
+            raft_body(self.group, rpc::APPEND, |out| rpc::write_append(request, out)),
+            deadline,
+        )
     }
 
     fn plain(&self, kind: u8, message: &impl Serialize) -> std::io::Result<Bytes> {
@@ -93,7 +98,9 @@ impl Replica {
 /// Where there is no connection, trying again at once does not help; a lost answer is asked for again.
 fn failure(error: &PeerError) -> Failure {
     match error {
-        PeerError::Lost { .. } | PeerError::Deadline { .. } => Failure::Network(NetworkError::new(error)),
+        PeerError::Lost { .. } | PeerError::Deadline { .. } => {
+            Failure::Network(NetworkError::new(error))
+        }
         _ => Failure::Unreachable(Unreachable::new(error)),
     }
 }
@@ -113,7 +120,10 @@ impl RaftNetworkV2<Types> for Replica {
         &'s mut self,
         input: S,
         option: RPCOption,
-    ) -> futures::future::BoxFuture<'s, Result<BoxStream<'s, Result<StreamAppendResult<Types>, Failure>>, Failure>>
+    ) -> futures::future::BoxFuture<
+        's,
+        Result<BoxStream<'s, Result<StreamAppendResult<Types>, Failure>>, Failure>,
+    >
     where
         S: Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
     {
@@ -124,17 +134,27 @@ impl RaftNetworkV2<Types> for Replica {
                 let last = request.entries.last().map_or(previous, |entry| Some(entry.log_id));
                 // Queued here, in the order of the input, and not when the future is polled.
                 let sent = replica.send_append(&request, &option);
-                sent.map(move |answer| answer.map(|answer| answer.into_stream_result(previous, last)))
+                sent.map(move |answer| {
+                    answer.map(|answer| answer.into_stream_result(previous, last))
+                })
             })
             .buffered(APPENDS_IN_FLIGHT);
         async move { Ok(answers.boxed()) }.boxed()
     }
 
-    async fn vote(&mut self, request: VoteRequest<Types>, option: RPCOption) -> Result<VoteResponse<Types>, Failure> {
+    async fn vote(
+        &mut self,
+        request: VoteRequest<Types>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<Types>, Failure> {
         self.send(self.plain(rpc::VOTE, &request), option.hard_ttl()).await
     }
 
-    async fn pre_vote(&mut self, request: VoteRequest<Types>, option: RPCOption) -> Result<VoteResponse<Types>, Failure> {
+    async fn pre_vote(
+        &mut self,
+        request: VoteRequest<Types>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<Types>, Failure> {
         self.send(self.plain(rpc::PRE_VOTE, &request), option.hard_ttl()).await
     }
 
@@ -145,7 +165,9 @@ impl RaftNetworkV2<Types> for Replica {
         _cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
-        Err(StreamingError::Unreachable(Unreachable::from_string("the log is never purged, so no snapshot is ever sent")))
+        Err(StreamingError::Unreachable(Unreachable::from_string(
+            "the log is never purged, so no snapshot is ever sent",
+        )))
     }
 
     async fn transfer_leader(

@@ -73,13 +73,17 @@ impl Replica {
                 return Box::pin(async move { Err(OpenError::Fenced { shard, term, newest }) });
             }
             *opening = Opening { term, number: opening.number + 1, takes_writes: false };
-            let settled = if again { self.consensus.barrier(term.0) } else { self.consensus.settle(term.0) };
+            let settled =
+                if again { self.consensus.barrier(term.0) } else { self.consensus.settle(term.0) };
             (opening.number, settled)
         };
-        let (opening, progress, consensus) = (self.opening.clone(), self.progress.clone(), self.consensus.clone());
+        let (opening, progress, consensus) =
+            (self.opening.clone(), self.progress.clone(), self.consensus.clone());
         Box::pin(async move {
             settled.await.map_err(|error| match error {
-                NotProposed::NotLeader => OpenError::Fenced { shard, term, newest: Term(consensus.term()) },
+                NotProposed::NotLeader => {
+                    OpenError::Fenced { shard, term, newest: Term(consensus.term()) }
+                }
                 NotProposed::Unknown { reason } => OpenError::Log { shard, reason },
             })?;
             let mut opening = lock(&opening);
@@ -115,7 +119,10 @@ impl Replica {
         match trim_payload(address, up_to) {
             Some(payload) => self.write(term, Offset::ZERO, failures, payload),
             None => Box::pin(async move {
-                Err(AppendError::Unknown { shard, reason: "the entity's address cannot be encoded".to_owned() })
+                Err(AppendError::Unknown {
+                    shard,
+                    reason: "the entity's address cannot be encoded".to_owned(),
+                })
             }),
         }
     }
@@ -140,11 +147,16 @@ impl Replica {
         Box::pin(async move {
             let error = match proposed.await {
                 Ok(Applied::Accepted) => return Ok(()),
-                Ok(Applied::Gap { expected }) => AppendError::Gap { shard, expected: Offset(expected), found },
-                Ok(Applied::Fenced) | Err(NotProposed::NotLeader) => AppendError::Fenced { shard, term },
-                Ok(Applied::Invalid) => {
-                    AppendError::Unknown { shard, reason: "the replicas could not read the write".to_owned() }
+                Ok(Applied::Gap { expected }) => {
+                    AppendError::Gap { shard, expected: Offset(expected), found }
                 }
+                Ok(Applied::Fenced) | Err(NotProposed::NotLeader) => {
+                    AppendError::Fenced { shard, term }
+                }
+                Ok(Applied::Invalid) => AppendError::Unknown {
+                    shard,
+                    reason: "the replicas could not read the write".to_owned(),
+                },
                 Err(NotProposed::Unknown { reason }) => AppendError::Unknown { shard, reason },
             };
             end_writes(&opening, number, &failures, Interrupted { shard, term });
@@ -178,11 +190,9 @@ impl Replica {
         let shard = self.shard;
         let mut progress = self.progress.clone();
         Box::pin(async move {
-            progress
-                .wait_for(|last| *last > seen)
-                .await
-                .map(|last| *last)
-                .map_err(|_| ReadError::Store { shard, reason: "the replica was stopped".to_owned() })
+            progress.wait_for(|last| *last > seen).await.map(|last| *last).map_err(|_| {
+                ReadError::Store { shard, reason: "the replica was stopped".to_owned() }
+            })
         })
     }
 

@@ -256,7 +256,8 @@ mod tests {
 
     #[test]
     fn what_a_later_version_adds_is_passed_over() {
-        let greeting = Greeting::Hello { oldest: 1, newest: 9, cluster: "dev".into(), hail: hail() };
+        let greeting =
+            Greeting::Hello { oldest: 1, newest: 9, cluster: "dev".into(), hail: hail() };
         let mut bytes = greeting.encode();
         bytes.extend_from_slice(b"more");
         assert_eq!(Greeting::decode(bytes[4], &bytes[HEAD_BYTES..]), Some(greeting));

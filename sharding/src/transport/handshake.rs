@@ -85,7 +85,11 @@ async fn dial_unbounded<S: AsyncRead + AsyncWrite + Unpin>(
         other => return refuse(stream, unexpected(other)?).await,
     };
     if !(OLDEST_VERSION..=NEWEST_VERSION).contains(&version) {
-        return refuse(stream, (RefusalCode::Version, format!("protocol {version} was not offered"))).await;
+        return refuse(
+            stream,
+            (RefusalCode::Version, format!("protocol {version} was not offered")),
+        )
+        .await;
     }
     // The acceptor's proof stands at the end of its welcome and covers all before it.
     let covered = &heard[..heard.len().saturating_sub(2 + proof.len())];
@@ -125,7 +129,11 @@ async fn accept_unbounded<S: AsyncRead + AsyncWrite + Unpin>(
         && (hail.listen, &hail.identity.name, hail.identity.incarnation)
             == (mine.listen, &mine.identity.name, mine.identity.incarnation)
     {
-        return refuse(stream, (RefusalCode::Myself, "a process needs no connection to itself".into())).await;
+        return refuse(
+            stream,
+            (RefusalCode::Myself, "a process needs no connection to itself".into()),
+        )
+        .await;
     }
     let welcome = |proof| Greeting::Welcome { version, hail: mine.clone(), proof };
     let unproven = welcome(Vec::new()).encode();
@@ -171,7 +179,9 @@ fn keyed(secret: &Secret, side: &[u8], said: &[&[u8]]) -> Hmac<Sha256> {
 }
 
 fn prove(secret: Option<&Secret>, side: &[u8], said: &[&[u8]]) -> Vec<u8> {
-    secret.map(|secret| keyed(secret, side, said).finalize().into_bytes().to_vec()).unwrap_or_default()
+    secret
+        .map(|secret| keyed(secret, side, said).finalize().into_bytes().to_vec())
+        .unwrap_or_default()
 }
 
 /// Compares in constant time.

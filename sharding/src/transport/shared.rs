@@ -257,10 +257,8 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
                 continue;
             }
         };
-        let permits = (
-            handshaking.clone().try_acquire_owned(),
-            connections.clone().try_acquire_owned(),
-        );
+        let permits =
+            (handshaking.clone().try_acquire_owned(), connections.clone().try_acquire_owned());
         let (Ok(handshaking), Ok(connection)) = permits else {
             tracing::warn!(%remote, "closing a connection: too many");
             continue;

@@ -98,10 +98,7 @@ async fn a_message_for_one_node_does_not_reach_another_at_its_address() {
     client.set_address(NodeId(5), address);
     ask_until_answered(&client, 1).await;
     let error = ask(&client, 5, "x").await.unwrap_err();
-    assert!(
-        matches!(error, PeerError::Refused { code: RefusalCode::Identity, .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, PeerError::Refused { code: RefusalCode::Identity, .. }), "{error:?}");
     assert_eq!(error.outcome(), Outcome::NotApplied);
 }
 

@@ -9,7 +9,11 @@ use tokio::sync::watch;
 
 use crate::support::{PATIENCE, echo, node, start};
 
-async fn gossip(id: u64, incarnation: u64, seeds: Vec<std::net::SocketAddr>) -> (Peers, Membership) {
+async fn gossip(
+    id: u64,
+    incarnation: u64,
+    seeds: Vec<std::net::SocketAddr>,
+) -> (Peers, Membership) {
     let peers = start(PeersOptions { gossip: true, ..node(id) }, echo()).await;
     let options = MembershipOptions {
         cluster: "test".into(),

@@ -29,7 +29,8 @@ async fn the_handler_learns_who_asks_also_when_the_id_comes_later() {
         respond.respond(format!("{} {} {:?}", from.node, from.name, from.listen).into());
     });
     let server = start(node(1), Arc::new(whoami)).await;
-    let joiner = start(PeersOptions { me: crate::support::identity(0, 1), ..node(0) }, echo()).await;
+    let joiner =
+        start(PeersOptions { me: crate::support::identity(0, 1), ..node(0) }, echo()).await;
     joiner.set_address(NodeId(1), server.local_addr().unwrap());
     let listen = joiner.local_addr();
     assert_eq!(ask(&joiner, 1, "").await.unwrap(), format!("0 holm-0 {listen:?}"));
@@ -159,13 +160,12 @@ async fn bulk_does_not_delay_control() {
 #[tokio::test]
 async fn notices_arrive_in_order() {
     let (seen, mut arrived) = tokio::sync::mpsc::unbounded_channel();
-    let (_server, client) = pair(Arc::new(Handling(
-        move |_: &PeerInfo, _, body: Bytes, respond: Responder| {
+    let (_server, client) =
+        pair(Arc::new(Handling(move |_: &PeerInfo, _, body: Bytes, respond: Responder| {
             assert!(!respond.is_wanted());
             let _ = seen.send(body);
-        },
-    )))
-    .await;
+        })))
+        .await;
     for n in 0..1000u32 {
         client.notify(NodeId(1), Lane::Bulk, n.to_string().into()).unwrap();
     }
@@ -214,7 +214,8 @@ async fn flood(client: &Peers, requests: u64, in_flight: u64) {
 }
 
 fn one_more(client: Peers, left: Arc<AtomicU64>, failed: tokio::sync::mpsc::UnboundedSender<()>) {
-    if left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_err() {
+    if left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_err()
+    {
         return;
     }
     let again = client.clone();

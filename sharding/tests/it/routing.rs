@@ -113,8 +113,12 @@ impl Cluster {
             let gate = Arc::new(Gate::default());
             let peers = start(node(id), gate.clone()).await;
             let leads = AtomicBool::new(id == leader);
-            let host =
-                Arc::new(FakeHost { me: id, leads, effects: effects.clone(), ..FakeHost::default() });
+            let host = Arc::new(FakeHost {
+                me: id,
+                leads,
+                effects: effects.clone(),
+                ..FakeHost::default()
+            });
             let router = router(&peers, id, view.clone(), Some(host.clone()), 1000);
             assert!(gate.0.set(router.clone()).is_ok());
             nodes.push(Node { peers, host, router });
@@ -323,7 +327,10 @@ async fn without_a_majority_callers_are_told_long_before_their_deadline() {
     cluster.tell(None, 2, ShardState::Unassigned);
     let began = Instant::now();
     let error = outside.ask(command(1, PATIENCE)).await.unwrap_err();
-    assert!(matches!(error, AskError::Unavailable { outcome: Outcome::NotApplied, .. }), "{error:?}");
+    assert!(
+        matches!(error, AskError::Unavailable { outcome: Outcome::NotApplied, .. }),
+        "{error:?}"
+    );
     assert!(began.elapsed() < PATIENCE / 4);
     // It serves again as soon as the majority is back.
     cluster.lead(2);
@@ -337,7 +344,8 @@ async fn commands_under_way_are_bounded() {
     let cluster = Cluster::start(1, 1).await;
     let (_peers, outside) = cluster.client(3).await;
     cluster.node(1).host.silent.store(true, Ordering::SeqCst);
-    let waiting: Vec<_> = (0..3).map(|id| outside.ask(command(id, Duration::from_millis(300)))).collect();
+    let waiting: Vec<_> =
+        (0..3).map(|id| outside.ask(command(id, Duration::from_millis(300)))).collect();
     let error = outside.ask(command(9, PATIENCE)).await.unwrap_err();
     let limit = Limit::RequestsInFlight;
     assert_eq!(error, AskError::Overloaded { limit, allowed: 3 });

@@ -124,7 +124,10 @@ async fn send(stream: &mut TcpStream, kind: u8, body: &[u8]) {
 
 async fn receive(stream: &mut TcpStream) -> (u8, Vec<u8>) {
     let mut head = [0; 7];
-    tokio::time::timeout(Duration::from_secs(5), stream.read_exact(&mut head)).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(5), stream.read_exact(&mut head))
+        .await
+        .unwrap()
+        .unwrap();
     let mut body = vec![0; usize::from(u16::from_le_bytes([head[5], head[6]]))];
     stream.read_exact(&mut body).await.unwrap();
     (head[4], body)

@@ -8,7 +8,14 @@ const DOWN_AFTER: Duration = Duration::from_secs(10);
 fn cluster(nodes: u64, expected_nodes: u32) -> ClusterState {
     let at = Timestamp::default();
     let mut state = ClusterState::default();
-    let created = Fact::Created { cluster: 1, name: "c".into(), shards: 8, replication: 3, expected_nodes, at };
+    let created = Fact::Created {
+        cluster: 1,
+        name: "c".into(),
+        shards: 8,
+        replication: 3,
+        expected_nodes,
+        at,
+    };
     state.apply(created).unwrap();
     for number in 1..=nodes {
         let facts = NodeFacts {
@@ -17,7 +24,8 @@ fn cluster(nodes: u64, expected_nodes: u32) -> ClusterState {
             http: None,
             incarnation: 1,
         };
-        let admitted = Fact::NodeAdmitted { node: NodeId(number), directory: u128::from(number), facts, at };
+        let admitted =
+            Fact::NodeAdmitted { node: NodeId(number), directory: u128::from(number), facts, at };
         state.apply(admitted).unwrap();
     }
     state
@@ -74,7 +82,11 @@ fn with_a_spare_node_the_replicas_of_a_silent_one_move_and_come_back() {
     observed.get_mut(&NodeId(2)).unwrap().silent = DOWN_AFTER;
     settle(&mut state, &observed);
     let plan = state.plan.as_ref().unwrap();
-    assert!(plan.shards.iter().all(|shard| shard.replicas.len() == 3 && !shard.replicas.contains(&NodeId(2))));
+    assert!(
+        plan.shards
+            .iter()
+            .all(|shard| shard.replicas.len() == 3 && !shard.replicas.contains(&NodeId(2)))
+    );
     observed.get_mut(&NodeId(2)).unwrap().silent = Duration::ZERO;
     settle(&mut state, &observed);
     assert_eq!(state.plan.as_ref().unwrap().members.len(), 4);
@@ -88,7 +100,11 @@ fn a_leaving_node_gets_no_shard_and_fewer_nodes_hold_fewer_replicas() {
     state.apply(Fact::NodeLeaving { node: NodeId(1), at: Timestamp::default() }).unwrap();
     settle(&mut state, &observed);
     let plan = state.plan.as_ref().unwrap();
-    assert!(plan.shards.iter().all(|shard| shard.replicas.len() == 2 && !shard.replicas.contains(&NodeId(1))));
+    assert!(
+        plan.shards
+            .iter()
+            .all(|shard| shard.replicas.len() == 2 && !shard.replicas.contains(&NodeId(1)))
+    );
 }
 
 #[test]

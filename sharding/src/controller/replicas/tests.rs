@@ -16,7 +16,13 @@ fn plan(ids: &[u64]) -> ShardPlan {
 
 fn group(me: u64, voters: &[u64]) -> GroupSeen {
     let others = voters.iter().filter(|id| **id != me).map(|id| (NodeId(*id), ALIVE)).collect();
-    GroupSeen { me: NodeId(me), voters: nodes(voters), settled: true, others, ..GroupSeen::default() }
+    GroupSeen {
+        me: NodeId(me),
+        voters: nodes(voters),
+        settled: true,
+        others,
+        ..GroupSeen::default()
+    }
 }
 
 /// Carries a step out as a working group would.
@@ -33,7 +39,8 @@ fn carry_out(seen: &mut GroupSeen, step: &Step, alive: &BTreeSet<NodeId>) {
         Step::Transfer(node) => seen.me = *node,
     }
     let me = seen.me;
-    let silence = |node: &NodeId| if alive.contains(node) { ALIVE } else { (1_000, Duration::from_secs(60)) };
+    let silence =
+        |node: &NodeId| if alive.contains(node) { ALIVE } else { (1_000, Duration::from_secs(60)) };
     let all = seen.voters.union(&seen.learners).filter(|node| **node != me);
     seen.others = all.map(|node| (*node, silence(node))).collect();
 }
@@ -58,7 +65,11 @@ fn a_leader_that_has_to_go_hands_over_before_it_is_let_go() {
     let plan = plan(&[2, 3]);
     assert_eq!(next_step(&seen, &plan, true), Some(Step::Transfer(NodeId(2))));
     seen.others.insert(NodeId(2), (0, Duration::from_secs(5)));
-    assert_eq!(next_step(&seen, &plan, true), Some(Step::Transfer(NodeId(3))), "the preferred one is silent");
+    assert_eq!(
+        next_step(&seen, &plan, true),
+        Some(Step::Transfer(NodeId(3))),
+        "the preferred one is silent"
+    );
     let seen = group(3, &[1, 2, 3]);
     assert_eq!(next_step(&seen, &plan, true), Some(Step::SetVoters(nodes(&[2, 3]))));
 }

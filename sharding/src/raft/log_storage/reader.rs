@@ -85,7 +85,10 @@ fn check_run(from: u64, entries: &[Entry]) -> io::Result<()> {
         if entry.log_id.index() != index {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                format!("entry {index} is missing, {} was found in its place", entry.log_id.index()),
+                format!(
+                    "entry {index} is missing, {} was found in its place",
+                    entry.log_id.index()
+                ),
             ));
         }
     }
@@ -124,7 +127,10 @@ impl RaftLogReader<Types> for GroupLog {
         R: RangeBounds<u64> + Clone + Debug + Send,
     {
         let (from, to) = bounds(&range);
-        stream::unfold(Steps { log: self.clone(), next: from, to, read: Vec::new().into_iter() }, Steps::step)
+        stream::unfold(
+            Steps { log: self.clone(), next: from, to, read: Vec::new().into_iter() },
+            Steps::step,
+        )
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {

@@ -78,7 +78,11 @@ impl RaftStateMachine<Types> for Sketch {
         self.clone()
     }
 
-    async fn install_snapshot(&mut self, meta: &SnapshotMetaOf<Types>, _snapshot: ()) -> io::Result<()> {
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMetaOf<Types>,
+        _snapshot: (),
+    ) -> io::Result<()> {
         let mut sketched = self.0.lock().unwrap();
         sketched.applied = meta.last_log_id;
         sketched.membership = meta.last_membership.clone();

@@ -72,8 +72,11 @@ fn what_may_have_been_taken_stays_unknown() {
         journey.after(refused());
         assert_eq!(journey.at_deadline().outcome(), Outcome::Unknown);
         assert_eq!(journey.without_majority().outcome(), Outcome::Unknown);
-        let unknown_command =
-            AskError::UnknownCommand { entity_type: "a".into(), command: "b".into(), nearest: None };
+        let unknown_command = AskError::UnknownCommand {
+            entity_type: "a".into(),
+            command: "b".into(),
+            nearest: None,
+        };
         let next = journey.after(Tried::Answered(Err(unknown_command)));
         assert_eq!(outcome_of(next), Outcome::Unknown);
     }

@@ -62,7 +62,9 @@ async fn a_cluster_of_one_grows() {
     let (second, third) = (cluster.add_place(), cluster.add_place());
     let (second, third) = tokio::join!(cluster.start(second), cluster.start(third));
     first
-        .until("three replicas", |view| all_serving(view) && view.shards.iter().all(|shard| shard.replicas.len() == 3))
+        .until("three replicas", |view| {
+            all_serving(view) && view.shards.iter().all(|shard| shard.replicas.len() == 3)
+        })
         .await;
     assert_eq!(second.tally("a").ask(Total {}).await.unwrap(), 5);
     assert_eq!(third.add("a", 1).await.unwrap(), 6);
@@ -81,14 +83,20 @@ async fn who_does_not_fit_is_refused_with_a_reason() {
     };
     refused(cluster.try_start(stranger, |options| options.shards = 5).await, "shards");
     refused(cluster.try_start(stranger, |options| options.replication = 2).await, "replicas");
-    refused(cluster.try_start(stranger, |options| options.cluster = "other".to_owned()).await, "cluster");
+    refused(
+        cluster.try_start(stranger, |options| options.cluster = "other".to_owned()).await,
+        "cluster",
+    );
     refused(cluster.try_start(stranger, |options| options.name = "n1".to_owned()).await, "n1");
     // A directory of another cluster of the same name.
     let other = Cluster::of(1);
     let founder = other.start(0).await;
     kill(founder).await;
     let foreign = Cluster { seeds: cluster.seeds.clone(), ..other };
-    refused(foreign.try_start(0, |options| options.name = "n9".to_owned()).await, "another cluster");
+    refused(
+        foreign.try_start(0, |options| options.name = "n9".to_owned()).await,
+        "another cluster",
+    );
     drop(first);
 }
 
@@ -109,7 +117,10 @@ async fn an_emptied_node_comes_back_under_a_new_id() {
     back.until("the new node replaces the old one", |view| {
         view.member(old).is_none()
             && all_serving(view)
-            && view.shards.iter().all(|shard| shard.replicas.contains(&new) && shard.replicas.len() == 3)
+            && view
+                .shards
+                .iter()
+                .all(|shard| shard.replicas.contains(&new) && shard.replicas.len() == 3)
     })
     .await;
     assert_eq!(back.tally("a").ask(Total {}).await.unwrap(), 3);
@@ -119,7 +130,8 @@ async fn an_emptied_node_comes_back_under_a_new_id() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_the_first_seed_founds() {
     let cluster = Cluster::of(2);
-    let early = cluster.try_start(1, |options| options.join_timeout = Duration::from_millis(700)).await;
+    let early =
+        cluster.try_start(1, |options| options.join_timeout = Duration::from_millis(700)).await;
     assert!(matches!(early, Err(StartError::NotJoined { .. })));
     let (first, second) = tokio::join!(cluster.start(0), cluster.start(1));
     first.until("two members", |view| view.members.len() == 2 && all_serving(view)).await;

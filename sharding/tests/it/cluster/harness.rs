@@ -14,11 +14,12 @@ use holm_core::{
 use holm_persistence::{OpenError, Pending, Store, StoreOptions, encode};
 use holm_runtime::{
     AskOptions, Asker, Caller, Command, Commands, Context, Effect, Entity, EntityError, EntityRef,
-    Event, Handle, HostOptions, NoRejection, Read, Registry, ReplyTo, ShardHost, WriteFailurePolicy,
+    Event, Handle, HostOptions, NoRejection, Read, Registry, ReplyTo, ShardHost,
+    WriteFailurePolicy,
 };
 use holm_sharding::{
-    ClusterNode, ClusterOptions, ClusterView, HostSeat, HostedShards, LocalShards, OnAnswer, Router,
-    ShardState, StartError,
+    ClusterNode, ClusterOptions, ClusterView, HostSeat, HostedShards, LocalShards, OnAnswer,
+    Router, ShardState, StartError,
 };
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
@@ -64,7 +65,11 @@ impl Entity for Tally {
 }
 
 impl Handle<Add> for Tally {
-    fn handle(&self, add: Add, cx: &mut Context<'_, Self>) -> Result<Effect<Self, u64>, NoRejection> {
+    fn handle(
+        &self,
+        add: Add,
+        cx: &mut Context<'_, Self>,
+    ) -> Result<Effect<Self, u64>, NoRejection> {
         Ok(cx.persist(TallyEvent::Added { amount: add.amount }).reply(|tally| tally.total))
     }
 }
@@ -92,12 +97,18 @@ impl Running {
     }
 
     /// Waits until the node's picture of the cluster is as wanted.
-    pub(crate) async fn until(&self, what: &str, wanted: impl Fn(&ClusterView) -> bool) -> Arc<ClusterView> {
+    pub(crate) async fn until(
+        &self,
+        what: &str,
+        wanted: impl Fn(&ClusterView) -> bool,
+    ) -> Arc<ClusterView> {
         let mut views = self.node.views();
         let seen = tokio::time::timeout(PATIENCE, views.wait_for(|view| wanted(view))).await;
         match seen {
             Ok(view) => view.expect("the node runs").clone(),
-            Err(_) => panic!("{what}: not within {PATIENCE:?}; the view is {:#?}", self.node.view()),
+            Err(_) => {
+                panic!("{what}: not within {PATIENCE:?}; the view is {:#?}", self.node.view())
+            }
         }
     }
 
@@ -108,7 +119,8 @@ impl Running {
 }
 
 pub(crate) fn all_serving(view: &ClusterView) -> bool {
-    view.shards.len() == SHARDS as usize && view.shards.iter().all(|shard| shard.state == ShardState::Serving)
+    view.shards.len() == SHARDS as usize
+        && view.shards.iter().all(|shard| shard.state == ShardState::Serving)
 }
 
 /// What is fixed of a node.
@@ -164,13 +176,24 @@ impl Cluster {
             expected_nodes: self.expected,
             shards: SHARDS,
             down_after: Duration::from_secs(2),
-            ..ClusterOptions::new("test", place.name.clone(), store, Arc::new(SystemClock), start_host)
+            ..ClusterOptions::new(
+                "test",
+                place.name.clone(),
+                store,
+                Arc::new(SystemClock),
+                start_host,
+            )
         };
         change(&mut options);
         let node = ClusterNode::start(options).await?;
         let host = slot.get().expect("a node that started has its host").clone();
         let asker = Arc::new(Routed(node.router().clone()));
-        let caller = Caller::new(asker, Arc::new(SystemClock), Duration::from_secs(10), SeededEntropy::from_os());
+        let caller = Caller::new(
+            asker,
+            Arc::new(SystemClock),
+            Duration::from_secs(10),
+            SeededEntropy::from_os(),
+        );
         Ok(Running { node, host, caller })
     }
 
@@ -202,7 +225,9 @@ fn free_address() -> SocketAddr {
     let [high, low] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
     let [.., process] = std::process::id().to_be_bytes();
     let own = Ipv4Addr::new(127, process, high, low);
-    TcpListener::bind((own, 0)).and_then(|listener| listener.local_addr()).expect("loopback has a free port")
+    TcpListener::bind((own, 0))
+        .and_then(|listener| listener.local_addr())
+        .expect("loopback has a free port")
 }
 
 /// A killed node's store is closed by its last thread; until then it is locked.
@@ -218,7 +243,9 @@ async fn open_store(dir: &Path) -> Arc<Store> {
             }
         }
     };
-    tokio::time::timeout(PATIENCE, tries).await.expect("the store of a dead node is closed sooner or later")
+    tokio::time::timeout(PATIENCE, tries)
+        .await
+        .expect("the store of a dead node is closed sooner or later")
 }
 
 fn seat_host(seat: HostSeat, slot: &OnceLock<ShardHost>) -> Result<Arc<dyn HostedShards>, String> {
@@ -256,7 +283,12 @@ impl LocalShards for Seated {
         Box::pin(async move { Ok(encode(&page.await?).unwrap().into()) })
     }
 
-    fn batches(&self, shard: ShardId, from: Offset, max_bytes: usize) -> Pending<Result<Vec<Bytes>, AskError>> {
+    fn batches(
+        &self,
+        shard: ShardId,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Pending<Result<Vec<Bytes>, AskError>> {
         self.0.inspector().batches(shard, from, max_bytes)
     }
 }

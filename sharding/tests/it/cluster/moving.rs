@@ -47,7 +47,10 @@ async fn a_node_joins_and_another_leaves_under_load() {
         .until("the node has left", |view| {
             view.member(gone).is_none()
                 && all_serving(view)
-                && view.shards.iter().all(|shard| shard.replicas.len() == 3 && !shard.replicas.contains(&gone))
+                && view
+                    .shards
+                    .iter()
+                    .all(|shard| shard.replicas.len() == 3 && !shard.replicas.contains(&gone))
         })
         .await;
 
@@ -85,7 +88,11 @@ async fn an_orderly_stop_hands_over_first() {
     let stopping = nodes.remove(0);
     let id = stopping.node.node();
     stopping.node.shutdown().await;
-    nodes[0].until("others lead", |view| all_serving(view) && view.shards.iter().all(|shard| shard.leader != Some(id))).await;
+    nodes[0]
+        .until("others lead", |view| {
+            all_serving(view) && view.shards.iter().all(|shard| shard.leader != Some(id))
+        })
+        .await;
     for id in ids(8) {
         assert_eq!(nodes[0].add(&id, 1).await.unwrap(), 2);
     }
