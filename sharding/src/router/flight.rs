@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::router::journey::{Journey, Next, Tried, UNASSIGNED_PATIENCE};
 use crate::router::{Core, OnAnswer};
-use crate::transport::{Lane, NotWaiting};
+use crate::transport::{Lane, NotWaiting, PeerError};
 use crate::wire::{CommandAnswer, Message};
 
 /// How much longer than the caller a local shard may take: it says itself when it did not begin in time, and knows the outcome better.
@@ -28,8 +28,12 @@ pub(crate) struct Flight {
     body: Option<Bytes>,
     journey: Journey,
     deadline: Instant,
-    /// The node asked last, and whether it failed: another one is asked first.
+    /// The node asked last.
     asked: Option<NodeId>,
+    /// The leader that the node asked last named: asked next, whatever the table says.
+    named: Option<NodeId>,
+    /// It kept this command waiting in vain: others are asked first whether it still leads.
+    shunned: Option<NodeId>,
     probes: usize,
     done: Landing,
 }
@@ -75,6 +79,8 @@ impl Flight {
             journey: Journey::new(shard),
             deadline: Instant::now() + left,
             asked: None,
+            named: None,
+            shunned: None,
             probes: 0,
             body: None,
             done: Landing { core: core.clone(), done: Some(done) },
@@ -122,13 +128,14 @@ impl Flight {
     /// Tries again and again, until an answer or the deadline.
     async fn go_on(mut self, mut next: Next) {
         // A local seed: pauses of many commands that failed together must differ.
-        let mut entropy = SeededEntropy::new(self.envelope.id.0 as u64 ^ (self.envelope.id.0 >> 64) as u64);
+        let mut entropy =
+            SeededEntropy::new(self.envelope.id.0 as u64 ^ (self.envelope.id.0 >> 64) as u64);
         let began = Instant::now();
         let mut changes = self.core.leaders.changes(self.shard);
         loop {
             match next {
                 Next::Done(result) => return self.done.tell(result),
-                Next::Follow(_) => {}
+                Next::Follow(named) => self.named = named,
                 Next::Pause(pause) => {
                     let until = Instant::now() + jittered(pause, &mut entropy);
                     rest(until.min(self.deadline), changes.as_mut()).await;
@@ -138,7 +145,8 @@ impl Flight {
                 let error = self.journey.at_deadline();
                 return self.done.tell(Err(error));
             }
-            let unassigned = self.core.leaders.known(self.shard).is_some_and(|known| known.unassigned);
+            let unassigned =
+                self.core.leaders.known(self.shard).is_some_and(|known| known.unassigned);
             if unassigned && began.elapsed() >= UNASSIGNED_PATIENCE {
                 let error = self.journey.without_majority();
                 return self.done.tell(Err(error));
@@ -174,44 +182,55 @@ impl Flight {
     }
 
     fn decide(&mut self, tried: Tried) -> Next {
-        match (&tried, self.asked) {
-            (Tried::Answered(Ok(_)), Some(node)) if node != self.core.me() => {
-                // The answer says who leads; a probe finds out this way.
-                self.core.leaders.answered(self.shard, node);
+        if let Some(asked) = self.asked {
+            let leaders = &self.core.leaders;
+            match &tried {
+                Tried::Answered(Ok(_)) if leaders.leader(self.shard) != Some(asked) => {
+                    leaders.answered(self.shard, asked);
+                }
+                Tried::Answered(Err(AskError::Moved { leader, .. })) => {
+                    leaders.moved(self.shard, asked, *leader);
+                }
+                // It is there and slow, or stopped. The table stays: others may fare better, and who knows better will say so.
+                Tried::Failed(PeerError::Deadline { .. }) => self.shunned = Some(asked),
+                Tried::Failed(error) if !error.is_congestion() => {
+                    leaders.moved(self.shard, asked, None);
+                }
+                _ => {}
             }
-            (Tried::Answered(Err(AskError::Moved { leader, .. })), Some(asked)) => {
-                self.core.leaders.moved(self.shard, asked, *leader);
-            }
-            (Tried::Failed(error), Some(asked)) if !error.is_congestion() => {
-                self.core.leaders.moved(self.shard, asked, None);
-            }
-            _ => {}
         }
         self.journey.after(tried)
     }
 
     /// Who is to be asked now.
     fn target(&mut self) -> Target {
-        let core = &self.core;
+        let core = self.core.clone();
         if core.local.as_ref().is_some_and(|local| local.leads(self.shard)) {
             return Target::Here;
         }
         let me = core.me();
+        let shunned = self.shunned.take();
+        if let Some(named) = self.named.take().filter(|&named| named != me) {
+            return Target::Node(named);
+        }
         let Some(known) = core.leaders.known(self.shard) else { return Target::Nobody };
         match known.leader {
             // This node is about to lead or was about to: others know no better.
             Some(leader) if leader == me => return Target::Nobody,
-            Some(leader) => return Target::Node(leader),
-            None => {}
+            Some(leader) if Some(leader) != shunned => return Target::Node(leader),
+            _ => {}
         }
-        let others: Vec<NodeId> = known.replicas.into_iter().filter(|&node| node != me).collect();
-        let others = if others.is_empty() { core.members() } else { others };
+        let mut others = known.replicas;
         if others.is_empty() {
+            others = core.members();
+        }
+        others.retain(|&node| node != me && Some(node) != shunned);
+        if others.is_empty() || !core.leaders.may_probe(self.shard, Instant::now()) {
             return Target::Nobody;
         }
         self.probes += 1;
         // Different commands begin with different nodes, so that none is asked by all.
-        Target::Node(others[(self.probes + self.envelope.id.0 as usize) % others.len()])
+        Target::Node(others[self.probes.wrapping_add(self.envelope.id.0 as usize) % others.len()])
     }
 
     fn body(&mut self) -> Bytes {
@@ -282,7 +301,7 @@ fn submit_here(core: &Core, envelope: CommandEnvelope, deadline: Instant, landed
     }
 }
 
-fn read_answer(answer: Result<Bytes, crate::PeerError>) -> Tried {
+fn read_answer(answer: Result<Bytes, PeerError>) -> Tried {
     match answer {
         Ok(body) => match holm_persistence::decode::<CommandAnswer>(&body) {
             Ok(answer) => Tried::Answered(answer),

@@ -54,7 +54,7 @@ pub(crate) enum Tried {
 pub(crate) enum Next {
     /// Tell the caller.
     Done(Result<Answer, AskError>),
-    /// Try again; a node that said "moved" may have named the leader.
+    /// Try again at the node that "moved" named as the leader.
     Follow(Option<NodeId>),
     /// Try again after about this time, or when the leader changes.
     Pause(Duration),

@@ -1,11 +1,16 @@
 //! The table of leaders: who leads each shard, as far as this process knows, and waking those who wait for a change.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use holm_core::{NodeId, ShardId, Term};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::view::{ClusterView, ShardState};
+
+/// Least time between two probes for the leader of one shard. During a failover a thousand commands may wait; one of them finds out for all.
+const PROBE_EVERY: Duration = Duration::from_millis(20);
 
 /// The table.
 #[derive(Debug)]
@@ -14,6 +19,8 @@ pub(crate) struct Leaders(Vec<Place>);
 #[derive(Debug)]
 struct Place {
     known: Mutex<Known>,
+    /// When a replica was last asked for want of a leader.
+    probed: Mutex<Option<Instant>>,
     /// Counts certain changes of the leader.
     changes: watch::Sender<u64>,
 }
@@ -38,6 +45,7 @@ impl Leaders {
                 replicas: Vec::new(),
                 unassigned: false,
             }),
+            probed: Mutex::new(None),
             changes: watch::Sender::new(0),
         };
         Self((0..shards).map(|_| nothing()).collect())
@@ -77,14 +85,21 @@ impl Leaders {
         }
     }
 
-    /// A node answered for the shard, so it leads; news only where no leader is known.
+    /// A node answered for the shard, so it leads, whatever was thought.
     pub(crate) fn answered(&self, shard: ShardId, by: NodeId) {
         let Some(place) = self.place(shard) else { return };
-        if place.lock().leader.is_none() {
-            place.change(|known| {
-                known.leader.get_or_insert(by);
-            });
+        place.change(|known| known.leader = Some(by));
+    }
+
+    /// Whether it is time to ask a replica who leads; if so, the time starts anew.
+    pub(crate) fn may_probe(&self, shard: ShardId, now: Instant) -> bool {
+        let Some(place) = self.place(shard) else { return false };
+        let mut probed = place.probed.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = probed.is_none_or(|probed| now.saturating_duration_since(probed) >= PROBE_EVERY);
+        if due {
+            *probed = Some(now);
         }
+        due
     }
 
     /// Takes over what a picture of the cluster knows better. Its silence about a leader is no news: pictures are a moment old.
@@ -170,6 +185,25 @@ mod tests {
         assert_eq!(leaders.leader(SHARD), Some(NodeId(2)));
         leaders.moved(SHARD, NodeId(2), Some(NodeId(2)));
         assert_eq!(leaders.leader(SHARD), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn probes_are_spaced() {
+        let leaders = Leaders::new(2);
+        let now = Instant::now();
+        assert!(leaders.may_probe(SHARD, now));
+        assert!(!leaders.may_probe(SHARD, now + PROBE_EVERY / 2));
+        assert!(leaders.may_probe(ShardId(0), now), "each shard by itself");
+        assert!(leaders.may_probe(SHARD, now + PROBE_EVERY));
+        assert!(!leaders.may_probe(ShardId(2), now), "a shard that does not exist");
+    }
+
+    #[test]
+    fn who_answers_leads() {
+        let leaders = Leaders::new(2);
+        leaders.learn(SHARD, Some(NodeId(1)), Term(5));
+        leaders.answered(SHARD, NodeId(2));
+        assert_eq!(leaders.leader(SHARD), Some(NodeId(2)));
     }
 
     #[test]
