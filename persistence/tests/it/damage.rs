@@ -15,7 +15,7 @@ use holm_persistence::{
 use tempfile::TempDir;
 
 use crate::child::{ENTITIES, ShardWriter, entity};
-use crate::subjects::SHARDS;
+use crate::subjects::{SHARDS, fast_directory};
 
 /// Damaged images of each kind and each way of stopping.
 const IMAGES: u64 = 20;
@@ -160,7 +160,7 @@ fn for_images(what: &str, damage: impl Fn(&File, u64, &mut SeededEntropy)) {
 
 impl Original {
     fn write(stop: Stop) -> Self {
-        let live = tempfile::tempdir().unwrap();
+        let live = fast_directory();
         let log = open(live.path()).unwrap();
         let mut entropy = SeededEntropy::new(11);
         let mut writers: Vec<ShardWriter> =
@@ -271,7 +271,7 @@ fn options() -> StoreOptions {
 }
 
 fn copy_directory(from: &Path) -> TempDir {
-    let to = tempfile::tempdir().unwrap();
+    let to = fast_directory();
     fs::create_dir(to.path().join("blobs")).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

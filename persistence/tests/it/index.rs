@@ -9,6 +9,7 @@ use holm_persistence::{
 };
 
 use crate::child::{ENTITIES, ShardWriter, entity};
+use crate::subjects::fast_directory;
 
 const SHARD: ShardId = ShardId(0);
 const LOG: LogId = LogId(0);
@@ -35,7 +36,7 @@ fn histories(log: &SledLog) -> Vec<History> {
 /// Law 9 of caches: an index that was never flushed, flushed in the middle, or flushed at the end gives the same answers after reopening.
 #[test]
 fn an_index_catches_up_from_its_watermark() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = fast_directory();
     let log = open(dir.path());
     write(&log, 60);
     let before = histories(&log);
@@ -65,7 +66,7 @@ fn an_index_catches_up_from_its_watermark() {
 /// An index of more entries than the log has is thrown away, and built from what is there.
 #[test]
 fn an_index_ahead_of_its_log_is_discarded() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = fast_directory();
     let log = open(dir.path());
     write(&log, 30);
     log.flush_indexes();
@@ -85,7 +86,7 @@ fn an_index_ahead_of_its_log_is_discarded() {
 /// An index that was opened before the store was reopened says so instead of answering.
 #[test]
 fn an_index_of_before_a_reopening_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = fast_directory();
     let disk = Arc::new(holm_persistence::Disk::default());
     let options = StoreOptions { disk: Arc::clone(&disk), ..StoreOptions::default() };
     let store = Store::open(dir.path(), options).unwrap();
@@ -104,7 +105,7 @@ fn an_index_of_before_a_reopening_is_refused() {
 /// Many more entities than memory may hold: flushes happen by themselves, and every head is found again.
 #[test]
 fn an_index_of_many_entities_flushes_itself() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = fast_directory();
     let log = open(dir.path());
     let addresses: Vec<_> = (0..10_000)
         .map(|number| holm_persistence::conformance::address(&format!("n/{number}")))

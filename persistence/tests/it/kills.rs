@@ -9,7 +9,7 @@ use holm_persistence::conformance::payload_of;
 use holm_persistence::{ShardLog as _, SledLog, Store, StoreOptions, entity_events};
 
 use crate::child::{self, ENTITIES, Mode, entity};
-use crate::subjects::SHARDS;
+use crate::subjects::{SHARDS, fast_directory};
 
 const ROUNDS: u64 = 50;
 
@@ -17,7 +17,7 @@ const ROUNDS: u64 = 50;
 /// the parent looks into it after each.
 #[test]
 fn no_acknowledged_batch_is_lost_and_none_is_half_there() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = fast_directory();
     let mut entropy = SeededEntropy::new(20_251);
     let mut acknowledged: BTreeMap<ShardId, Offset> = BTreeMap::new();
     let mut verified: BTreeMap<ShardId, Offset> = BTreeMap::new();
