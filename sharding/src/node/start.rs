@@ -56,8 +56,15 @@ pub(super) async fn start(mut options: ClusterOptions) -> Result<Arc<Core>, Star
     let core = assemble(&mut options, &peers, gossip, &seat, &request).await?;
     core.start_used_groups().await.map_err(broken)?;
     gate.open(&core);
-    begin(&core, options.seeds.clone(), request).await?;
-    Ok(core)
+    let begun = begin(&core, options.seeds.clone(), request);
+    match tokio::time::timeout(options.join_timeout, begun).await {
+        Ok(begun) => begun.map(|()| core),
+        Err(_) => Err(StartError::NotJoined {
+            cluster: options.cluster.clone(),
+            waited: options.join_timeout,
+            reason: "it was admitted, but the facts of the cluster did not reach it".to_owned(),
+        }),
+    }
 }
 
 fn check(options: &ClusterOptions) -> Result<(), StartError> {

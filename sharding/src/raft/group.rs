@@ -27,6 +27,8 @@ const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 /// Time for a new leader to have everything of the past applied.
 const SETTLE_DEADLINE: Duration = Duration::from_secs(60);
 
+const NO_MAJORITY: &str = "no majority of the replicas answered in time";
+
 /// What the rest of this crate needs from a replicated log, so that another library could take openraft's place.
 pub(crate) trait Consensus: Send + Sync + 'static {
     /// The newest term that this replica knows of.
@@ -159,82 +161,81 @@ impl Consensus for Group {
 
     fn propose(&self, term: u64, payload: Bytes) -> Pending<Result<Applied, NotProposed>> {
         let (responder, written) = ProgressResponder::complete_only();
-        let queued = self.asks.send(Ask::Propose { term, payload, responder }).is_ok();
-        let runtime = self.runtime.clone();
-        Box::pin(async move {
-            if !queued {
-                return Err(NotProposed::NotLeader);
-            }
-            match deadline(&runtime, WRITE_DEADLINE, written).await {
-                Some(Ok(result)) => outcome(result),
-                Some(Err(_)) => Err(unknown("the group stopped")),
-                None => Err(unknown("no majority of the replicas answered in time")),
+        if self.asks.send(Ask::Propose { term, payload, responder }).is_err() {
+            return Box::pin(async { Err(NotProposed::NotLeader) });
+        }
+        self.wait(WRITE_DEADLINE, NO_MAJORITY, async move {
+            match written.await {
+                Ok(result) => outcome(result),
+                Err(_) => Err(unknown("the group stopped")),
             }
         })
     }
 
     fn confirm(&self, term: u64) -> Pending<Result<(), NotProposed>> {
         let raft = self.raft.clone();
-        let confirmed = self.runtime.spawn(async move {
+        self.wait(WRITE_DEADLINE, NO_MAJORITY, async move {
             let mut linearizer = raft.get_read_linearizer(ReadPolicy::LeaseRead).await;
             if linearizer.is_err() {
                 // The lease is over, for example because nothing was said for a while: ask the majority.
                 linearizer = raft.get_read_linearizer(ReadPolicy::ReadIndex).await;
             }
             match linearizer {
-                Ok(linearizer) if **linearizer.read_log_id().committed_leader_id() == term => {
-                    Ok(())
-                }
+                Ok(linearizer) if **linearizer.read_log_id().committed_leader_id() == term => Ok(()),
                 Ok(_) => Err(NotProposed::NotLeader),
-                Err(error) if error.api_error().is_some_and(is_not_leader) => {
-                    Err(NotProposed::NotLeader)
-                }
+                Err(error) if error.api_error().is_some_and(is_not_leader) => Err(NotProposed::NotLeader),
                 Err(error) => Err(unknown(error.to_string())),
             }
-        });
-        Box::pin(
-            async move { confirmed.await.unwrap_or_else(|_| Err(unknown("the node is stopping"))) },
-        )
+        })
     }
 
     fn settle(&self, term: u64) -> Pending<Result<(), NotProposed>> {
         let mut metrics = self.raft.metrics();
-        let settled = self.runtime.spawn(async move {
-            let settled = async {
-                loop {
-                    match is_settled(&metrics.borrow_watched(), term) {
-                        Some(true) => return Ok(()),
-                        Some(false) => {}
-                        None => return Err(NotProposed::NotLeader),
-                    }
-                    if metrics.changed().await.is_err() {
-                        return Err(unknown("the group stopped"));
-                    }
+        self.wait(SETTLE_DEADLINE, "the past was not applied in time", async move {
+            loop {
+                match is_settled(&metrics.borrow_watched(), term) {
+                    Some(true) => return Ok(()),
+                    Some(false) => {}
+                    None => return Err(NotProposed::NotLeader),
                 }
-            };
-            tokio::time::timeout(SETTLE_DEADLINE, settled)
-                .await
-                .unwrap_or_else(|_| Err(unknown("the past was not applied in time")))
-        });
-        Box::pin(
-            async move { settled.await.unwrap_or_else(|_| Err(unknown("the node is stopping"))) },
-        )
+                if metrics.changed().await.is_err() {
+                    return Err(unknown("the group stopped"));
+                }
+            }
+        })
     }
 
     fn barrier(&self, term: u64) -> Pending<Result<(), NotProposed>> {
         let (responder, written) = tokio::sync::oneshot::channel();
-        let queued = self.asks.send(Ask::Barrier { responder }).is_ok();
-        let runtime = self.runtime.clone();
-        Box::pin(async move {
-            if !queued {
-                return Err(NotProposed::NotLeader);
+        if self.asks.send(Ask::Barrier { responder }).is_err() {
+            return Box::pin(async { Err(NotProposed::NotLeader) });
+        }
+        self.wait(WRITE_DEADLINE, NO_MAJORITY, async move {
+            match written.await {
+                Ok(Ok(at)) if at == term => Ok(()),
+                Ok(Ok(_)) => Err(NotProposed::NotLeader),
+                Ok(Err(error)) => Err(error),
+                Err(_) => Err(unknown("the group stopped")),
             }
-            match deadline(&runtime, WRITE_DEADLINE, written).await {
-                Some(Ok(Ok(at))) if at == term => Ok(()),
-                Some(Ok(Ok(_))) => Err(NotProposed::NotLeader),
-                Some(Ok(Err(error))) => Err(error),
-                Some(Err(_)) => Err(unknown("the group stopped")),
-                None => Err(unknown("no majority of the replicas answered in time")),
+        })
+    }
+}
+
+impl Group {
+    /// Waits on the cluster's runtime, because the caller's executor may have no timer, and because the work must go on when the caller
+    /// has dropped the future.
+    fn wait<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        too_late: &'static str,
+        work: impl Future<Output = Result<T, NotProposed>> + Send + 'static,
+    ) -> Pending<Result<T, NotProposed>> {
+        let waited = self.runtime.spawn(async move { tokio::time::timeout(limit, work).await });
+        Box::pin(async move {
+            match waited.await {
+                Ok(Ok(result)) => result,
+                Ok(Err(_)) => Err(unknown(too_late)),
+                Err(_) => Err(unknown("the node is stopping")),
             }
         })
     }
@@ -269,21 +270,4 @@ fn outcome(written: Written) -> Result<Applied, NotProposed> {
 
 fn unknown(reason: impl Into<String>) -> NotProposed {
     NotProposed::Unknown { reason: reason.into() }
-}
-
-/// Waits on the cluster's clock, from whatever thread: the caller's executor may have no timer.
-async fn deadline<T: Send + 'static>(
-    runtime: &Handle,
-    limit: Duration,
-    work: impl Future<Output = T> + Send,
-) -> Option<T> {
-    let sleep = {
-        let _entered = runtime.enter();
-        tokio::time::sleep(limit)
-    };
-    tokio::select! {
-        biased;
-        done = work => Some(done),
-        () = sleep => None,
-    }
 }

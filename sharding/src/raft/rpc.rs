@@ -1,6 +1,6 @@
 //! The messages of a group on the wire: how they are laid out, and how a replica answers them.
 //!
-//! Entries travel as they are stored, behind a bincode head; reading one shares the memory of the frame.
+//! Entries travel as they are stored, behind a bincode head; reading a large one shares the memory of the frame.
 
 use std::io;
 use std::task::{Context, Poll, Waker};
@@ -61,13 +61,24 @@ fn read_append(mut bytes: Bytes) -> io::Result<AppendEntriesRequest<Types>> {
     let first = head.previous.map_or(0, |previous| previous.index() + 1);
     let mut entries = Vec::with_capacity((head.entries as usize).min(bytes.len() / 4));
     for step in 0..u64::from(head.entries) {
-        entries.push(entry::from_bytes(first + step, &take(&mut bytes)?)?);
+        entries.push(entry::from_bytes(first + step, &own(take(&mut bytes)?))?);
     }
     if bytes.is_empty() {
-        Ok(AppendEntriesRequest { vote: head.vote, prev_log_id: head.previous, entries, leader_commit: head.commit })
+        Ok(AppendEntriesRequest {
+            vote: head.vote,
+            prev_log_id: head.previous,
+            entries,
+            leader_commit: head.commit,
+        })
     } else {
         Err(malformed())
     }
+}
+
+/// Entries that are small against a frame get memory of their own: they stay in the tail for long, and would keep all of the frame alive.
+fn own(entry: Bytes) -> Bytes {
+    const SMALL: usize = 64 * 1024;
+    if entry.len() < SMALL { Bytes::copy_from_slice(&entry) } else { entry }
 }
 
 fn take(bytes: &mut Bytes) -> io::Result<Bytes> {
@@ -189,7 +200,10 @@ mod tests {
             let mut bytes = Vec::new();
             write_append(&rpc, &mut bytes).unwrap();
             let back = read_append(bytes.into()).unwrap();
-            assert_eq!((back.vote, back.prev_log_id, back.leader_commit), (rpc.vote, rpc.prev_log_id, rpc.leader_commit));
+            assert_eq!(
+                (back.vote, back.prev_log_id, back.leader_commit),
+                (rpc.vote, rpc.prev_log_id, rpc.leader_commit)
+            );
             assert_eq!(back.entries, rpc.entries);
         }
     }
