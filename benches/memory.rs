@@ -1,7 +1,7 @@
 //! How much memory an entity takes: 100,000 live ones, and 1,000,000 that were passivated.
 //!
-//! Not a criterion bench, because nothing is timed: it prints what the operating system counts for the process. The log is kept in a temporary
-//! directory, because a log in memory would be counted too.
+//! Not a criterion bench, because nothing is timed: it prints what the operating system counts for the process. First the engine alone over a log
+//! that forgets, which is what a live entity costs; then a whole node over sled, where the store's cache (bounded, but warm) is counted too.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,17 +10,21 @@ use std::time::Duration;
 use holm::{Holm, Limits};
 use holm_domains::bank::{Account, Open};
 
+#[path = "../runtime/examples/live_entities/measure.rs"]
+mod engine;
+
 const LIVE: u64 = 100_000;
 const PASSIVATED: u64 = 1_000_000;
-
-/// What an account's state takes by itself: the struct and the owner's name on the heap.
-const STATE_BYTES: u64 = size_of::<Account>() as u64 + 8;
 
 fn main() {
     // `cargo test --benches` and criterion's filters pass arguments; only a real bench run measures.
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
+    let alone = engine::measure(fits(LIVE), fits(PASSIVATED)).expect("the kernel tells");
+    println!("engine alone: {} live entities, state {} B each", alone.live, alone.state_bytes);
+    println!("  beyond its state       {:.0} B for each live entity", alone.bytes_beyond_state());
+    println!("  {} were passivated, {} B more than before", alone.passivated, alone.left_behind);
     let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
     runtime.block_on(measure());
 }
@@ -30,7 +34,7 @@ async fn measure() {
     let mut limits = Limits::default();
     limits.idle_timeout = Duration::from_secs(3_600);
     // Few enough per shard that the million passes through memory and mostly leaves it.
-    limits.live_entities = usize::try_from(2 * LIVE / 32).expect("it fits");
+    limits.live_entities = fits(2 * LIVE / 32);
     let builder = Holm::builder().entity::<Account>().data_dir(dir.path()).limits(limits);
     let holm = builder.start().await.expect("the node starts");
 
@@ -39,15 +43,16 @@ async fn measure() {
     open(&holm, "live", LIVE).await;
     let live = holm.stats().total().live_entities;
     let per_entity = (resident_bytes().saturating_sub(before)) / LIVE;
-    println!("live entities            {live}");
-    println!("resident per live entity {per_entity} B, of which state {STATE_BYTES} B");
-    println!("beyond its state         {} B", per_entity.saturating_sub(STATE_BYTES));
+    println!("a whole node: {live} live entities");
+    println!(
+        "  resident               {per_entity} B for each, state and cache of the log included"
+    );
 
     open(&holm, "idle", PASSIVATED).await;
     let total = holm.stats().total();
-    println!("entities in all          {}", total.activations);
-    println!("live / passivated        {} / {}", total.live_entities, total.passivations);
-    println!("resident in all          {} MiB", resident_bytes() / 1024 / 1024);
+    println!("  entities in all        {}", total.activations);
+    println!("  live / passivated      {} / {}", total.live_entities, total.passivations);
+    println!("  resident in all        {} MiB", resident_bytes() / 1024 / 1024);
     holm.shutdown().await;
 }
 
@@ -71,6 +76,10 @@ async fn open(holm: &Holm, prefix: &'static str, count: u64) {
     for task in tasks {
         task.await.expect("no task panics");
     }
+}
+
+fn fits(number: u64) -> usize {
+    usize::try_from(number).expect("it fits")
 }
 
 /// The resident set of this process, from the kernel.
