@@ -6,7 +6,9 @@
 
 use std::ffi::OsString;
 use std::os::unix::process::{CommandExt as _, parent_id};
+use std::path::PathBuf;
 use std::process::Command;
+use std::sync::OnceLock;
 
 use clap::Args;
 
@@ -48,6 +50,19 @@ fn tie() -> std::io::Result<()> {
     Ok(())
 }
 
+/// The path of this program as it was at the first call. Asked later, Linux would name a file that was built anew meanwhile as deleted.
+///
+/// # Errors
+/// When the path is unknown.
+pub fn this_program() -> std::io::Result<PathBuf> {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(path) = PATH.get() {
+        return Ok(path.clone());
+    }
+    let path = std::env::current_exe()?;
+    Ok(PATH.get_or_init(|| path).clone())
+}
+
 /// A command that starts `program` tied to this process. The thread that spawns it must live as long as the child: the kernel counts the death of
 /// that thread as the death of the parent.
 ///
@@ -57,7 +72,7 @@ pub fn command(
     program: &std::ffi::OsStr,
     args: &[OsString],
 ) -> std::io::Result<tokio::process::Command> {
-    let mut command = tokio::process::Command::new(std::env::current_exe()?);
+    let mut command = tokio::process::Command::new(this_program()?);
     command
         .arg("tethered")
         .arg("--to")

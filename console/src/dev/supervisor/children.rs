@@ -7,6 +7,7 @@ use super::{LOAD, REPORTS_KEPT, Supervisor};
 use crate::dev::control::Response;
 use crate::dev::process::{self, ChildEvent, Launch, ReadyLine};
 use crate::dev::state::ProcessState;
+use crate::dev::tether;
 use crate::load::LoadReport;
 use crate::output::Failure;
 use crate::wall_clock::now_us;
@@ -46,7 +47,7 @@ impl Supervisor {
         std::fs::create_dir_all(&data_dir)?;
         let (program, args) = match &self.args.bin {
             Some(program) => (program.clone(), Vec::new()),
-            None => (std::env::current_exe()?, vec![OsString::from("node")]),
+            None => (tether::this_program()?, vec![OsString::from("node")]),
         };
         Ok(Launch {
             variables: vec![
@@ -89,7 +90,7 @@ impl Supervisor {
         let _ = std::fs::remove_file(&log);
         let launch = Launch {
             name: LOAD.to_owned(),
-            program: std::env::current_exe()?,
+            program: tether::this_program()?,
             args,
             variables: Vec::new(),
             log,
