@@ -1,12 +1,13 @@
 //! Connections that come and go: reconnecting, sure deaths, other nodes at known addresses, silence, shutdown.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use holm_core::{NodeId, Outcome};
 use holm_sharding::{Lane, PeerError, PeerEvent, Peers, PeersOptions, RefusalCode};
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 
 use crate::support::{
     PATIENCE, ask, ask_until_answered, client, echo, event, identity, impatient, node, pair, start,

@@ -1,11 +1,12 @@
 //! Gossip between nodes on loopback: they find each other through one seed, hear news, and notice silence within a second.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use holm_core::NodeId;
 use holm_sharding::{LiveNode, Membership, MembershipOptions, Peers, PeersOptions};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::support::{PATIENCE, echo, node, start};
 

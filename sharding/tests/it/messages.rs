@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use holm_core::{NodeId, Outcome};
 use holm_sharding::{Lane, PeerError, PeerInfo, Peers, PeersOptions, Responder};
+use tokio::time::Instant;
 
 use crate::support::{Handling, PATIENCE, ask, client, echo, node, pair, start};
 

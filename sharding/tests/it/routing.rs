@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use holm_core::{
@@ -18,6 +18,7 @@ use holm_sharding::{
     ShardView,
 };
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::support::{PATIENCE, client, echo, node, start};
 

@@ -13,14 +13,14 @@ use holm_sharding::{
 use tokio::sync::broadcast;
 
 /// Long enough for a loaded machine; a test that waits this long has failed.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-pub fn loopback() -> SocketAddr {
+pub(crate) fn loopback() -> SocketAddr {
     "127.0.0.1:0".parse().unwrap()
 }
 
 /// A handler made of a closure.
-pub struct Handling<F>(pub F);
+pub(crate) struct Handling<F>(pub(crate) F);
 
 impl<F: Fn(&PeerInfo, Lane, Bytes, Responder) + Send + Sync + 'static> PeerHandler for Handling<F> {
     fn handle(&self, from: &PeerInfo, lane: Lane, body: Bytes, respond: Responder) {
@@ -28,24 +28,24 @@ impl<F: Fn(&PeerInfo, Lane, Bytes, Responder) + Send + Sync + 'static> PeerHandl
     }
 }
 
-pub fn echo() -> Arc<dyn PeerHandler> {
+pub(crate) fn echo() -> Arc<dyn PeerHandler> {
     Arc::new(Handling(|_: &PeerInfo, _, body, respond: Responder| respond.respond(body)))
 }
 
-pub fn identity(node: u64, incarnation: u64) -> NodeIdentity {
+pub(crate) fn identity(node: u64, incarnation: u64) -> NodeIdentity {
     NodeIdentity { node: NodeId(node), name: format!("holm-{node}"), incarnation, http: None }
 }
 
-pub fn node(node: u64) -> PeersOptions {
+pub(crate) fn node(node: u64) -> PeersOptions {
     PeersOptions { listen: Some(loopback()), ..PeersOptions::new("test", identity(node, 1)) }
 }
 
-pub fn client() -> PeersOptions {
+pub(crate) fn client() -> PeersOptions {
     PeersOptions::new("test", NodeIdentity { name: "client".into(), ..identity(0, 1) })
 }
 
 /// Limits that make a test of silence short.
-pub fn impatient() -> PeerLimits {
+pub(crate) fn impatient() -> PeerLimits {
     let mut limits = PeerLimits::default();
     limits.ping_after = Duration::from_millis(50);
     limits.dead_after = Duration::from_millis(300);
@@ -54,24 +54,24 @@ pub fn impatient() -> PeerLimits {
     limits
 }
 
-pub async fn start(options: PeersOptions, handler: Arc<dyn PeerHandler>) -> Peers {
+pub(crate) async fn start(options: PeersOptions, handler: Arc<dyn PeerHandler>) -> Peers {
     Peers::start(options, handler).await.unwrap()
 }
 
 /// A node that echoes and a client that knows it as node 1.
-pub async fn pair(handler: Arc<dyn PeerHandler>) -> (Peers, Peers) {
+pub(crate) async fn pair(handler: Arc<dyn PeerHandler>) -> (Peers, Peers) {
     let server = start(node(1), handler).await;
     let client = start(client(), echo()).await;
     client.set_address(NodeId(1), server.local_addr().unwrap());
     (server, client)
 }
 
-pub async fn ask(peers: &Peers, to: u64, body: &'static str) -> Result<Bytes, PeerError> {
+pub(crate) async fn ask(peers: &Peers, to: u64, body: &'static str) -> Result<Bytes, PeerError> {
     peers.request(NodeId(to), Lane::Commands, Bytes::from_static(body.as_bytes()), PATIENCE).await
 }
 
 /// Waits for an event that `wanted` takes.
-pub async fn event<T>(
+pub(crate) async fn event<T>(
     events: &mut broadcast::Receiver<PeerEvent>,
     wanted: impl Fn(&PeerEvent) -> Option<T>,
 ) -> T {
@@ -86,7 +86,7 @@ pub async fn event<T>(
 }
 
 /// Asks until it works: for a state that is not told by an event.
-pub async fn ask_until_answered(peers: &Peers, to: u64) -> Bytes {
+pub(crate) async fn ask_until_answered(peers: &Peers, to: u64) -> Bytes {
     let search = async {
         loop {
             if let Ok(answer) = ask(peers, to, "there?").await {
