@@ -182,7 +182,10 @@ impl Router {
     ///
     /// # Errors
     /// The message and the responder, when it is none of these.
-    #[expect(clippy::result_large_err, reason = "not a failure: what is not for the router goes back whole")]
+    #[expect(
+        clippy::result_large_err,
+        reason = "not a failure: what is not for the router goes back whole"
+    )]
     pub fn serve(
         &self,
         _from: &PeerInfo,

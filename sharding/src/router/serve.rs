@@ -15,7 +15,10 @@ use crate::wire::{BatchesAnswer, CommandAnswer, HistoryAnswer, Message};
 const MOST_RECORDS: usize = 10_000;
 const MOST_BYTES: usize = 4 * 1024 * 1024;
 
-#[expect(clippy::result_large_err, reason = "not a failure: what is not for the router goes back whole")]
+#[expect(
+    clippy::result_large_err,
+    reason = "not a failure: what is not for the router goes back whole"
+)]
 pub(super) fn serve(
     core: &Arc<Core>,
     message: Message,
