@@ -3,7 +3,7 @@
 //! All commands of an entity go to the same courier, which keeps their order; there are as many couriers as commands may be on their way.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState};
+use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
 use holm::{IdempotencyKey, OsEntropy};
@@ -62,9 +62,8 @@ impl Couriers {
 
     /// Hands a command over; waits while its courier is behind.
     pub(super) async fn send(&mut self, order: Order) {
-        let mut hasher = self.hash.build_hasher();
-        (&order.command.entity_type, &order.command.id).hash(&mut hasher);
-        let place = usize::try_from(hasher.finish() % self.queues.len() as u64).unwrap_or(0);
+        let hash = self.hash.hash_one((&order.command.entity_type, &order.command.id));
+        let place = usize::try_from(hash % self.queues.len() as u64).unwrap_or(0);
         // A courier ends only when its queue is closed.
         let _ = self.queues[place].send(order).await;
     }

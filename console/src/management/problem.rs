@@ -8,11 +8,11 @@ use holm::{AskError, ErrorKind, Limit, Outcome};
 use super::server::Serving;
 use crate::views::ProblemDocument;
 
-/// An error on its way to a client.
+/// An error on its way to a client. Boxed, because it is the rare half of nearly every result here.
 #[derive(Debug)]
 pub(super) struct Problem {
     status: StatusCode,
-    document: ProblemDocument,
+    document: Box<ProblemDocument>,
     header: Option<(HeaderName, &'static str)>,
 }
 
@@ -22,7 +22,7 @@ impl Problem {
         let kind = if status.is_server_error() { "give_up" } else { "fix_request" };
         Self {
             status,
-            document: ProblemDocument {
+            document: Box::new(ProblemDocument {
                 problem_type: format!("urn:holm:problem:{name}"),
                 title: title.to_owned(),
                 status: status.as_u16(),
@@ -31,7 +31,7 @@ impl Problem {
                 outcome: "not_applied".to_owned(),
                 next: String::new(),
                 served_by: String::new(),
-            },
+            }),
             header: None,
         }
     }
@@ -118,79 +118,50 @@ type Description = (StatusCode, &'static str, &'static str, String);
 
 fn describe(error: &AskError) -> Description {
     const AGAIN: &str = "send it again with the same Idempotency-Key";
-    let did_you_mean = |nearest: &Option<Box<str>>, otherwise: &str| match nearest {
-        Some(nearest) => format!("use `{nearest}`"),
-        None => otherwise.to_owned(),
-    };
-    match error {
-        AskError::Overloaded { .. } => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "overloaded",
-            "overloaded",
-            format!("wait a moment, then {AGAIN}"),
-        ),
+    const LATER: &str = "wait a moment, then send it again with the same Idempotency-Key";
+    const LOG: &str = "look into the log of the node";
+    let (status, name, title, next) = match error {
+        AskError::Overloaded { .. } => (503, "overloaded", "overloaded", LATER),
         AskError::TooLarge { limit: Limit::CommandBytes, .. } => {
-            (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "too large", "send less at once".into())
+            (413, "too-large", "too large", "send less at once")
         }
-        AskError::TooLarge { .. } => (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "too-large",
-            "the entity said more than fits",
-            "make the entity answer with less".into(),
-        ),
-        AskError::Unavailable { .. } => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "unavailable",
-            "the shard is not served",
-            format!("wait a moment, then {AGAIN}"),
-        ),
-        AskError::DeadlinePassed { .. } => {
-            (StatusCode::GATEWAY_TIMEOUT, "deadline-passed", "no answer in time", AGAIN.into())
+        AskError::TooLarge { .. } => {
+            (500, "too-large", "the entity said more than fits", "make it answer with less")
         }
-        AskError::Moved { .. } => {
-            (StatusCode::SERVICE_UNAVAILABLE, "moved", "the shard is led elsewhere", AGAIN.into())
+        AskError::Unavailable { .. } => (503, "unavailable", "the shard is not served", LATER),
+        AskError::DeadlinePassed { .. } => (504, "deadline-passed", "no answer in time", AGAIN),
+        AskError::Moved { .. } => (503, "moved", "the shard is led elsewhere", AGAIN),
+        AskError::Interrupted { .. } => (503, "interrupted", "the outcome is unknown", AGAIN),
+        AskError::UnknownEntityType { nearest, .. } => {
+            return unknown("unknown-entity-type", "no such entity type", nearest.as_deref());
         }
-        AskError::Interrupted { .. } => {
-            (StatusCode::SERVICE_UNAVAILABLE, "interrupted", "the outcome is unknown", AGAIN.into())
+        AskError::UnknownCommand { nearest, .. } => {
+            return unknown("unknown-command", "no such command", nearest.as_deref());
         }
-        AskError::UnknownEntityType { nearest, .. } => (
-            StatusCode::NOT_FOUND,
-            "unknown-entity-type",
-            "no such entity type",
-            did_you_mean(nearest, "GET /api/v1/entity-types lists what there is"),
-        ),
-        AskError::UnknownCommand { nearest, .. } => (
-            StatusCode::NOT_FOUND,
-            "unknown-command",
-            "no such command",
-            did_you_mean(nearest, "GET /api/v1/entity-types lists what there is"),
-        ),
-        AskError::Undecodable { .. } => (
-            StatusCode::BAD_REQUEST,
-            "undecodable",
-            "the body does not fit the command",
-            "compare the body with the command's fields".into(),
-        ),
-        AskError::KeyReused { .. } => (
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "key-reused",
-            "the idempotency key was used before",
-            "choose a new key for a new intention".into(),
-        ),
-        AskError::EntityFailed { .. } => (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "entity-failed",
-            "the entity failed",
-            "look into the log of the node".into(),
-        ),
-        AskError::RecoveryFailed { .. } => (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "recovery-failed",
-            "the entity cannot be recovered",
-            "look into the log of the node".into(),
-        ),
-        _ => (StatusCode::INTERNAL_SERVER_ERROR, "failed", "the command failed", String::new()),
-    }
+        AskError::Undecodable { .. } => {
+            let next = "compare the body with the command's fields";
+            (400, "undecodable", "the body does not fit the command", next)
+        }
+        AskError::KeyReused { .. } => {
+            let next = "choose a new key for a new intention";
+            (422, "key-reused", "the idempotency key was used before", next)
+        }
+        AskError::EntityFailed { .. } => (500, "entity-failed", "the entity failed", LOG),
+        AskError::RecoveryFailed { .. } => {
+            (500, "recovery-failed", "the entity cannot be recovered", LOG)
+        }
+        _ => (500, "failed", "the command failed", LOG),
+    };
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, name, title, next.to_owned())
+}
+
+fn unknown(name: &'static str, title: &'static str, nearest: Option<&str>) -> Description {
+    let next = match nearest {
+        Some(nearest) => format!("use `{nearest}`"),
+        None => "GET /api/v1/entity-types lists what there is".to_owned(),
+    };
+    (StatusCode::NOT_FOUND, name, title, next)
 }
 
 fn kind_name(kind: ErrorKind) -> &'static str {
