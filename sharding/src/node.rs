@@ -4,8 +4,10 @@
 //! handlers, fsync or snapshots. The methods here may be called from any runtime.
 
 mod admission;
+mod announcing;
 mod core;
 mod failover;
+mod founding;
 mod gate;
 mod groups;
 mod host;
@@ -18,6 +20,7 @@ mod options;
 mod reports;
 mod start;
 mod steward;
+mod thread;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -58,7 +61,7 @@ impl ClusterNode {
     pub async fn start(options: ClusterOptions) -> Result<Self, StartError> {
         let (ready, started) = oneshot::channel();
         let (stop, stopping) = oneshot::channel();
-        start::run(options, ready, stopping)
+        thread::run(options, ready, stopping)
             .map_err(|error| StartError::Broken { reason: error.to_string() })?;
         let (core, runtime) = started
             .await

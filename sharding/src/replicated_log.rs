@@ -7,6 +7,8 @@
 mod follower;
 mod reading;
 mod replica;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -32,7 +32,11 @@ impl Core {
         loop {
             ticks.tick().await;
             let metrics = self.cluster_group.metrics();
-            if !metrics.state.is_leader() || *self.retiring.borrow() {
+            let retiring = *self.retiring.borrow();
+            if retiring && metrics.state.is_leader() {
+                self.hand_over_cluster_log(&metrics).await;
+            }
+            if retiring || !metrics.state.is_leader() {
                 leading_since = None;
                 continue;
             }
@@ -54,6 +58,16 @@ impl Core {
                 tracing::warn!("a change of the cluster log's members takes long");
             }
             self.let_go(&metrics, &state).await;
+        }
+    }
+
+    /// A node that goes leads nothing, the cluster log neither: whoever leads it next carries the rest of the leaving out.
+    async fn hand_over_cluster_log(&self, metrics: &Metrics) {
+        let mut voters = metrics.membership_config.voter_ids().map(NodeId);
+        let next = voters.find(|node| *node != self.me() && self.is_reachable(*node));
+        if let Some(next) = next {
+            tracing::info!(to = %next, "handing over the cluster log");
+            let _ = self.cluster_group.raft().trigger().transfer_leader(next.0).await;
         }
     }
 

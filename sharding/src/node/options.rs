@@ -128,6 +128,12 @@ pub enum StartError {
     },
 }
 
+impl StartError {
+    pub(super) fn broken(error: impl ToString) -> Self {
+        Self::Broken { reason: error.to_string() }
+    }
+}
+
 /// Why a node could not leave.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

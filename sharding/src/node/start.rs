@@ -1,31 +1,24 @@
 //! Starting a node: transport, place in the cluster, log, host, router, and then the tasks that keep it going.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use holm_core::{EntityAddress, NodeId, OsEntropy, ShardId};
 use holm_persistence::Snapshot;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
-use super::core::{Core, NotCommitted, Organs, Setup, start_cluster_group, start_log};
+use super::core::{Core, Organs, Setup, start_cluster_group, start_log};
+use super::founding::{found, is_founder};
 use super::gate::Gate;
 use super::host::{HostSeat, SnapshotHook};
-use super::joining::{FOUNDING, Joining, Seat, take_seat};
+use super::joining::{Joining, Seat, take_seat};
 use super::messages::{JoinRequest, SnapshotCopy};
 use super::options::{ClusterOptions, StartError};
-use crate::cluster_log::{Fact, NodeFacts};
+use crate::cluster_log::NodeFacts;
 use crate::membership::{Membership, MembershipOptions};
-use crate::raft::{self, EmptyNode};
+use crate::raft;
 use crate::router::{LocalShards, Router, RouterOptions};
 use crate::transport::{NodeIdentity, Peers, PeersOptions};
-
-/// Pause between two tries of what must succeed sooner or later.
-const TRY_AGAIN: Duration = Duration::from_millis(100);
-
-/// Pause between two tries to tell the cluster that this node is back.
-const ANNOUNCE_AGAIN: Duration = Duration::from_millis(250);
 
 /// Starts everything on the present runtime.
 pub(super) async fn start(mut options: ClusterOptions) -> Result<Arc<Core>, StartError> {
@@ -54,7 +47,7 @@ pub(super) async fn start(mut options: ClusterOptions) -> Result<Arc<Core>, Star
         }
     }
     let core = assemble(&mut options, &peers, gossip, &seat, &request).await?;
-    core.start_used_groups().await.map_err(broken)?;
+    core.start_used_groups().await.map_err(StartError::broken)?;
     gate.open(&core);
     let begun = begin(&core, options.seeds.clone(), request);
     match tokio::time::timeout(options.join_timeout, begun).await {
@@ -77,7 +70,7 @@ fn check(options: &ClusterOptions) -> Result<(), StartError> {
     } else {
         return Ok(());
     };
-    Err(broken(fault))
+    Err(StartError::broken(fault))
 }
 
 async fn start_transport(
@@ -100,7 +93,8 @@ async fn start_transport(
         ..PeersOptions::new(options.cluster.clone(), me)
     };
     let peers = Peers::start(peers_options, gate.clone()).await?;
-    let listening = peers.local_addr().ok_or_else(|| broken("the transport does not listen"))?;
+    let listening =
+        peers.local_addr().ok_or_else(|| StartError::broken("the transport does not listen"))?;
     let facts = NodeFacts {
         name: options.name.clone(),
         peer: options.advertise.unwrap_or(listening),
@@ -167,11 +161,12 @@ async fn assemble(
     seat: &Seat,
     request: &JoinRequest,
 ) -> Result<Arc<Core>, StartError> {
-    let config = Arc::new(raft::config(&options.cluster, options.times).map_err(broken)?);
+    let config =
+        Arc::new(raft::config(&options.cluster, options.times).map_err(StartError::broken)?);
     let (cluster_group, states) =
         start_cluster_group(&options.store, seat.node, config.clone(), peers.clone())
             .await
-            .map_err(broken)?;
+            .map_err(StartError::broken)?;
     let (log, interrupted) = start_log(&options.store);
     let setup = Setup {
         cluster_name: options.cluster.clone(),
@@ -198,7 +193,7 @@ async fn assemble(
         &mut options.start_host,
         Box::new(|_| Err("the host was started".to_owned())),
     );
-    let host = start_host(seat).map_err(broken)?;
+    let host = start_host(seat).map_err(StartError::broken)?;
     let (views, view) = watch::channel(Arc::default());
     let local: Arc<dyn LocalShards> = host.clone();
     let router = Router::start(RouterOptions {
@@ -269,155 +264,5 @@ async fn begin(
         .wait_for(|state| state.members.contains_key(&me))
         .await
         .map(drop)
-        .map_err(|_| broken("the cluster log stopped"))
-}
-
-fn is_founder(core: &Core) -> Result<bool, StartError> {
-    let record = core
-        .setup
-        .store
-        .record(holm_persistence::LogId::CLUSTER, FOUNDING)
-        .map_err(|error| StartError::Data { reason: error.to_string() })?;
-    let mine = record.is_some_and(|cluster| cluster[..] == core.setup.cluster.to_le_bytes());
-    Ok(mine && !core.state().members.contains_key(&core.me()))
-}
-
-/// Commits the first facts: the cluster, and this node in it. May be repeated after an interruption at any point.
-async fn found(core: &Arc<Core>) -> Result<(), StartError> {
-    let raft = core.cluster_group.raft();
-    if !raft.is_initialized().await.map_err(|error| broken(error.to_string()))? {
-        let only_me = std::collections::BTreeMap::from([(core.me().0, EmptyNode::new())]);
-        raft.initialize(only_me).await.map_err(|error| broken(error.to_string()))?;
-    }
-    let setup = &core.setup;
-    loop {
-        let state = core.state();
-        let at = core.now();
-        let fact = if state.created.is_none() {
-            Fact::Created {
-                cluster: setup.cluster,
-                name: setup.cluster_name.clone(),
-                shards: setup.shards,
-                replication: setup.replication,
-                expected_nodes: setup.expected_nodes,
-                at,
-            }
-        } else if !state.members.contains_key(&setup.me) {
-            Fact::NodeAdmitted {
-                node: setup.me,
-                directory: setup.directory,
-                facts: setup.facts.clone(),
-                at,
-            }
-        } else {
-            return Ok(());
-        };
-        if let Err(NotCommitted::NoLeader | NotCommitted::Contradiction) = core.commit(fact).await {
-            tokio::time::sleep(TRY_AGAIN).await;
-        }
-    }
-}
-
-impl Core {
-    /// Tells the cluster where this node is now, until it is a fact.
-    async fn announce(self: Arc<Self>, seeds: Vec<SocketAddr>, mut request: JoinRequest) {
-        request.member = Some((self.setup.cluster, self.me()));
-        loop {
-            let state = self.state();
-            if state.members.get(&self.me()).is_some_and(|member| member.facts == request.facts) {
-                return;
-            }
-            if self.cluster_group.metrics().state.is_leader() {
-                self.admit(request.clone()).await;
-            } else {
-                let known = state.members.keys().filter(|node| **node != self.me());
-                let members = known.filter_map(|node| self.peers.address(*node));
-                let mut asked: Vec<SocketAddr> = seeds.iter().copied().chain(members).collect();
-                asked.sort_unstable();
-                asked.dedup();
-                let joining = Joining {
-                    peers: &self.peers,
-                    seeds: &asked,
-                    expected_nodes: self.setup.expected_nodes,
-                    request: request.clone(),
-                    timeout: Duration::ZERO,
-                };
-                let round = joining.ask_seeds().await;
-                for (node, address) in round.seat.map_or(round.peers, |seat| seat.peers) {
-                    if node != self.me() && self.peers.address(node).is_none() {
-                        self.peers.set_address(node, address);
-                    }
-                }
-                if let Some(reason) = round.refused {
-                    tracing::error!(%reason, "the cluster refuses this node");
-                }
-            }
-            tokio::time::sleep(ANNOUNCE_AGAIN).await;
-        }
-    }
-
-    /// Learns from gossip where members are whose addresses changed.
-    async fn follow_gossip(self: Arc<Self>) {
-        let live = super::core::lock(&self.membership).as_ref().map(Membership::live);
-        let Some(mut live) = live else { return };
-        loop {
-            let nodes = live.borrow_and_update().clone();
-            for node in
-                nodes.iter().filter(|node| node.node != NodeId::ZERO && node.node != self.me())
-            {
-                let fact =
-                    self.state().members.get(&node.node).map(|member| member.facts.incarnation);
-                // Gossip of an older start says nothing new, and gossip of a stranger nothing at all.
-                if fact.is_some_and(|known| node.incarnation >= known)
-                    && self.peers.address(node.node) != Some(node.peer)
-                {
-                    self.peers.set_address(node.node, node.peer);
-                }
-            }
-            self.changed.notify_one();
-            if live.changed().await.is_err() {
-                return;
-            }
-        }
-    }
-}
-
-fn broken(error: impl ToString) -> StartError {
-    StartError::Broken { reason: error.to_string() }
-}
-
-/// Runs a node on a thread of its own. Resolves `ready` when it is a member or cannot be one; ends when `stop` resolves or is dropped.
-pub(super) fn run(
-    options: ClusterOptions,
-    ready: oneshot::Sender<Result<(Arc<Core>, tokio::runtime::Handle), StartError>>,
-    stop: oneshot::Receiver<oneshot::Sender<()>>,
-) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(8)
-        .build()?;
-    std::thread::Builder::new().name("holm-cluster".to_owned()).spawn(move || {
-        let stopped = runtime.block_on(async {
-            match start(options).await {
-                Ok(core) => {
-                    let handle = tokio::runtime::Handle::current();
-                    if ready.send(Ok((core, handle))).is_err() {
-                        return None;
-                    }
-                    stop.await.ok()
-                }
-                Err(error) => {
-                    // Nobody waits when the caller gave up.
-                    let _ = ready.send(Err(error));
-                    None
-                }
-            }
-        });
-        // Everything that still runs is dropped here, as in a crash; an orderly stop has ended it before.
-        runtime.shutdown_timeout(Duration::from_secs(1));
-        if let Some(stopped) = stopped {
-            let _ = stopped.send(());
-        }
-    })?;
-    Ok(())
+        .map_err(|_| StartError::broken("the cluster log stopped"))
 }

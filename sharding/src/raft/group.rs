@@ -74,7 +74,6 @@ enum Ask {
 #[derive(Clone)]
 pub(crate) struct Group {
     raft: Raft,
-    log: GroupLog,
     asks: mpsc::UnboundedSender<Ask>,
     runtime: Handle,
 }
@@ -93,22 +92,17 @@ impl Group {
     /// Starts a group on the present runtime.
     pub(crate) async fn start(parts: GroupParts) -> io::Result<Self> {
         let GroupParts { id, me, config, peers, log, machine } = parts;
-        let raft = Raft::new(me.0, config, Network::new(id.0, peers), log.clone(), machine)
+        let raft = Raft::new(me.0, config, Network::new(id.0, peers), log, machine)
             .await
             .map_err(|fatal| io::Error::other(fatal.to_string()))?;
         let (asks, queue) = mpsc::unbounded_channel();
         tokio::spawn(write_in_order(raft.clone(), queue));
-        Ok(Self { raft, log, asks, runtime: Handle::current() })
+        Ok(Self { raft, asks, runtime: Handle::current() })
     }
 
     /// openraft's handle, for membership changes and elections.
     pub(crate) fn raft(&self) -> &Raft {
         &self.raft
-    }
-
-    /// The group's log.
-    pub(crate) fn log(&self) -> &GroupLog {
-        &self.log
     }
 
     /// What the group said of itself last.
@@ -181,9 +175,13 @@ impl Consensus for Group {
                 linearizer = raft.get_read_linearizer(ReadPolicy::ReadIndex).await;
             }
             match linearizer {
-                Ok(linearizer) if **linearizer.read_log_id().committed_leader_id() == term => Ok(()),
+                Ok(linearizer) if **linearizer.read_log_id().committed_leader_id() == term => {
+                    Ok(())
+                }
                 Ok(_) => Err(NotProposed::NotLeader),
-                Err(error) if error.api_error().is_some_and(is_not_leader) => Err(NotProposed::NotLeader),
+                Err(error) if error.api_error().is_some_and(is_not_leader) => {
+                    Err(NotProposed::NotLeader)
+                }
                 Err(error) => Err(unknown(error.to_string())),
             }
         })
