@@ -17,7 +17,7 @@ use super::options::HttpLimits;
 
 /// What a connection over the limit gets: short enough to be written without waiting.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
-    content-type: application/problem+json\r\ncontent-length: 254\r\nretry-after: 1\r\nconnection: close\r\n\r\n\
+    content-type: application/problem+json\r\ncontent-length: 238\r\nretry-after: 1\r\nconnection: close\r\n\r\n\
     {\"type\":\"urn:holm:problem:overloaded\",\"title\":\"overloaded\",\"status\":503,\
     \"detail\":\"every connection of the management HTTP is taken\",\"kind\":\"back_off\",\"outcome\":\"not_applied\",\
     \"try\":\"close idle connections, or wait a second\",\"served_by\":\"\"}";
