@@ -1,0 +1,75 @@
+//! Three nodes in one process, through the door that a service uses.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::time::Duration;
+
+use holm::{AskOptions, ClusterSettings, Holm, IdempotencyKey, ShardState, StartError};
+use holm_domains::bank::{Account, Balance, Deposit, Open};
+
+/// Promise G2: the same key, sent many times through every node and across the loss of one, takes effect once and gets one answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_takes_effect_once_whichever_node_is_asked() {
+    let data = tempfile::tempdir().unwrap();
+    let nodes = three(data.path()).await;
+    nodes[0].entity::<Account>("alice").ask(Open { owner: "Alice".into() }).await.unwrap();
+
+    let mut places = Vec::new();
+    for round in 0..20 {
+        if round == 10 {
+            nodes[2].shutdown().await;
+        }
+        let alive = if round < 10 { 3 } else { 2 };
+        places.push(deposit_once(&nodes[round % alive]).await);
+    }
+    places.dedup();
+    assert_eq!(places.len(), 1, "one effect, one place in history: {places:?}");
+    assert_eq!(nodes[1].entity::<Account>("alice").ask(Balance {}).await, Ok(100));
+
+    nodes[1].shutdown().await;
+    nodes[0].shutdown().await;
+}
+
+/// Deposits under the one key of the test; the place of the effect in history.
+async fn deposit_once(node: &Holm) -> (u64, u64, u64) {
+    let options = AskOptions::with_key(IdempotencyKey::new("pay-day").unwrap());
+    let alice = node.entity::<Account>("alice");
+    let reply = alice.ask_with(Deposit { amount: 100 }, options).await.unwrap();
+    (reply.value, reply.sequence.get(), reply.offset.get())
+}
+
+async fn three(data: &Path) -> Vec<Holm> {
+    let addresses = free_addresses();
+    let (one, two, three) = tokio::try_join!(
+        start(0, &addresses, data),
+        start(1, &addresses, data),
+        start(2, &addresses, data),
+    )
+    .unwrap();
+    let nodes = vec![one, two, three];
+    for node in &nodes {
+        while !node.view().shards.iter().all(|shard| shard.state == ShardState::Serving) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    nodes
+}
+
+async fn start(index: usize, addresses: &[SocketAddr], data: &Path) -> Result<Holm, StartError> {
+    let mut cluster = ClusterSettings::new("facade", addresses[index], addresses);
+    cluster.expected_nodes = 3;
+    Holm::builder()
+        .entity::<Account>()
+        .node_name(format!("node-{index}"))
+        .data_dir(data.join(index.to_string()))
+        .shards(4)
+        .cluster(cluster)
+        .start()
+        .await
+}
+
+/// Ports that the system picked. All are held at once, so that none comes twice.
+fn free_addresses() -> Vec<SocketAddr> {
+    let held: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    held.iter().map(|listener| listener.local_addr().unwrap()).collect()
+}

@@ -1,0 +1,5 @@
+//! The integration tests of the facade: what a service sees of Holm through `holm` alone. Those with real processes are the console's.
+#![expect(clippy::unwrap_used, reason = "a step that fails, fails its test with its line")]
+
+mod cluster;
+mod single_node;
