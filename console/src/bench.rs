@@ -8,6 +8,7 @@ mod args;
 mod chart;
 mod closed_loop;
 mod cluster;
+mod compare;
 mod document;
 mod environment;
 mod fixed_rate;
