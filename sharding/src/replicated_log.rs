@@ -7,8 +7,6 @@
 mod follower;
 mod reading;
 mod replica;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
