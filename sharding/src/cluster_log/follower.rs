@@ -35,7 +35,7 @@ impl ClusterFollower {
 
 /// The entry that holds a fact.
 pub(crate) fn fact_payload(fact: &Fact) -> io::Result<Bytes> {
-    encode(fact).map(Bytes::from).map_err(io::Error::other)
+    encode(fact).map_err(io::Error::other)
 }
 
 impl Follower for ClusterFollower {

@@ -100,7 +100,7 @@ fn cluster(core: Option<&Arc<Core>>, from: &PeerInfo, kind: u8, bytes: &[u8], re
 
 fn respond_with(respond: Responder, answer: &impl serde::Serialize) {
     match encode(answer) {
-        Ok(bytes) => respond.respond(bytes.into()),
+        Ok(bytes) => respond.respond(bytes),
         Err(error) => tracing::error!(%error, "an answer could not be encoded"),
     }
 }

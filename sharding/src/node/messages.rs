@@ -120,6 +120,6 @@ impl SnapshotCopy {
 
 /// The body of a request of this kind; none when it cannot be encoded.
 pub(super) fn body(kind: u8, message: &impl Serialize) -> Option<Bytes> {
-    let bytes = encode(message).ok()?.into();
+    let bytes = encode(message).ok()?;
     Some(Message::Cluster { kind, bytes }.encode())
 }

@@ -124,11 +124,7 @@ impl Core {
         ClusterView {
             cluster: self.setup.cluster_name.clone(),
             version: state.version,
-            members: state
-                .members
-                .iter()
-                .map(|(node, _)| self.member_view(*node, &state))
-                .collect(),
+            members: state.members.keys().map(|node| self.member_view(*node, &state)).collect(),
             shards: shards.collect(),
         }
     }

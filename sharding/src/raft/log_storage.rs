@@ -190,7 +190,7 @@ impl RaftLogStorage<Types> for GroupLog {
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
         let bytes = encode(vote).map_err(io::Error::other)?;
-        self.commit(vec![self.put(VOTE, bytes.into())]).await?;
+        self.commit(vec![self.put(VOTE, bytes)]).await?;
         self.state().vote = Some(*vote);
         Ok(())
     }

@@ -34,7 +34,7 @@ impl Memberships {
 
     /// Their stored form.
     pub(crate) fn to_bytes(&self) -> io::Result<Bytes> {
-        encode(self).map(Bytes::from).map_err(io::Error::other)
+        encode(self).map_err(io::Error::other)
     }
 
     /// Takes note of an appended entry; true when it held a membership.

@@ -280,7 +280,7 @@ impl LocalShards for Seated {
         limit: usize,
     ) -> Pending<Result<Bytes, AskError>> {
         let page = self.0.inspector().history(address, after, limit);
-        Box::pin(async move { Ok(encode(&page.await?).unwrap().into()) })
+        Box::pin(async move { Ok(encode(&page.await?).unwrap()) })
     }
 
     fn batches(
