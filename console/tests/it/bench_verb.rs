@@ -2,10 +2,11 @@
 
 use serde_json::Value;
 
-use crate::local_cluster::{holm, told};
+use crate::local_cluster::{holm, take_turn, told};
 
 #[test]
 fn a_short_run_measures_every_step_and_calls_fdatasync() {
+    let _turn = take_turn();
     let dir = tempfile::tempdir().unwrap();
     let short = [
         "bench",

@@ -11,6 +11,11 @@ use tempfile::TempDir;
 /// One cluster at a time: three unoptimised processes and a load generator fill a small machine, and recovery times are printed.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
+/// Waits until no cluster and no bench of another test is running.
+pub(crate) fn take_turn() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Longest wait for a state. Generous: it only bounds a test that fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -24,7 +29,7 @@ pub(crate) struct LocalCluster {
 impl LocalCluster {
     /// Starts one with these further arguments and waits until it serves.
     pub(crate) fn start(args: &[&str]) -> Self {
-        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = take_turn();
         let dir = TempDir::with_prefix("holm-it-").unwrap();
         let mut all = vec!["dev", "--detach", "--json", "--port-base", "0"];
         all.extend(args);
