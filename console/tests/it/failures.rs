@@ -17,9 +17,11 @@ fn one_of_three_is_killed_under_load_and_comes_back() {
     report("kill", &killed);
     assert_eq!((&killed["holds"], &killed["settled"]), (&Value::Bool(true), &Value::Bool(true)));
     assert!(killed["all_serving_ms"].as_f64().unwrap() < RECOVERY_BOUND_MS);
+    assert_eq!(killed["probe_errors"], 0, "{killed}");
     let restarted = cluster.json(&["restart", "holm-2"]);
     report("restart", &restarted);
     assert_eq!(restarted["settled"], true);
+    assert_eq!(restarted["probe_errors"], 0, "{restarted}");
     cluster.assert_ledger_holds(50);
 }
 
