@@ -1,7 +1,11 @@
 //! Holm's proof: what happened, whether it is right, what to do next, and whether enough was seen.
 //!
 //! - [`history`]: the record of a run. What clients asked and were told, and what stood on the disks afterwards.
+//! - [`checks`]: from a history to the promises that it broke, one file for each promise.
+//! - [`register`]: an entity made for this, because the order of additions to an account cannot be seen.
 //!
 //! The judging half is pure: it takes a finished history, from a simulated run or from real processes, and knows neither clock, network nor disk.
 
+pub mod checks;
 pub mod history;
+pub mod register;

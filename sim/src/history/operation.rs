@@ -8,6 +8,7 @@ use holm_core::{
     SequenceNumber, ShardId, Verdict,
 };
 use serde::{Deserialize, Serialize};
+use twox_hash::XxHash3_64;
 
 use super::text;
 
@@ -40,12 +41,24 @@ pub struct Call {
     /// The key. Every try of the same intention carries the same one.
     #[serde(with = "text::shown")]
     pub key: IdempotencyKey,
+    /// XXH3-64 of command name, a zero byte and payload, as a record has it. None where the caller does not know the encoded command: over HTTP
+    /// it sends JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<u64>,
     /// The encoded command.
     pub payload: Content,
     /// When it was sent.
     pub invoked: Moment,
     /// When its client stops waiting.
     pub deadline: Moment,
+}
+
+impl Call {
+    /// The fingerprint of a request.
+    #[must_use]
+    pub fn fingerprint_of(command: &str, payload: &[u8]) -> u64 {
+        XxHash3_64::oneshot(&[command.as_bytes(), &[0], payload].concat())
+    }
 }
 
 /// One try of one client.
@@ -65,7 +78,7 @@ pub struct Operation {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Told {
-    /// Nothing yet, and perhaps never: the run ended, or the client's node died.
+    /// Nothing: the run ended before. A client that dies is told so by whoever recorded it: [`Told::Failed`] with an unknown effect.
     Open,
     /// The entity did it.
     Accepted {
@@ -182,7 +195,7 @@ impl Content {
     pub fn of(bytes: &[u8]) -> Self {
         let kept = if bytes.len() <= KEPT_BYTES { bytes } else { &[] };
         Self {
-            digest: twox_hash::XxHash3_64::oneshot(bytes),
+            digest: XxHash3_64::oneshot(bytes),
             length: bytes.len(),
             kept: Bytes::copy_from_slice(kept),
         }

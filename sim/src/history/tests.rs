@@ -17,6 +17,7 @@ fn call(payload: &[u8]) -> Call {
         command: "deposit".into(),
         reads: false,
         key: "k1".parse().unwrap(),
+        fingerprint: Some(Call::fingerprint_of("deposit", payload)),
         payload: Content::of(payload),
         invoked: Moment(10),
         deadline: Moment(99),

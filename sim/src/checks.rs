@@ -1,0 +1,154 @@
+//! The checkers: from what was seen of a run to the promises that it broke. Pure functions, one file for each promise.
+//!
+//! They take a finished [`History`] and judge it against [`Rules`]. A [`Report`] names what was found and how much was looked at, so that a checker that
+//! looked at nothing is not taken for one that found nothing. A checker never guesses: what it cannot decide is counted as undecided.
+
+mod atomic;
+mod bounded;
+mod converged;
+mod finding;
+mod fold;
+mod gap_free;
+mod intentions;
+mod linear;
+mod logs;
+mod nothing_lost;
+mod once;
+mod one_writer;
+mod order;
+mod register;
+
+use std::fmt;
+use std::time::Duration;
+
+use holm_core::Limits;
+use holm_runtime::Registry;
+use serde::{Deserialize, Serialize};
+
+pub use self::finding::{Finding, Promise};
+pub use self::linear::{Linearized, Model, Seen, linearize};
+use self::logs::Logs;
+use crate::history::History;
+
+/// What a run has to be judged by.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// The limits that its nodes were given.
+    pub limits: Limits,
+    /// The entity types, for replaying their histories; none when they are not at hand.
+    pub registry: Option<Registry>,
+    /// How late after its deadline an answer may come: what a client's own machine needs.
+    pub patience: Duration,
+    /// Whether every fault was healed and the nodes had time: then all copies of a shard must be the same.
+    pub healed: bool,
+    /// Steps that the search for a linearization may take, for each register.
+    pub search_budget: u64,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            registry: None,
+            patience: Duration::from_secs(1),
+            healed: false,
+            // A second at most; what is right takes a few steps for each operation.
+            search_budget: 1_000_000,
+        }
+    }
+}
+
+/// Findings that are listed; the rest is counted.
+const LISTED: usize = 100;
+
+/// What the checkers say about a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Tries of clients that were looked at.
+    pub operations: usize,
+    /// Intentions: the tries of one key count once.
+    pub intentions: usize,
+    /// Of those, how many were answered by the entity.
+    pub answered: usize,
+    /// Records that were looked at, each counted once, on however many disks it stands.
+    pub records: usize,
+    /// Entities that have a history.
+    pub entities: usize,
+    /// Registers of which a linearization was searched and the search ended.
+    pub searched: usize,
+    /// Registers whose search used up its budget. They are not said to be right.
+    pub undecided: usize,
+    /// How many findings there are.
+    pub found: usize,
+    /// The first hundred.
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    /// Whether no promise was broken.
+    #[must_use]
+    pub const fn holds(&self) -> bool {
+        self.found == 0
+    }
+}
+
+/// Judges a history by every checker.
+#[must_use]
+pub fn judge(history: &History, rules: &Rules) -> Report {
+    let logs = Logs::of(history);
+    let intentions = intentions::of(history);
+    let searched = register::check(&intentions, rules.search_budget);
+    let mut findings = [
+        nothing_lost::check(history, &logs),
+        once::check(&intentions, &logs, &rules.limits),
+        one_writer::check(history, &logs),
+        gap_free::check(&logs),
+        order::check(&intentions),
+        searched.findings,
+        atomic::check(history, &logs),
+        bounded::check(history, &logs, &rules.limits, rules.patience),
+        rules.registry.as_ref().map_or_else(Vec::new, |it| fold::check(history, &logs, it)),
+        if rules.healed { converged::check(&logs) } else { Vec::new() },
+    ]
+    .concat();
+    findings.sort();
+    let found = findings.len();
+    findings.truncate(LISTED);
+    Report {
+        operations: history.operations().len(),
+        intentions: intentions.len(),
+        answered: intentions.iter().filter(|it| it.answered().is_some()).count(),
+        records: logs.record_count(),
+        entities: logs.entities().count(),
+        searched: searched.decided,
+        undecided: searched.undecided,
+        found,
+        findings,
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for finding in &self.findings {
+            writeln!(f, "{finding}")?;
+        }
+        if self.found > self.findings.len() {
+            writeln!(f, "… and {} more", self.found - self.findings.len())?;
+        }
+        write!(
+            f,
+            "{} findings in {} operations ({} intentions, {} answered), {} records of {} entities; {} registers searched, {} undecided",
+            self.found,
+            self.operations,
+            self.intentions,
+            self.answered,
+            self.records,
+            self.entities,
+            self.searched,
+            self.undecided
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests;
