@@ -31,7 +31,8 @@ pub struct Limits {
     pub window_keys: usize,
     /// Age at which an idempotency key is forgotten.
     pub window_age: Duration,
-    /// Events after which a snapshot is taken.
+    /// Events after which a snapshot is taken. One that would be large against the events since the last waits for more of them, at most 64 times as
+    /// many.
     pub snapshot_every: u64,
     /// Snapshots kept of one entity.
     pub snapshots_kept: usize,

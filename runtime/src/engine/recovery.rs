@@ -12,7 +12,7 @@ use super::ports::{
 };
 use super::rehydrate::Rehydration;
 use super::repeats::Repeat;
-use super::slots::SlotId;
+use super::slots::{self, SlotId};
 
 /// Records of one page. 256 small records are some tens of KiB: one read, and memory stays bounded whatever the length of the history.
 const PAGE_RECORDS: usize = 256;
@@ -243,6 +243,7 @@ impl<T> ShardEngine<T> {
         entity.window = progress.window;
         (entity.sequence, entity.head) = (progress.sequence, progress.head);
         entity.unsaved = progress.replayed;
+        entity.snapshot_kib = slots::kib(progress.snapshot_bytes);
         self.recoveries.running -= 1;
         let Some(recovery) = self.recoveries.by_slot.remove(&slot) else { return };
         self.recoveries.held -= recovery.held.len();

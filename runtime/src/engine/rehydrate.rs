@@ -21,6 +21,8 @@ pub(super) struct Rehydration {
     pub(super) head: Offset,
     /// Events replayed so far; all of them came after the snapshot.
     pub(super) replayed: u32,
+    /// Bytes of the snapshot that it began with.
+    pub(super) snapshot_bytes: usize,
 }
 
 impl Rehydration {
@@ -33,6 +35,7 @@ impl Rehydration {
             sequence: SequenceNumber::ZERO,
             head: Offset::ZERO,
             replayed: 0,
+            snapshot_bytes: 0,
         })
     }
 
@@ -57,6 +60,7 @@ impl Rehydration {
             sequence: snapshot.sequence,
             head: snapshot.offset,
             replayed: 0,
+            snapshot_bytes: snapshot.payload.len(),
         })
     }
 

@@ -10,7 +10,7 @@ use holm_persistence::Snapshot;
 
 use super::ShardEngine;
 use super::ports::{FailureKind, Output};
-use super::slots::SlotId;
+use super::slots::{self, SlotId};
 use crate::panic_text;
 use crate::snapshot_payload::{self, Parts};
 
@@ -23,6 +23,13 @@ const RESTS_PER_TICK: usize = 1_000;
 
 /// A snapshot on passivation is worth its write when it spares a quarter of the replay that the periodic ones allow.
 const WORTH_A_SNAPSHOT: u64 = 4;
+
+/// Events that a periodic snapshot waits for, for each KiB of the one before it: some 6 KiB of log. So writing snapshots never costs more than
+/// a fraction of what writing the events costs, however large the state and its window of keys are. An entity with less than a KiB does not wait.
+const EVENTS_PER_KIB: u64 = 32;
+
+/// Intervals after which a snapshot is taken all the same: what a recovery replays stays bounded (6,400 events by default).
+const LONGEST_WAIT: u64 = 64;
 
 impl<T> ShardEngine<T> {
     /// Makes sure that one more entity fits; false when all are busy.
@@ -65,12 +72,17 @@ impl<T> ShardEngine<T> {
         }
     }
 
-    /// Takes a snapshot when this record's events reached or passed a multiple of the interval (laws T1, T2).
+    /// Takes a snapshot when this record's events reached or passed a multiple of the interval (laws T1, T2) and it is worth its size.
     pub(super) fn snapshot_when_due(&mut self, now: Timestamp, id: SlotId, base: SequenceNumber) {
         let every = self.limits.snapshot_every.max(1);
         let slot = self.slots.get(id);
         let (sequence, head) = (slot.sequence, slot.head);
         if sequence.0 / every == base.0 / every {
+            return;
+        }
+        let unsaved = u64::from(slot.unsaved);
+        let worth = u64::from(slot.snapshot_kib) * EVENTS_PER_KIB;
+        if unsaved < worth.min(every.saturating_mul(LONGEST_WAIT)) {
             return;
         }
         if let Some(snapshot) = self.snapshot(now, id) {
@@ -110,7 +122,8 @@ impl<T> ShardEngine<T> {
         let failure = match written {
             Ok(Ok(payload)) => {
                 let (sequence, offset) = (slot.sequence, slot.head);
-                self.slots.get_mut(id).unsaved = 0;
+                let slot = self.slots.get_mut(id);
+                (slot.unsaved, slot.snapshot_kib) = (0, slots::kib(payload.len()));
                 return Some(Snapshot { sequence, offset, at, payload: payload.into() });
             }
             Ok(Err(error)) => error.to_string(),

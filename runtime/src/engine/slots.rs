@@ -35,6 +35,8 @@ pub(super) struct Slot {
     newer: u32,
     older: u32,
     pub(super) kind: u16,
+    /// Length of the newest snapshot, in whole KiB; longer ones than 64 MiB cannot be stored.
+    pub(super) snapshot_kib: u16,
 }
 
 impl Slot {
@@ -42,6 +44,11 @@ impl Slot {
     pub(super) fn idle_ms(&self, now: Timestamp) -> u64 {
         u64::from(low_bits(now).wrapping_sub(self.used))
     }
+}
+
+/// A length in whole KiB, as a slot keeps it.
+pub(super) fn kib(bytes: usize) -> u16 {
+    u16::try_from(bytes / 1024).unwrap_or(u16::MAX)
 }
 
 /// All live entities of a shard.
@@ -114,6 +121,7 @@ impl Slots {
             newer: NOBODY,
             older: NOBODY,
             kind,
+            snapshot_kib: 0,
         };
         let index = self.place(slot_value);
         let kinds = usize::from(kind) + 1;

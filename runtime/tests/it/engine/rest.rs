@@ -91,3 +91,33 @@ fn rest_takes_a_snapshot_when_it_is_worth_it() {
         assert_eq!(driver.snapshots.len(), snapshots, "reading alone is no reason for another one");
     }
 }
+
+/// A snapshot that is long against the events since the last one waits for more of them: the keys of a busy entity must not be written again with
+/// every hundredth event. A short one never waits (law T1), and the longest wait is bounded, because recovery replays what was not saved.
+#[test]
+fn a_long_snapshot_waits_for_more_events() {
+    let mut limits = Limits::default();
+    (limits.snapshot_every, limits.window_keys) = (10, 1_000);
+    let mut driver = Driver::new(limits);
+    for n in 0..3_000 {
+        driver.ask("a", &Deposit { amount: 1 }, &format!("k{n}")).unwrap();
+    }
+    let taken = &driver.snapshots;
+    assert!(taken.iter().all(|sequence| sequence % 10 == 0));
+    assert_eq!(taken[..5], [10, 20, 30, 40, 50], "below a KiB nothing waits");
+    let gaps: Vec<u64> = taken.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(gaps.is_sorted(), "the window only grows: {gaps:?}");
+    let longest = gaps.last().copied().unwrap();
+    assert!(
+        (300..=640).contains(&longest),
+        "some 14 KiB of keys wait for some 450 events: {gaps:?}"
+    );
+    // Put to rest and brought back, it knows how long its snapshot was.
+    driver.tick(Duration::from_secs(121));
+    let before = driver.snapshots.len();
+    for n in 0..50 {
+        driver.ask("a", &Deposit { amount: 1 }, &format!("again{n}")).unwrap();
+    }
+    assert_eq!(driver.snapshots.len(), before);
+    assert_eq!(number(&driver.ask("a", &Balance {}, "b")), 3_050);
+}
