@@ -253,7 +253,16 @@ impl Shared {
     }
 
     /// Waits for the end of a flush.
-    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    fn wait<'a>(&'a self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        // The lock is open meanwhile, also when this thread does the flushing itself.
+        drop(state);
+        if self.store.keep_here() {
+            return self.lock();
+        }
+        let state = self.lock();
+        if state.flushing.is_none() {
+            return state;
+        }
         self.flushed.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 

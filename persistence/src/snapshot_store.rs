@@ -4,16 +4,15 @@
 //! zero byte, so no entity sees the snapshots of another whose id begins alike. The parts joined are: offset (u64), time (u64), payload.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use holm_core::{EntityAddress, Offset, SequenceNumber, ShardId, Timestamp};
-use sled::{Batch, IVec};
 
 use crate::shard_log::{ReadError, Snapshot, SnapshotCriteria};
 use crate::store::value::{self, MAX_ENTRY_BYTES};
-use crate::store::{Derived, Store, StoreError};
+use crate::store::{Changes, Derived, Store, StoreError};
 
 /// Bytes before the payload of a snapshot: offset and time.
 const HEADER_BYTES: usize = 16;
@@ -47,7 +46,7 @@ impl SnapshotStore {
             let reason = format!("a snapshot has {length} bytes, {MAX_ENTRY_BYTES} are allowed");
             return Err(ReadError::Store { shard, reason });
         }
-        let mut batch = Batch::default();
+        let mut batch = Changes::default();
         let mut kept = self.sequences(shard, address).map_err(|error| failed(shard, &error))?;
         if kept.insert(snapshot.sequence) {
             while kept.len() > keep.max(1) {
@@ -109,7 +108,7 @@ impl SnapshotStore {
         address: &EntityAddress,
         criteria: SnapshotCriteria,
     ) -> Result<(), ReadError> {
-        let mut batch = Batch::default();
+        let mut batch = Changes::default();
         for sequence in self.sequences(shard, address).map_err(|error| failed(shard, &error))? {
             // One that cannot be read has no time; it is deleted when its number fits, because nobody can use it.
             let at = self.read(shard, address, sequence).map(|snapshot| snapshot.at);
@@ -129,13 +128,13 @@ impl SnapshotStore {
         let prefix = prefix(shard, address);
         self.store.read_derived(Derived::Snapshots, |tree| {
             let mut sequences = BTreeSet::new();
-            for key in tree.scan_prefix(&prefix).keys() {
-                if let Some(Ok(bytes)) =
-                    key?.get(prefix.len()..prefix.len() + 8).map(TryInto::try_into)
-                {
+            tree.visit_prefix(&prefix, |key, _| {
+                let bytes = key.get(prefix.len()..prefix.len() + 8).map(TryInto::try_into);
+                if let Some(Ok(bytes)) = bytes {
                     sequences.insert(SequenceNumber(u64::from_be_bytes(bytes)));
                 }
-            }
+                ControlFlow::Continue(())
+            })?;
             Ok(sequences)
         })
     }
@@ -147,9 +146,7 @@ impl SnapshotStore {
         sequence: SequenceNumber,
     ) -> Result<Snapshot, String> {
         let range = parts_range(shard, address, sequence);
-        let parts = self.store.read_derived(Derived::Snapshots, |tree| {
-            tree.range(range).collect::<sled::Result<Vec<(IVec, IVec)>>>()
-        });
+        let parts = self.store.read_derived(Derived::Snapshots, |tree| tree.pairs(range));
         let mut bytes = value::join(&parts.map_err(|error| error.to_string())?)?;
         if bytes.len() < HEADER_BYTES {
             return Err(format!(
@@ -167,15 +164,13 @@ impl SnapshotStore {
 
     fn remove(
         &self,
-        batch: &mut Batch,
+        batch: &mut Changes,
         shard: ShardId,
         address: &EntityAddress,
         sequence: SequenceNumber,
     ) -> Result<(), ReadError> {
         let range = parts_range(shard, address, sequence);
-        let keys = self.store.read_derived(Derived::Snapshots, |tree| {
-            tree.range(range).keys().collect::<sled::Result<Vec<IVec>>>()
-        });
+        let keys = self.store.read_derived(Derived::Snapshots, |tree| tree.keys(range, usize::MAX));
         for key in keys.map_err(|error| failed(shard, &error))? {
             batch.remove(key);
         }
@@ -183,7 +178,7 @@ impl SnapshotStore {
     }
 }
 
-fn put(batch: &mut Batch, shard: ShardId, address: &EntityAddress, snapshot: &Snapshot) {
+fn put(batch: &mut Changes, shard: ShardId, address: &EntityAddress, snapshot: &Snapshot) {
     let mut bytes = Vec::with_capacity(HEADER_BYTES + snapshot.payload.len());
     bytes.extend_from_slice(&snapshot.offset.0.to_be_bytes());
     bytes.extend_from_slice(&snapshot.at.as_millis().to_be_bytes());
@@ -245,7 +240,7 @@ mod tests {
             snapshots.save(shard, &address, &snapshot(number), 3).unwrap();
         }
         let spoil = |number, part, value: Option<&[u8]>| {
-            let mut batch = Batch::default();
+            let mut batch = Changes::default();
             let key = part_key(shard, &address, SequenceNumber(number), part);
             match value {
                 Some(value) => batch.insert(key, value),

@@ -5,6 +5,7 @@
 //! Everything that is not a log (indexes, snapshots) lies in trees of its own and is never waited for.
 
 mod committer;
+mod database;
 mod disk;
 mod engine;
 mod error;
@@ -13,11 +14,15 @@ mod inner;
 mod keeper;
 mod keys;
 mod logs;
+mod medium;
 mod op;
 mod options;
+mod pump;
 mod queue;
 mod records;
 mod side_file;
+mod simulated;
+mod sled_database;
 mod tail_file;
 #[cfg(test)]
 mod tests;
@@ -31,13 +36,18 @@ use std::thread::{self, JoinHandle};
 use bytes::Bytes;
 use holm_core::NodeId;
 
+pub(crate) use database::{Changes, Derived, TreeView};
 pub use disk::{Disk, DiskPoint, FaultKind};
-pub(crate) use engine::Derived;
 use engine::Engine;
 pub use error::StoreError;
 use inner::Inner;
+use keeper::Keeper;
+use medium::{Directory, Medium};
 pub use op::{LogId, Op};
 pub use options::StoreOptions;
+pub use pump::{Commit, Pump};
+use queue::Wake;
+pub use simulated::{Crash, Damage, SimulatedDisk};
 
 /// What is called when a commit is durable, or failed. Called on the committer thread: it must not block.
 pub type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
@@ -65,6 +75,7 @@ pub struct Membership {
 /// An opened data directory.
 pub struct Store {
     inner: Arc<Inner>,
+    /// None once it was joined, or when the store is pumped.
     committer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -74,13 +85,28 @@ impl Store {
     /// # Errors
     /// [`StoreError`] names the directory and what is wrong: in use, full, damaged, or entries missing.
     pub fn open(dir: &Path, options: StoreOptions) -> Result<Arc<Self>, StoreError> {
-        let inner = Arc::new(Inner::open(dir, options)?);
+        let medium: Box<dyn Medium> = Box::new(Directory::new(dir));
+        let failed = |error| StoreError::io(dir, "starting a thread", &error);
+        let keeper = Keeper::start().map_err(failed)?;
+        let inner = Arc::new(Inner::open(medium, options, keeper, None)?);
         let committing = Arc::clone(&inner);
         let committer = thread::Builder::new()
             .name("holm-committer".to_owned())
             .spawn(move || committer::run(&committing))
-            .map_err(|error| StoreError::io(dir, "starting a thread", &error))?;
+            .map_err(failed)?;
         Ok(Arc::new(Self { inner, committer: Mutex::new(Some(committer)) }))
+    }
+
+    /// Opens a data directory without threads: nothing is committed but by the pump.
+    fn open_pumped(
+        medium: Box<dyn Medium>,
+        options: StoreOptions,
+        wake: Wake,
+    ) -> Result<(Arc<Self>, Pump), StoreError> {
+        let keeper = Keeper::pumped(Arc::clone(&wake));
+        let inner = Arc::new(Inner::open(medium, options, keeper, Some(wake))?);
+        let pump = Pump::new(Arc::clone(&inner));
+        Ok((Arc::new(Self { inner, committer: Mutex::new(None) }), pump))
     }
 
     /// The data directory.
@@ -221,6 +247,9 @@ impl Store {
             return Ok(());
         }
         keeper::join(self.committer.lock().unwrap_or_else(PoisonError::into_inner).take());
+        if self.inner.keeper.pump() {
+            Pump::new(Arc::clone(&self.inner)).drain();
+        }
         self.inner.keeper.stop();
         let mut engine = self.inner.engine.write().unwrap_or_else(PoisonError::into_inner);
         let mut closed = Ok(());
@@ -243,12 +272,20 @@ impl Store {
         self.inner.keeper.run(task)
     }
 
+    /// Runs the slow work on this thread when no other will; false when it has a thread, on which it may be waited for.
+    pub(crate) fn keep_here(&self) -> bool {
+        self.inner.keeper.pump()
+    }
+
     /// Waits until what was queued is settled, and what its callbacks and tasks held on to is let go.
     pub(crate) fn settle(&self) {
         let (sender, settled) = std::sync::mpsc::channel();
         let committed = sender.clone();
         self.commit(Vec::new(), Box::new(move |_| drop(committed)));
         self.keep(Box::new(move || drop(sender)));
+        if self.keep_here() {
+            Pump::new(Arc::clone(&self.inner)).drain();
+        }
         // Nothing is ever sent: it ends when both are gone.
         let _: Result<(), _> = settled.recv();
     }
@@ -256,7 +293,7 @@ impl Store {
     pub(crate) fn read_derived<T>(
         &self,
         derived: Derived,
-        read: impl FnOnce(&sled::Tree) -> sled::Result<T>,
+        read: impl FnOnce(TreeView<'_>) -> sled::Result<T>,
     ) -> Result<T, StoreError> {
         self.with_engine(|engine| engine.read_derived(derived, read))
     }
@@ -264,9 +301,9 @@ impl Store {
     pub(crate) fn write_derived(
         &self,
         derived: Derived,
-        batch: sled::Batch,
+        changes: Changes,
     ) -> Result<(), StoreError> {
-        self.with_engine(|engine| engine.write_derived(derived, batch))
+        self.with_engine(|engine| engine.write_derived(derived, changes))
     }
 
     fn extent(&self, log: LogId) -> Option<(u64, u64)> {

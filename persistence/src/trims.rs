@@ -6,10 +6,9 @@ use std::sync::Arc;
 
 use futures::channel::oneshot;
 use holm_core::{EntityAddress, SequenceNumber, ShardId};
-use sled::Batch;
 
 use crate::shard_log::{AppendError, Pending, ReadError};
-use crate::store::{Derived, Store, StoreError};
+use crate::store::{Changes, Derived, Store, StoreError};
 
 /// The trim marks of all entities in a store.
 #[derive(Debug, Clone)]
@@ -76,7 +75,7 @@ impl Trims {
         if self.read(shard, address)? >= up_to {
             return Ok(());
         }
-        let mut batch = Batch::default();
+        let mut batch = Changes::default();
         batch.insert(key(shard, address), &up_to.0.to_be_bytes());
         self.store.write_derived(Derived::Trims, batch)
     }

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::ask::{Asker, ReplyTo};
 use crate::inspector::{HistoryPage, Inspector};
-use crate::options::{HostOptions, HostStats};
+use crate::options::{HostOptions, HostStats, Placement};
 use crate::registry::RegistryError;
 use crate::shell::actor::{Deliver, ShardActor};
 use crate::shell::arbiters::Arbiters;
@@ -24,7 +24,7 @@ use crate::shell::seat::{Board, Seat, Standing};
 
 /// The shards of one node. Cheap to clone; the threads end with [`ShardHost::stop`] or with the last clone.
 ///
-/// It needs no runtime of its own around it: any executor may poll the futures that it returns.
+/// With threads of its own it needs no runtime around it: any executor may poll the futures that it returns.
 #[derive(Clone)]
 pub struct ShardHost(Arc<Inner>);
 
@@ -32,11 +32,15 @@ struct Inner {
     options: Arc<HostOptions>,
     seats: Vec<Seat>,
     loaders: Arc<Loaders>,
-    arbiters: Arbiters,
+    /// None where everything runs on the thread that started the host.
+    arbiters: Option<Arbiters>,
 }
 
 impl ShardHost {
     /// Starts the threads; no shard is led yet.
+    ///
+    /// # Panics
+    /// With [`Placement::Here`], when it is not called on a `LocalSet`.
     ///
     /// # Errors
     /// [`StartError`] when the registry is malformed or a thread cannot be started.
@@ -46,16 +50,16 @@ impl ShardHost {
             return Err(StartError::NoShards);
         }
         let options = Arc::new(options);
-        let arbiters = Arbiters::start(options.arbiters).map_err(StartError::Thread)?;
-        let loaders = Loaders::start(
-            options.loaders,
-            Arc::clone(&log),
-            options.on_snapshot.clone(),
-            options.limits.snapshots_kept,
-        );
+        let arbiters = match options.placement {
+            Placement::Threads => {
+                Some(Arbiters::start(options.arbiters).map_err(StartError::Thread)?)
+            }
+            Placement::Here { .. } => None,
+        };
+        let loaders = Loaders::start(&options, Arc::clone(&log));
         let loaders = Arc::new(loaders.map_err(StartError::Thread)?);
         let seats = (0..options.shards)
-            .map(|number| seat(ShardId(number), &options, &log, &loaders, &arbiters))
+            .map(|number| seat(ShardId(number), &options, &log, &loaders, arbiters.as_ref()))
             .collect();
         Ok(Self(Arc::new(Inner { options, seats, loaders, arbiters })))
     }
@@ -151,7 +155,10 @@ impl ShardHost {
             _ = seat.inputs.send(Input::Stop);
         }
         let mut threads = self.0.loaders.stop();
-        threads.extend(self.0.arbiters.stop());
+        threads.extend(self.0.arbiters.as_ref().and_then(Arbiters::stop));
+        if threads.is_empty() {
+            return Box::pin(std::future::ready(()));
+        }
         let (done, stopped) = oneshot::channel();
         let joiner = std::thread::Builder::new().name("holm-stop".to_owned()).spawn(move || {
             for thread in threads {
@@ -198,16 +205,20 @@ fn seat(
     options: &Arc<HostOptions>,
     log: &Arc<dyn ShardLog>,
     loaders: &Arc<Loaders>,
-    arbiters: &Arbiters,
+    arbiters: Option<&Arbiters>,
 ) -> Seat {
     let board = Arc::new(Board::new(shard));
     let channel = mpsc::unbounded_channel();
     let inputs = channel.0.clone();
     let (options, log) = (Arc::clone(options), Arc::clone(log));
     let (loaders, for_actor) = (Arc::clone(loaders), Arc::clone(&board));
-    let mailbox = ShardActor::start_in_arbiter(arbiters.of(shard.0 as usize), move |_| {
+    let actor = move |_: &mut actix::Context<ShardActor>| {
         ShardActor::new(shard, options, log, loaders, for_actor, channel)
-    });
+    };
+    let mailbox = match arbiters {
+        Some(arbiters) => ShardActor::start_in_arbiter(arbiters.of(shard.0 as usize), actor),
+        None => ShardActor::create(actor),
+    };
     Seat { mailbox, inputs, board }
 }
 

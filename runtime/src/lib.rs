@@ -31,7 +31,8 @@ pub use holm_macros::{Command, Event};
 pub use host::{ShardHost, StartError};
 pub use inspector::{HistoryPage, Inspector};
 pub use options::{
-    HostOptions, HostStats, LeadershipLost, ShardStats, SnapshotObserver, WriteFailurePolicy,
+    HostOptions, HostStats, LeadershipLost, Placement, ReadDelay, ShardStats, SnapshotObserver,
+    WriteFailurePolicy,
 };
 pub use registry::{CommandView, EntityTypeView, Registry, RegistryError};
 

@@ -16,6 +16,22 @@ pub type SnapshotObserver = Arc<dyn Fn(ShardId, &EntityAddress, &Snapshot) + Sen
 /// Called when a shard stopped leading because a write failed. It runs on the shard's thread and must not block.
 pub type LeadershipLost = Arc<dyn Fn(ShardId, Term, &AppendError) + Send + Sync>;
 
+/// How long the next read of the log takes, where there is no disk that takes its time.
+pub type ReadDelay = Arc<dyn Fn() -> Duration + Send + Sync>;
+
+/// Where the work of a host runs.
+#[derive(Clone, Default)]
+pub enum Placement {
+    /// Shards on arbiter threads, reading on loader threads.
+    #[default]
+    Threads,
+    /// Everything on the tokio `LocalSet` on which the host is started: for simulations, which have one thread and one order of events.
+    Here {
+        /// Drawn for each read.
+        read_delay: ReadDelay,
+    },
+}
+
 /// How a shard host is set up.
 #[derive(Clone)]
 pub struct HostOptions {
@@ -27,6 +43,8 @@ pub struct HostOptions {
     pub clock: Arc<dyn Clock>,
     /// Seeds the randomness that handlers see; each shard has a stream of its own.
     pub entropy_seed: u64,
+    /// Where the work runs.
+    pub placement: Placement,
     /// Arbiter threads; a shard stays on one.
     pub arbiters: usize,
     /// Threads that read snapshots and histories.
@@ -53,6 +71,7 @@ impl HostOptions {
             limits: Limits::default(),
             clock: Arc::new(SystemClock),
             entropy_seed: holm_core::Entropy::next_u64(&mut holm_core::OsEntropy),
+            placement: Placement::Threads,
             arbiters: cores,
             // Reading waits for the disk; a few threads keep it busy without taking the cores from the arbiters.
             loaders: cores.clamp(2, 4),

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use holm_core::{Entropy, NodeId, OsEntropy};
+use holm_core::NodeId;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
 use crate::router::{Router, RouterOptions};
+use crate::surroundings::Surroundings;
 use crate::transport::{
     Destination, Lane, NodeIdentity, PeerEvent, PeerHandler, PeerInfo, PeerLimits, Peers,
     PeersError, PeersOptions, Responder, Secret,
@@ -68,6 +69,8 @@ pub struct ClientOptions {
     pub connect_timeout: Duration,
     /// The transport's limits.
     pub limits: PeerLimits,
+    /// What lies around this process.
+    pub surroundings: Surroundings,
 }
 
 impl ClientOptions {
@@ -81,6 +84,7 @@ impl ClientOptions {
             name: "client".to_owned(),
             connect_timeout: Duration::from_secs(5),
             limits: PeerLimits::default(),
+            surroundings: Surroundings::default(),
         }
     }
 }
@@ -119,12 +123,13 @@ impl Client {
         let me = NodeIdentity {
             node: NodeId::ZERO,
             name: options.name,
-            incarnation: OsEntropy.next_u64(),
+            incarnation: options.surroundings.draw(),
             http: None,
         };
         let peers = PeersOptions {
             secret: options.secret,
             limits: options.limits,
+            surroundings: options.surroundings.clone(),
             ..PeersOptions::new(options.cluster, me)
         };
         let peers = Peers::start(peers, Arc::new(NoRequests)).await?;
@@ -140,6 +145,7 @@ impl Client {
             view: view.clone(),
             local: None,
             requests_in_flight: REQUESTS_IN_FLIGHT,
+            clock: options.surroundings.clock,
         });
         let parts = Arc::new(Parts { peers, router, view });
         let refresh = refresh(Arc::downgrade(&parts), options.seeds, tell, events);
@@ -225,6 +231,7 @@ async fn refresh(
         let without_leader = tell.borrow().shards.iter().any(|shard| shard.leader.is_none());
         let pause = if without_leader { REFRESH_SOON } else { REFRESH };
         tokio::select! {
+                    biased;
             () = tokio::time::sleep(pause) => {}
             event = events.recv() => match event {
                 // A burst of events is one reason to look.

@@ -10,6 +10,7 @@ mod raft;
 mod replicated_log;
 mod ring;
 mod router;
+mod surroundings;
 mod transport;
 mod view;
 mod wire;
@@ -21,10 +22,11 @@ pub use node::{
     StartHost,
 };
 pub use plan::{Plan, ShardPlan, lead_bound, plan};
-pub use raft::ConsensusTimes;
+pub use raft::{ConsensusTimes, seed_consensus};
 pub use replicated_log::ReplicatedLog;
 pub use ring::{POINTS_PER_NODE, Ring};
 pub use router::{LocalShards, OnAnswer, Router, RouterOptions};
+pub use surroundings::{Connection, Duplex, Listening, Network, Surroundings};
 pub use transport::{
     Destination, Lane, NodeIdentity, PeerError, PeerEvent, PeerHandler, PeerInfo, PeerLimits,
     Peers, PeersError, PeersOptions, RefusalCode, Responder, Secret,

@@ -45,8 +45,16 @@ pub struct ClusterNode(Arc<Running>);
 struct Running {
     core: Arc<Core>,
     runtime: Handle,
-    /// Ends the thread: with somebody to tell, or by being dropped.
-    stop: Mutex<Option<oneshot::Sender<oneshot::Sender<()>>>>,
+    /// What is left to be stopped; none when it was.
+    stop: Mutex<Option<Stop>>,
+}
+
+/// How a node is stopped.
+enum Stop {
+    /// Its thread: with somebody to tell, or by being dropped.
+    Thread(oneshot::Sender<oneshot::Sender<()>>),
+    /// Its runtime is the caller's.
+    Here,
 }
 
 impl ClusterNode {
@@ -66,7 +74,17 @@ impl ClusterNode {
         let (core, runtime) = started
             .await
             .map_err(|_| StartError::Broken { reason: "the cluster thread ended".to_owned() })??;
-        Ok(Self(Arc::new(Running { core, runtime, stop: Mutex::new(Some(stop)) })))
+        Ok(Self(Arc::new(Running { core, runtime, stop: Mutex::new(Some(Stop::Thread(stop))) })))
+    }
+
+    /// The same on the present runtime, without a thread of its own. Dropping the runtime is like a crash.
+    ///
+    /// # Errors
+    /// As [`ClusterNode::start`].
+    pub async fn start_here(options: ClusterOptions) -> Result<Self, StartError> {
+        let core = start::start(options).await?;
+        let (runtime, stop) = (Handle::current(), Mutex::new(Some(Stop::Here)));
+        Ok(Self(Arc::new(Running { core, runtime, stop })))
     }
 
     /// This node's id.
@@ -134,6 +152,7 @@ impl ClusterNode {
         let Some(stop) = stop else { return };
         let core = self.0.core.clone();
         let _ = self.0.runtime.spawn(async move { core.stop().await }).await;
+        let Stop::Thread(stop) = stop else { return };
         let (done, stopped) = oneshot::channel();
         if stop.send(done).is_ok() {
             let _ = stopped.await;

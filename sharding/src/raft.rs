@@ -12,6 +12,7 @@ pub(crate) mod machine;
 pub(crate) mod memberships;
 pub(crate) mod network;
 pub(crate) mod rpc;
+mod runtime;
 pub(crate) mod tail;
 
 use std::time::Duration;
@@ -21,6 +22,7 @@ use openraft::SnapshotPolicy;
 
 pub(crate) use openraft::async_runtime::watch::WatchReceiver;
 pub(crate) use openraft::{ChangeMembers, Config, EmptyNode};
+pub use runtime::seed_consensus;
 
 openraft::declare_raft_types!(
     /// The types of every group.
@@ -32,6 +34,7 @@ openraft::declare_raft_types!(
         Term = u64,
         // One leader per term, so that a term alone names its leader and can be the fence.
         LeaderId = openraft::impls::leader_id_std::LeaderId<Self::Term, Self::NodeId>,
+        AsyncRuntime = runtime::SeedableTokio,
 );
 
 pub(crate) type Raft = openraft::Raft<Types, machine::Machine>;

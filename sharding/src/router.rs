@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use bytes::Bytes;
 use holm_core::{
     Answer, AskError, Clock, CommandEnvelope, EntityAddress, Limit, NodeId, Offset, SequenceNumber,
-    ShardId, SystemClock, Term, shard_of,
+    ShardId, Term, shard_of,
 };
 use holm_persistence::Pending;
 use holm_runtime::Asker;
@@ -47,6 +47,8 @@ pub struct RouterOptions {
     pub local: Option<Arc<dyn LocalShards>>,
     /// Commands that may be under way at the same time.
     pub requests_in_flight: usize,
+    /// Tells what a caller's deadline means; the clock that the callers use.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// Called exactly once with the answer to a command.
@@ -119,7 +121,7 @@ impl Router {
             local_tries: Arc::new(Waiting::new(options.requests_in_flight)),
             in_flight: AtomicUsize::new(0),
             allowed: options.requests_in_flight,
-            clock: Arc::new(SystemClock),
+            clock: options.clock,
         });
         core.leaders.look_at(&core.view.borrow());
         let runtime = core.peers.runtime();

@@ -18,6 +18,7 @@ mod link;
 mod options;
 mod outbox;
 mod shared;
+mod stream;
 mod waiting;
 
 use std::net::SocketAddr;
@@ -103,7 +104,7 @@ impl Peers {
     ) -> Result<Self, PeersError> {
         options.check()?;
         let bound = match options.listen {
-            Some(listen) => Some(bind::bind(listen, options.gossip).await?),
+            Some(listen) => Some(bind::bind(&options.surroundings, listen, options.gossip).await?),
             None => None,
         };
         let listen = bound.as_ref().map(|bound| bound.address);
@@ -114,6 +115,7 @@ impl Peers {
             identity: options.me,
             listen: advertised,
             timeout: options.limits.handshake_timeout,
+            surroundings: options.surroundings,
         };
         let shared = Arc::new(Shared::new(credentials, options.limits, handler));
         let mut gossip = None;

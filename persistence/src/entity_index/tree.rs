@@ -1,13 +1,13 @@
 //! An index as it lies in sled.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use holm_core::Offset;
-use sled::{Batch, IVec};
 
 use super::memory::{Dirty, Progress};
 use crate::store::value;
-use crate::store::{Derived, LogId, Store, StoreError};
+use crate::store::{Changes, Derived, LogId, Store, StoreError};
 
 /// Buckets of an index: with 31,000 entities in a shard a bucket is 30 keys, and the mark is 8 KiB.
 const BUCKETS: usize = 1_024;
@@ -74,10 +74,12 @@ pub(super) fn bucket_of(entity: &[u8]) -> u16 {
 pub(super) fn sum_of(store: &Arc<Store>, log: LogId, bucket: u16) -> Result<u64, StoreError> {
     let prefix = key(log, b'e', &bucket.to_be_bytes());
     store.read_derived(Derived::Index, |tree| {
-        tree.scan_prefix(&prefix).try_fold(0u64, |sum, pair| {
-            let (key, value) = pair?;
-            Ok(sum.wrapping_add(summand(&key, &value)))
-        })
+        let mut sum = 0u64;
+        tree.visit_prefix(&prefix, |key, value| {
+            sum = sum.wrapping_add(summand(&key, &value));
+            ControlFlow::Continue(())
+        })?;
+        Ok(sum)
     })
 }
 
@@ -115,8 +117,7 @@ pub(super) fn read_entry_of(
     offset: Offset,
 ) -> Result<Option<u64>, StoreError> {
     let range = key(log, b'o', &[])..=key(log, b'o', &offset.0.to_be_bytes());
-    let found =
-        store.read_derived(Derived::Index, |tree| tree.range(range).next_back().transpose())?;
+    let found = store.read_derived(Derived::Index, |tree| tree.last(range))?;
     found.map(|(_, value)| number(store, &value)).transpose()
 }
 
@@ -128,7 +129,7 @@ pub(super) fn write(
     mut mark: Mark,
     whole: Progress,
 ) -> Result<Sums, StoreError> {
-    let (mut batch, mut changes) = (Batch::default(), 0);
+    let (mut batch, mut changes) = (Changes::default(), 0);
     for (entity, offset) in dirty.heads() {
         let key = entity_key(log, entity);
         let value = offset.0.to_be_bytes();
@@ -156,7 +157,7 @@ pub(super) fn write(
 fn write_with_mark(
     store: &Arc<Store>,
     log: LogId,
-    mut batch: Batch,
+    mut batch: Changes,
     mark: &Mark,
 ) -> Result<(), StoreError> {
     let mut payload = Vec::with_capacity(MARK_BYTES);
@@ -174,18 +175,16 @@ fn write_with_mark(
 
 /// Removes an index, its mark first: one that is half removed must not look whole.
 pub(super) fn discard(store: &Arc<Store>, log: LogId) -> Result<(), StoreError> {
-    let mut batch = Batch::default();
+    let mut batch = Changes::default();
     batch.remove(key(log, b'm', &[]));
     store.write_derived(Derived::Index, batch)?;
     loop {
         let range = key(log, 0, &[])..key(log, u8::MAX, &[]);
-        let keys = store.read_derived(Derived::Index, |tree| {
-            tree.range(range).keys().take(KEYS_AT_A_TIME).collect::<sled::Result<Vec<IVec>>>()
-        })?;
+        let keys = store.read_derived(Derived::Index, |tree| tree.keys(range, KEYS_AT_A_TIME))?;
         if keys.is_empty() {
             return Ok(());
         }
-        let mut batch = Batch::default();
+        let mut batch = Changes::default();
         for key in keys {
             batch.remove(key);
         }

@@ -1,89 +1,55 @@
-//! The opened sled database: its trees, its own handle for the fsync, and a guard around every call into sled.
+//! The engine of a store: its database behind one writer at a time, with a guard around every call into it.
 //!
-//! sled is used as it was measured to be safe: no background flush, a bounded cache, values of at most 32 KiB, and `flush` followed by a real
-//! `fdatasync`, because sled's flush on Linux is a `sync_file_range`. Its segments are 4 MiB instead of 512 KiB for one reason: a message longer
-//! than a quarter of a segment goes to a side file that sled never syncs, and a leaf of 17 values of 32 KiB is such a message.
+//! A panic in the database becomes an error that names the directory. The first failure of a write or of a read of the log is kept: from then on
+//! nothing that the database says is trusted.
 
-use std::fs::{self, File};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
-use sled::{Batch, Db, Tree};
-
+use super::database::{Changes, Database, Derived, Tree, TreeView};
 use super::disk::DiskPoint;
 use super::error::StoreError;
+use super::medium::Medium;
 use super::options::StoreOptions;
-
-/// Bytes of a sled segment: the quarter, 1 MiB, is twice the longest leaf of the log tree (17 values of 32 KiB).
-const SEGMENT_BYTES: usize = 4 * 1024 * 1024;
-
-/// How long a reopening waits for sled's last background work to let go of the file; it takes milliseconds.
-const RELEASE_ATTEMPTS: u32 = 500;
-const RELEASE_PAUSE: Duration = Duration::from_millis(10);
-
-/// The derived data in trees of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Derived {
-    Index,
-    Snapshots,
-    Trims,
-}
 
 #[derive(Debug)]
 pub(super) struct Engine {
     dir: PathBuf,
-    db: Db,
-    log: Tree,
-    derived: [Tree; 3],
-    file: File,
+    database: Box<dyn Database>,
     /// One writer at a time. A failed write of sled wakes a waiting flush only when nobody else is writing.
     writing: Mutex<()>,
     broken: OnceLock<StoreError>,
 }
 
 impl Engine {
-    pub(super) fn open(dir: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
-        let during = "opening the database";
-        remove_unfinished_snapshots(dir)
-            .map_err(|error| StoreError::io(dir, "preparing the directory", &error))?;
-        let config = sled::Config::default()
-            .path(dir)
-            .cache_capacity(options.cache_bytes)
-            .segment_size(SEGMENT_BYTES)
-            .flush_every_ms(None);
-        let (db, log, derived) = guard(dir, during, || {
-            let db = open_when_released(&config)?;
-            let log = db.open_tree("log")?;
-            let derived =
-                [db.open_tree("index")?, db.open_tree("snapshots")?, db.open_tree("trims")?];
-            Ok((db, log, derived))
-        })?;
-        let file = open_and_sync(dir).map_err(|error| StoreError::io(dir, during, &error))?;
+    pub(super) fn open(medium: &dyn Medium, options: &StoreOptions) -> Result<Self, StoreError> {
+        let dir = medium.dir();
+        let database =
+            guard(dir, "opening the database", || medium.open_database(options.cache_bytes))?;
         let (writing, broken) = (Mutex::default(), OnceLock::new());
-        let engine = Self { dir: dir.to_owned(), db, log, derived, file, writing, broken };
-        // What sled wrote while opening must not be lost behind what follows.
+        let engine = Self { dir: dir.to_owned(), database, writing, broken };
+        // What the database wrote while opening must not be lost behind what follows.
         engine.make_durable(options)?;
         Ok(engine)
     }
 
-    /// Why sled can no longer be trusted; none while it can.
+    /// Why the database can no longer be trusted; none while it can.
     pub(super) fn broken(&self) -> Option<&StoreError> {
         self.broken.get()
     }
 
     /// Applies changes of the log tree atomically. They are readable at once, but durable only after [`Engine::make_durable`].
-    pub(super) fn apply(&self, batch: Batch) -> Result<(), StoreError> {
-        self.exclusive("writing", || self.log.apply_batch(batch))
+    pub(super) fn apply(&self, changes: Changes) -> Result<(), StoreError> {
+        self.exclusive("writing", || self.database.apply(Tree::Log, changes))
     }
 
-    /// Makes everything applied so far durable: sled's flush, then a real fsync.
+    /// Makes everything applied so far durable: the database's flush, then a real fsync.
     pub(super) fn make_durable(&self, options: &StoreOptions) -> Result<(), StoreError> {
-        self.exclusive("flushing", || self.db.flush().map(drop))?;
+        self.exclusive("flushing", || self.database.flush())?;
         let synced = options.disk.pass(DiskPoint::Fsync).and_then(|()| {
             options.disk.count_fsync();
-            self.file.sync_data()
+            self.database.sync()
         });
         synced.map_err(|error| StoreError::io(&self.dir, "fsync", &error))
     }
@@ -91,22 +57,29 @@ impl Engine {
     pub(super) fn read<T>(
         &self,
         during: &'static str,
-        read: impl FnOnce(&Tree) -> sled::Result<T>,
+        read: impl FnOnce(TreeView<'_>) -> sled::Result<T>,
     ) -> Result<T, StoreError> {
-        self.guarded(during, || read(&self.log))
+        self.guarded(during, || read(TreeView::new(&*self.database, Tree::Log)))
     }
 
     pub(super) fn read_derived<T>(
         &self,
         derived: Derived,
-        read: impl FnOnce(&Tree) -> sled::Result<T>,
+        read: impl FnOnce(TreeView<'_>) -> sled::Result<T>,
     ) -> Result<T, StoreError> {
         // Damage in derived data is no reason to distrust the log: the caller builds it anew.
-        guard(&self.dir, "reading derived data", || read(&self.derived[derived as usize]))
+        let tree = TreeView::new(&*self.database, Tree::Derived(derived));
+        guard(&self.dir, "reading derived data", || read(tree))
     }
 
-    pub(super) fn write_derived(&self, derived: Derived, batch: Batch) -> Result<(), StoreError> {
-        self.exclusive("writing derived data", || self.derived[derived as usize].apply_batch(batch))
+    pub(super) fn write_derived(
+        &self,
+        derived: Derived,
+        changes: Changes,
+    ) -> Result<(), StoreError> {
+        self.exclusive("writing derived data", || {
+            self.database.apply(Tree::Derived(derived), changes)
+        })
     }
 
     fn exclusive<T>(
@@ -145,7 +118,7 @@ impl Engine {
     }
 }
 
-/// Calls into sled; a panic becomes an error that names the directory.
+/// Calls into the database; a panic becomes an error that names the directory.
 fn guard<T>(
     dir: &Path,
     during: &'static str,
@@ -160,41 +133,4 @@ fn guard<T>(
             Err(StoreError::Damaged { dir: dir.to_owned(), during, reason })
         }
     }
-}
-
-/// Opens the database; waits when it is still locked. Only this process can hold the lock, because the directory's own lock is ours: it is
-/// sled's background work of a database that was just closed.
-fn open_when_released(config: &sled::Config) -> sled::Result<Db> {
-    let (never, pause) = (Mutex::new(()), Condvar::new());
-    for _ in 0..RELEASE_ATTEMPTS {
-        match config.open() {
-            Err(sled::Error::Io(error)) if error.to_string().contains("could not acquire lock") => {
-                let waiting = never.lock().unwrap_or_else(PoisonError::into_inner);
-                drop(pause.wait_timeout(waiting, RELEASE_PAUSE));
-            }
-            other => return other,
-        }
-    }
-    config.open()
-}
-
-/// sled writes its own snapshot under this name without truncating: what a crash left of a longer one would spoil it.
-fn remove_unfinished_snapshots(dir: &Path) -> std::io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "generating") {
-            fs::remove_file(path)?;
-        }
-    }
-    Ok(())
-}
-
-/// Our own handle on the database file. The files that sled creates are fsynced by nobody else, nor are their names.
-fn open_and_sync(dir: &Path) -> std::io::Result<File> {
-    File::open(dir.join("conf"))?.sync_all()?;
-    File::open(dir.join("blobs"))?.sync_all()?;
-    let file = File::options().read(true).write(true).open(dir.join("db"))?;
-    file.sync_all()?;
-    File::open(dir)?.sync_all()?;
-    Ok(file)
 }

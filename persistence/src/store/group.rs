@@ -1,12 +1,13 @@
-//! One group commit in the making: the changes of many commits, checked one after the other and merged into one sled batch.
+//! One group commit in the making: the changes of many commits, checked one after the other and merged into one batch of the database.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sled::{Batch, IVec};
+use sled::IVec;
 
+use super::database::Changes;
 use super::engine::Engine;
 use super::error::StoreError;
 use super::keys::{self, MAX_INDEX, MAX_NAME_BYTES};
@@ -59,15 +60,8 @@ impl<'a> Group<'a> {
         })
     }
 
-    pub(super) fn into_batch(self) -> (Batch, Logs) {
-        let mut batch = Batch::default();
-        for (key, value) in self.changes {
-            match value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
-            }
-        }
-        (batch, self.after)
+    pub(super) fn into_changes(self) -> (Changes, Logs) {
+        (self.changes.into_iter().collect(), self.after)
     }
 
     /// Checks an operation against the logs as they will be, and notes how it changes them in `extents` (none: the log is empty).
@@ -173,9 +167,9 @@ impl<'a> Group<'a> {
             return Ok(());
         }
         let range = keys::entry_range(log, first..last + 1);
-        let stored = self.engine.read("looking for entries to remove", |tree| {
-            tree.range(range.clone()).keys().collect::<sled::Result<Vec<IVec>>>()
-        })?;
+        let stored = self
+            .engine
+            .read("looking for entries to remove", |tree| tree.keys(range.clone(), usize::MAX))?;
         let (start, end) = (IVec::from(&range.start[..]), IVec::from(&range.end[..]));
         for (_, change) in self.changes.range_mut(start..end) {
             *change = None;

@@ -1,13 +1,9 @@
 //! The inside of an opened store: what its callers, its committer and its keeper share.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
-
-use holm_core::{Entropy as _, OsEntropy};
 
 use super::LogId;
 use super::committer;
@@ -15,15 +11,15 @@ use super::engine::Engine;
 use super::error::StoreError;
 use super::keeper::Keeper;
 use super::logs::Logs;
+use super::medium::{Lock, Medium};
 use super::options::StoreOptions;
-use super::queue::Queue;
+use super::queue::{Queue, Wake};
 use super::side_file::{Extent, Reach, SideFile};
 use super::tail_file::TailFile;
 
-const LOCK_FILE_NAME: &str = "holm.lock";
-
 pub(super) struct Inner {
     pub(super) dir: PathBuf,
+    medium: Box<dyn Medium>,
     pub(super) options: StoreOptions,
     pub(super) engine: RwLock<Option<Engine>>,
     pub(super) queue: Queue,
@@ -36,27 +32,33 @@ pub(super) struct Inner {
     side_file_due: AtomicBool,
     since_side_file: AtomicU64,
     /// Held for as long as the directory is ours.
-    lock: Mutex<Option<File>>,
+    lock: Mutex<Option<Lock>>,
 }
 
 impl Inner {
-    pub(super) fn open(dir: &Path, options: StoreOptions) -> Result<Self, StoreError> {
-        let lock = lock_directory(dir)?;
-        let mut side = read_or_create_side_file(dir)?;
-        let (tail, newer) = TailFile::open(dir, side.epoch)
-            .map_err(|error| StoreError::io(dir, "opening the tail file", &error))?;
+    pub(super) fn open(
+        medium: Box<dyn Medium>,
+        options: StoreOptions,
+        keeper: Keeper,
+        wake: Option<Wake>,
+    ) -> Result<Self, StoreError> {
+        let dir = medium.dir().to_owned();
+        let lock = medium.lock()?;
+        let mut side = read_or_create_side_file(&*medium)?;
+        let (tail, newer) = TailFile::open(&*medium, side.epoch)
+            .map_err(|error| StoreError::io(&dir, "opening the tail file", &error))?;
         let expected = farther(side.logs.clone(), newer);
-        let (engine, logs) = open_verified(dir, &options, &expected)?;
+        let (engine, logs) = open_verified(&*medium, &options, &expected)?;
         side.generation += 1;
         side.epoch += 1;
         side.logs = logs.reaches();
-        side.write(dir)?;
+        side.write(&*medium)?;
         let inner = Self {
-            dir: dir.to_owned(),
+            dir,
+            medium,
             engine: RwLock::new(Some(engine)),
-            queue: Queue::new(options.queue_bytes),
-            keeper: Keeper::start()
-                .map_err(|error| StoreError::io(dir, "starting a thread", &error))?,
+            queue: Queue::new(options.queue_bytes, wake),
+            keeper,
             options,
             epoch: AtomicU64::new(side.epoch),
             side: Mutex::new(side),
@@ -88,7 +90,7 @@ impl Inner {
         let less = lessen(&self.logs());
         side.epoch += 1;
         side.logs = less.reaches();
-        side.write(&self.dir)?;
+        side.write(&*self.medium)?;
         self.epoch.store(side.epoch, Ordering::Release);
         self.set_logs(less);
         Ok(side)
@@ -124,7 +126,7 @@ impl Inner {
         let mut next = side.clone();
         next.logs = self.with_logs(Logs::reaches);
         change(&mut next);
-        next.write(&self.dir)?;
+        next.write(&*self.medium)?;
         self.epoch.store(next.epoch, Ordering::Release);
         *side = next;
         Ok(())
@@ -160,7 +162,7 @@ impl Inner {
             old.close();
         }
         self.forget_cached_pages();
-        let (opened, logs) = open_verified(&self.dir, &self.options, &self.logs().reaches())?;
+        let (opened, logs) = open_verified(&*self.medium, &self.options, &self.logs().reaches())?;
         self.set_logs(logs);
         self.write_side_file(|side| {
             side.generation += 1;
@@ -187,13 +189,8 @@ impl Inner {
         StoreError::Poisoned { dir: self.dir.clone(), reason }
     }
 
-    /// After a failed fsync the kernel may hold pages as clean that never reached the disk: the verification must read the disk.
     fn forget_cached_pages(&self) {
-        let forgotten = File::open(self.dir.join("db")).and_then(|file| {
-            use nix::fcntl::{PosixFadviseAdvice::POSIX_FADV_DONTNEED, posix_fadvise};
-            posix_fadvise(&file, 0, 0, POSIX_FADV_DONTNEED).map_err(io::Error::from)
-        });
-        if let Err(error) = forgotten {
+        if let Err(error) = self.medium.forget_cached_pages() {
             tracing::warn!(%error, "the page cache of the database could not be dropped");
         }
     }
@@ -217,54 +214,26 @@ impl Inner {
     }
 }
 
-fn lock_directory(dir: &Path) -> Result<File, StoreError> {
-    let during = "creating the data directory";
-    let locked = (|| {
-        create_directory(dir)?;
-        let path = dir.join(LOCK_FILE_NAME);
-        File::options().write(true).create(true).truncate(false).open(path)
-    })();
-    let lock = locked.map_err(|error| StoreError::io(dir, during, &error))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { dir: dir.to_owned() }),
-        Err(TryLockError::Error(error)) => Err(StoreError::io(dir, "locking", &error)),
-    }
-}
-
-/// Creates a directory; the name of each new one is made durable in its parent.
-fn create_directory(dir: &Path) -> io::Result<()> {
-    if dir.is_dir() {
-        return Ok(());
-    }
-    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let parent = parent.unwrap_or(Path::new("."));
-    create_directory(parent)?;
-    match fs::create_dir(dir) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => File::open(parent)?.sync_all(),
-    }
-}
-
 /// The side file comes before the database, so a database alone is not a new directory but a spoiled one.
-fn read_or_create_side_file(dir: &Path) -> Result<SideFile, StoreError> {
-    if let Some(side) = SideFile::read(dir)? {
+fn read_or_create_side_file(medium: &dyn Medium) -> Result<SideFile, StoreError> {
+    if let Some(side) = SideFile::read(medium)? {
         return Ok(side);
     }
-    if dir.join("db").exists() || dir.join("conf").exists() {
-        return Err(StoreError::SideFileMissing { dir: dir.to_owned() });
+    if medium.has_database() {
+        return Err(StoreError::SideFileMissing { dir: medium.dir().to_owned() });
     }
-    let side = SideFile::new(OsEntropy.next_u128());
-    side.write(dir)?;
+    let side = SideFile::new(medium.draw_identity());
+    side.write(medium)?;
     Ok(side)
 }
 
 fn open_verified(
-    dir: &Path,
+    medium: &dyn Medium,
     options: &StoreOptions,
     expected: &BTreeMap<LogId, Reach>,
 ) -> Result<(Engine, Logs), StoreError> {
-    let engine = Engine::open(dir, options)?;
+    let dir = medium.dir();
+    let engine = Engine::open(medium, options)?;
     let verified = Logs::find(dir, &engine).and_then(|logs| {
         logs.verify(dir, expected)?;
         Ok(logs)

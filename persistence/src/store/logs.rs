@@ -1,6 +1,7 @@
 //! How far each log reaches: the extents that are durable, found at opening, and kept while groups are committed.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use bytes::Bytes;
 use sled::IVec;
 
 use super::LogId;
+use super::database::TreeView;
 use super::engine::Engine;
 use super::error::StoreError;
 use super::keys::{self, Named};
@@ -108,9 +110,8 @@ impl Logs {
 
 fn next_log(dir: &Path, engine: &Engine, from: LogId) -> Result<Option<LogId>, StoreError> {
     let start = keys::part_key(from, 0, 0);
-    let first =
-        engine.read("looking for logs", |tree| tree.range(start..).keys().next().transpose())?;
-    let Some(key) = first else { return Ok(None) };
+    let first = engine.read("looking for logs", |tree| tree.first(start..))?;
+    let Some((key, _)) = first else { return Ok(None) };
     match keys::parse_key(&key) {
         Some(Named::Part { log, .. } | Named::Records { log }) => Ok(Some(log)),
         None => Err(StoreError::Damaged {
@@ -123,17 +124,14 @@ fn next_log(dir: &Path, engine: &Engine, from: LogId) -> Result<Option<LogId>, S
 
 fn find_extent(dir: &Path, engine: &Engine, log: LogId) -> Result<Option<Extent>, StoreError> {
     let (first, last) = engine.read("looking for the ends of a log", |tree| {
-        let mut keys = tree.range(keys::log_range(log)).keys();
-        let first = keys.next().transpose()?;
-        let last = tree.range(keys::log_range(log)).keys().next_back().transpose()?;
-        Ok((first, last))
+        Ok((tree.first(keys::log_range(log))?, tree.last(keys::log_range(log))?))
     })?;
     let index_of = |key: IVec| match keys::parse_key(&key) {
         Some(Named::Part { index, .. }) => Ok(index),
         _ => Err(records_damaged(dir, log, "a key among its entries is none")),
     };
     match (first, last) {
-        (Some(first), Some(last)) => {
+        (Some((first, _)), Some((last, _))) => {
             Ok(Some(Extent { first: index_of(first)?, last: index_of(last)? }))
         }
         _ => Ok(None),
@@ -148,9 +146,7 @@ pub(super) fn read_entry(
     index: u64,
 ) -> Result<Bytes, StoreError> {
     let range = keys::entry_range(log, index..index + 1);
-    let parts = engine.read("reading an entry", |tree| {
-        tree.range(range).collect::<sled::Result<Vec<(IVec, IVec)>>>()
-    })?;
+    let parts = engine.read("reading an entry", |tree| tree.pairs(range))?;
     value::join(&parts).map_err(|reason| StoreError::EntryDamaged {
         dir: dir.to_owned(),
         log,
@@ -173,10 +169,10 @@ pub(super) fn read_entries(
         |index, reason| StoreError::EntryDamaged { dir: dir.to_owned(), log, index, reason };
     let mut next = indices.start;
     while next < indices.end && (entries.is_empty() || bytes < max_bytes) {
-        // A stretch of parts at a time, so that sled's iterator is not asked once per entry.
+        // A stretch of parts at a time, so that the database is not asked once per entry.
         let stretch = engine.read("reading entries", |tree| {
             let range = keys::entry_range(log, next..indices.end);
-            stretch(tree.range(range), max_bytes.saturating_sub(bytes))
+            stretch(tree, range, max_bytes.saturating_sub(bytes))
         })?;
         let before = next;
         for parts in stretch.chunk_by(|a, b| a.0[..12] == b.0[..12]) {
@@ -196,18 +192,22 @@ pub(super) fn read_entries(
 }
 
 /// The next whole entries: at least one, then until `max_bytes`.
-fn stretch(parts: sled::Iter, max_bytes: usize) -> sled::Result<Vec<(IVec, IVec)>> {
+fn stretch(
+    tree: TreeView<'_>,
+    range: std::ops::Range<keys::PartKey>,
+    max_bytes: usize,
+) -> sled::Result<Vec<(IVec, IVec)>> {
     let mut stretch: Vec<(IVec, IVec)> = Vec::new();
     let mut bytes = 0;
-    for part in parts {
-        let (key, value) = part?;
+    tree.visit(range, |key, value| {
         let begins = stretch.last().is_some_and(|(last, _)| last.get(..12) != key.get(..12));
         if begins && bytes >= max_bytes {
-            break;
+            return ControlFlow::Break(());
         }
         bytes += value.len();
         stretch.push((key, value));
-    }
+        ControlFlow::Continue(())
+    })?;
     Ok(stretch)
 }
 

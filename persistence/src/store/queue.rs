@@ -1,7 +1,7 @@
 //! The queue before the committer: bounded by bytes, emptied at once when the store is poisoned.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::Done;
 use super::error::StoreError;
@@ -9,6 +9,9 @@ use super::op::Op;
 
 /// What a commit costs in the queue beyond its values: the operation, its key, the callback.
 const OP_BYTES: u64 = 128;
+
+/// Called when something was queued, in a store without a committer thread.
+pub(super) type Wake = Arc<dyn Fn() + Send + Sync>;
 
 pub(super) struct Job {
     pub(super) ops: Vec<Op>,
@@ -30,12 +33,30 @@ struct State {
 pub(super) struct Queue {
     state: Mutex<State>,
     filled: Condvar,
+    wake: Option<Wake>,
     allowed: u64,
 }
 
+impl State {
+    /// What one group may hold, at least one job when there is one.
+    fn take_group(&mut self, max_bytes: usize, max_ops: usize) -> Vec<Job> {
+        let (mut taken, mut bytes, mut ops) = (Vec::new(), 0, 0);
+        while let Some(job) = self.jobs.front() {
+            let fits = bytes + job.bytes <= max_bytes as u64 && ops + job.ops.len() <= max_ops;
+            if !fits && !taken.is_empty() {
+                break;
+            }
+            (bytes, ops) = (bytes + job.bytes, ops + job.ops.len());
+            taken.extend(self.jobs.pop_front());
+        }
+        self.bytes -= bytes;
+        taken
+    }
+}
+
 impl Queue {
-    pub(super) fn new(allowed: u64) -> Self {
-        Self { state: Mutex::default(), filled: Condvar::new(), allowed }
+    pub(super) fn new(allowed: u64, wake: Option<Wake>) -> Self {
+        Self { state: Mutex::default(), filled: Condvar::new(), wake, allowed }
     }
 
     /// Queues a commit, or gives the callback back with the reason.
@@ -52,7 +73,10 @@ impl Queue {
         let opening = state.opening;
         state.jobs.push_back(Job { ops, done, opening, bytes });
         drop(state);
-        self.filled.notify_one();
+        match &self.wake {
+            None => self.filled.notify_one(),
+            Some(wake) => wake(),
+        }
         Ok(())
     }
 
@@ -65,17 +89,13 @@ impl Queue {
             }
             state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        let (mut taken, mut bytes, mut ops) = (Vec::new(), 0, 0);
-        while let Some(job) = state.jobs.front() {
-            let fits = bytes + job.bytes <= max_bytes as u64 && ops + job.ops.len() <= max_ops;
-            if !fits && !taken.is_empty() {
-                break;
-            }
-            (bytes, ops) = (bytes + job.bytes, ops + job.ops.len());
-            taken.extend(state.jobs.pop_front());
-        }
-        state.bytes -= bytes;
-        Some(taken)
+        Some(state.take_group(max_bytes, max_ops))
+    }
+
+    /// As [`Queue::take`], without waiting: none when nothing is queued.
+    pub(super) fn try_take(&self, max_bytes: usize, max_ops: usize) -> Option<Vec<Job>> {
+        let mut state = self.lock();
+        if state.jobs.is_empty() { None } else { Some(state.take_group(max_bytes, max_ops)) }
     }
 
     /// Refuses everything from now on with `error` and gives back what was waiting.

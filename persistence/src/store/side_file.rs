@@ -6,19 +6,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs::{self, File};
-use std::io::{self, Write as _};
-use std::path::Path;
 
 use holm_core::NodeId;
 
 use super::error::StoreError;
+use super::medium::Medium;
 use super::{LogId, Membership};
 
 /// The name of the side file in the data directory.
 pub(super) const SIDE_FILE_NAME: &str = "holm.identity";
 
-const TEMPORARY_NAME: &str = "holm.identity.new";
 const FIRST_LINE: &str = "holm data directory, format 1";
 
 /// The entries of a log that must be there.
@@ -54,29 +51,21 @@ impl SideFile {
     }
 
     /// The side file of a directory; none when there is none.
-    pub(super) fn read(dir: &Path) -> Result<Option<Self>, StoreError> {
+    pub(super) fn read(medium: &dyn Medium) -> Result<Option<Self>, StoreError> {
+        let dir = medium.dir();
+        let text = medium.read(SIDE_FILE_NAME);
+        let text = text.map_err(|error| StoreError::io(dir, "reading the side file", &error))?;
+        let Some(text) = text else { return Ok(None) };
         let path = dir.join(SIDE_FILE_NAME);
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(StoreError::io(dir, "reading the side file", &error)),
-        };
         let parsed =
             str::from_utf8(&text).map_err(|_| "it is not text".to_owned()).and_then(Self::parse);
         parsed.map(Some).map_err(|reason| StoreError::SideFileDamaged { path, reason })
     }
 
-    /// Writes it durably: a new file, fsynced, renamed over the old one, and the directory fsynced.
-    pub(super) fn write(&self, dir: &Path) -> Result<(), StoreError> {
-        let written = (|| {
-            let temporary = dir.join(TEMPORARY_NAME);
-            let mut file = File::create(&temporary)?;
-            file.write_all(self.text().as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&temporary, dir.join(SIDE_FILE_NAME))?;
-            File::open(dir)?.sync_all()
-        })();
-        written.map_err(|error| StoreError::io(dir, "writing the side file", &error))
+    /// Writes it durably in the place of the old one.
+    pub(super) fn write(&self, medium: &dyn Medium) -> Result<(), StoreError> {
+        let written = medium.replace(SIDE_FILE_NAME, self.text().as_bytes());
+        written.map_err(|error| StoreError::io(medium.dir(), "writing the side file", &error))
     }
 
     fn text(&self) -> String {

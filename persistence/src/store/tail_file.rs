@@ -9,12 +9,10 @@
 //! and last entry (u64 each; 1 and 0 when it is empty) and the version of its records (u64).
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt as _;
-use std::path::Path;
 
 use super::LogId;
+use super::medium::{FixedFile, Medium};
 use super::side_file::{Extent, Reach};
 
 const TAIL_FILE_NAME: &str = "holm.tail";
@@ -31,22 +29,19 @@ const EMPTY: Extent = Extent { first: 1, last: 0 };
 
 #[derive(Debug)]
 pub(super) struct TailFile {
-    file: File,
+    file: Box<dyn FixedFile>,
     writings: u64,
     slot: Vec<u8>,
 }
 
 impl TailFile {
     /// Opens or creates the file; returns also what it says, when that belongs to `epoch`.
-    pub(super) fn open(dir: &Path, epoch: u64) -> io::Result<(Self, BTreeMap<LogId, Reach>)> {
-        let path = dir.join(TAIL_FILE_NAME);
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        if file.metadata()?.len() < 2 * SLOT_BYTES as u64 {
-            // Written in full once, so that a later writing needs no new space on the disk.
-            file.write_all_at(&vec![0; 2 * SLOT_BYTES], 0)?;
-        }
-        let slots = [read_slot(&file, 0)?, read_slot(&file, 1)?];
+    pub(super) fn open(
+        medium: &dyn Medium,
+        epoch: u64,
+    ) -> io::Result<(Self, BTreeMap<LogId, Reach>)> {
+        let file = medium.open_fixed(TAIL_FILE_NAME, 2 * SLOT_BYTES)?;
+        let slots = [read_slot(&*file, 0)?, read_slot(&*file, 1)?];
         let newest = slots.into_iter().flatten().max_by_key(|slot| slot.writing);
         let writings = newest.as_ref().map_or(0, |slot| slot.writing);
         let logs = newest.filter(|slot| slot.epoch == epoch).map(|slot| slot.logs);
@@ -78,7 +73,7 @@ impl TailFile {
         let checksum = crc32c::crc32c(&slot[8..]);
         slot[4..8].copy_from_slice(&checksum.to_le_bytes());
         self.writings += 1;
-        self.file.write_all_at(slot, (self.writings % 2) * SLOT_BYTES as u64)
+        self.file.write_at(slot, (self.writings % 2) * SLOT_BYTES as u64)
     }
 }
 
@@ -88,9 +83,9 @@ struct Slot {
     logs: BTreeMap<LogId, Reach>,
 }
 
-fn read_slot(file: &File, number: u64) -> io::Result<Option<Slot>> {
+fn read_slot(file: &dyn FixedFile, number: u64) -> io::Result<Option<Slot>> {
     let mut bytes = vec![0; SLOT_BYTES];
-    file.read_exact_at(&mut bytes, number * SLOT_BYTES as u64)?;
+    file.read_at(&mut bytes, number * SLOT_BYTES as u64)?;
     let count = u32_at(&bytes, 24) as usize;
     if u32_at(&bytes, 0) != MAGIC || count > MAX_LOGS {
         return Ok(None);
@@ -121,23 +116,25 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::medium::Directory;
 
     #[test]
     fn the_newest_whole_slot_of_the_epoch_counts() {
         let dir = tempfile::tempdir().unwrap();
+        let medium = Directory::new(dir.path());
         let extent = |last| {
             let extent = (last > 5).then_some(Extent { first: 1, last });
             (LogId(4), Reach { extent, records: 8 })
         };
-        let (mut tail, logs) = TailFile::open(dir.path(), 1).unwrap();
+        let (mut tail, logs) = TailFile::open(&medium, 1).unwrap();
         assert!(logs.is_empty());
         tail.write(1, [extent(5)].into_iter()).unwrap();
         tail.write(1, [extent(6)].into_iter()).unwrap();
-        let read = |epoch| TailFile::open(dir.path(), epoch).unwrap().1;
+        let read = |epoch| TailFile::open(&medium, epoch).unwrap().1;
         assert_eq!(read(1), BTreeMap::from([extent(6)]));
         assert!(read(2).is_empty());
         // The second writing is torn: the first one counts again.
-        tail.file.write_all_at(&[0xFF; 4], 30).unwrap();
+        tail.file.write_at(&[0xFF; 4], 30).unwrap();
         assert_eq!(read(1), BTreeMap::from([extent(5)]));
     }
 }

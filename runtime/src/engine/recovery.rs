@@ -1,8 +1,7 @@
 //! Recoveries: which entities are being brought back, which commands wait for them, and how many loads run at once.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
-use hashbrown::HashMap;
 use holm_core::{AskError, CommandEnvelope, Limit, Offset, Timestamp};
 use holm_persistence::{ReadError, Snapshot};
 
@@ -20,12 +19,13 @@ const PAGE_RECORDS: usize = 256;
 /// All recoveries of a shard.
 #[derive(Debug)]
 pub(super) struct Recoveries<T> {
-    by_slot: HashMap<SlotId, Recovery<T>>,
+    /// In an order of its own, here and below: what is answered together is answered in the same order in every run.
+    by_slot: BTreeMap<SlotId, Recovery<T>>,
     /// Those that wait for a permit, in order.
     queue: VecDeque<SlotId>,
     /// Those that wait until what they wrote before is durable.
     blocked: VecDeque<(Offset, SlotId)>,
-    awaited: HashMap<LoadTicket, Awaited<T>>,
+    awaited: BTreeMap<LoadTicket, Awaited<T>>,
     running: usize,
     held: usize,
     last_ticket: u64,
@@ -48,10 +48,10 @@ pub(super) enum Awaited<T> {
 impl<T> Recoveries<T> {
     pub(super) fn new() -> Self {
         Self {
-            by_slot: HashMap::new(),
+            by_slot: BTreeMap::new(),
             queue: VecDeque::new(),
             blocked: VecDeque::new(),
-            awaited: HashMap::new(),
+            awaited: BTreeMap::new(),
             running: 0,
             held: 0,
             last_ticket: 0,
@@ -71,12 +71,16 @@ impl<T> Recoveries<T> {
 
     /// Every command that waits, for a shard that stops.
     pub(super) fn abandon(&mut self) -> (Vec<T>, Vec<Repeat<T>>) {
-        let held = self.by_slot.drain().flat_map(|(_, recovery)| recovery.held);
+        let held =
+            std::mem::take(&mut self.by_slot).into_iter().flat_map(|(_, recovery)| recovery.held);
         let held = held.map(|(_, reply)| reply).collect();
-        let repeats = self.awaited.drain().filter_map(|(_, awaited)| match awaited {
-            Awaited::Record(repeat) => Some(repeat),
-            Awaited::Recovery(_) => None,
-        });
+        let repeats =
+            std::mem::take(&mut self.awaited).into_iter().filter_map(
+                |(_, awaited)| match awaited {
+                    Awaited::Record(repeat) => Some(repeat),
+                    Awaited::Recovery(_) => None,
+                },
+            );
         let repeats = repeats.collect();
         (self.running, self.held) = (0, 0);
         self.queue.clear();

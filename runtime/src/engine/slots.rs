@@ -15,7 +15,7 @@ const CHUNK_SLOTS: usize = 128;
 const NOBODY: u32 = u32::MAX;
 
 /// The index of a slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct SlotId(u32);
 
 /// One live entity. What it takes beyond its state is held below 200 bytes: a test measures it.

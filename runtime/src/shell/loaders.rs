@@ -1,4 +1,5 @@
-//! The loader threads: everything that waits for the disk while reading or saving snapshots happens here, never on an arbiter.
+//! The loaders: everything that waits for the disk while reading or saving snapshots happens here, never on an arbiter. Each is a thread, or a task
+//! that takes its time where there is only one thread.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,11 +9,12 @@ use std::thread::JoinHandle;
 use hashbrown::HashMap;
 use holm_core::{EntityAddress, Offset, ShardId};
 use holm_persistence::{ReadError, ShardLog, Snapshot, SnapshotCriteria};
+use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::leadership::Input;
 use crate::engine::{LoadRequest, Loaded, UsableSnapshots, Wanted};
-use crate::options::SnapshotObserver;
+use crate::options::{HostOptions, Placement, ReadDelay, SnapshotObserver};
 use crate::panic_text;
 
 /// Snapshots that may wait to be saved. They are a cache: when the disk is too slow for them, they are left out (law T11).
@@ -42,6 +44,14 @@ struct Shared {
     snapshots_kept: usize,
     queue: Mutex<Queue>,
     filled: Condvar,
+    /// The same for loaders that are tasks.
+    told: Notify,
+}
+
+/// What a loader takes from the queue.
+enum Work {
+    Job(Job),
+    Save(Subject, Snapshot),
 }
 
 #[derive(Default)]
@@ -54,21 +64,29 @@ struct Queue {
 }
 
 impl Loaders {
-    pub(crate) fn start(
-        count: usize,
-        log: Arc<dyn ShardLog>,
-        observer: Option<SnapshotObserver>,
-        snapshots_kept: usize,
-    ) -> std::io::Result<Self> {
-        let (queue, filled) = (Mutex::default(), Condvar::new());
-        let shared = Arc::new(Shared { log, observer, snapshots_kept, queue, filled });
-        let threads = (0..count.max(1))
-            .map(|number| {
-                let shared = Arc::clone(&shared);
-                let name = format!("holm-loader-{number}");
-                std::thread::Builder::new().name(name).spawn(move || shared.work())
-            })
-            .collect::<std::io::Result<_>>()?;
+    pub(crate) fn start(options: &HostOptions, log: Arc<dyn ShardLog>) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            log,
+            observer: options.on_snapshot.clone(),
+            snapshots_kept: options.limits.snapshots_kept,
+            queue: Mutex::default(),
+            filled: Condvar::new(),
+            told: Notify::new(),
+        });
+        let mut threads = Vec::new();
+        for number in 0..options.loaders.max(1) {
+            let shared = Arc::clone(&shared);
+            match &options.placement {
+                Placement::Threads => {
+                    let name = format!("holm-loader-{number}");
+                    let thread = std::thread::Builder::new().name(name);
+                    threads.push(thread.spawn(move || shared.work())?);
+                }
+                Placement::Here { read_delay } => {
+                    drop(tokio::task::spawn_local(shared.work_here(read_delay.clone())));
+                }
+            }
+        }
         Ok(Self { shared, threads: Mutex::new(threads) })
     }
 
@@ -77,7 +95,7 @@ impl Loaders {
         let mut queue = self.shared.lock();
         if !queue.stopped {
             queue.jobs.push_back(job);
-            self.shared.filled.notify_one();
+            self.shared.tell();
         }
     }
 
@@ -90,7 +108,7 @@ impl Loaders {
         if queue.saves.insert(subject.clone(), snapshot).is_none() {
             queue.subjects.push_back(subject);
         }
-        self.shared.filled.notify_one();
+        self.shared.tell();
         true
     }
 
@@ -102,8 +120,20 @@ impl Loaders {
         queue.subjects.clear();
         queue.saves.clear();
         self.shared.filled.notify_all();
+        self.shared.told.notify_waiters();
         drop(queue);
         std::mem::take(&mut *self.threads.lock().expect("nobody panics while holding it"))
+    }
+}
+
+impl Queue {
+    fn next(&mut self) -> Option<Work> {
+        if let Some(job) = self.jobs.pop_front() {
+            return Some(Work::Job(job));
+        }
+        let subject = self.subjects.pop_front()?;
+        let snapshot = self.saves.remove(&subject).expect("a subject has a snapshot");
+        Some(Work::Save(subject, snapshot))
     }
 }
 
@@ -121,18 +151,46 @@ impl Shared {
     fn work(&self) {
         let mut queue = self.lock();
         while !queue.stopped {
-            if let Some(job) = queue.jobs.pop_front() {
+            if let Some(work) = queue.next() {
                 drop(queue);
-                self.run(job);
-                queue = self.lock();
-            } else if let Some(subject) = queue.subjects.pop_front() {
-                let snapshot = queue.saves.remove(&subject).expect("a subject has a snapshot");
-                drop(queue);
-                self.save(&subject, &snapshot);
+                self.carry_out(work);
                 queue = self.lock();
             } else {
                 queue = self.filled.wait(queue).expect("nobody panics while holding it");
             }
+        }
+    }
+
+    /// The same as a task.
+    async fn work_here(self: Arc<Self>, delay: ReadDelay) {
+        loop {
+            let told = self.told.notified();
+            let work = {
+                let mut queue = self.lock();
+                if queue.stopped {
+                    return;
+                }
+                queue.next()
+            };
+            match work {
+                Some(work) => {
+                    tokio::time::sleep(delay()).await;
+                    self.carry_out(work);
+                }
+                None => told.await,
+            }
+        }
+    }
+
+    fn tell(&self) {
+        self.filled.notify_one();
+        self.told.notify_one();
+    }
+
+    fn carry_out(&self, work: Work) {
+        match work {
+            Work::Job(job) => self.run(job),
+            Work::Save(subject, snapshot) => self.save(&subject, &snapshot),
         }
     }
 

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::groups::ShardGroup;
 use super::host::HostedShards;
 use super::messages::Report;
+use super::options::ClusterOptions;
 use crate::cluster_log::follower::fact_payload;
 use crate::cluster_log::{ClusterFollower, ClusterState, Fact, NodeFacts};
 use crate::membership::Membership;
@@ -22,6 +23,7 @@ use crate::raft::machine::Machine;
 use crate::raft::{Applied, Config, ConsensusTimes, StoredMembership};
 use crate::replicated_log::{Interrupted, ReplicatedLog};
 use crate::router::Router;
+use crate::surroundings::Surroundings;
 use crate::transport::Peers;
 use crate::view::ClusterView;
 
@@ -41,6 +43,7 @@ pub(super) struct Setup {
     pub(super) down_after: Duration,
     pub(super) times: ConsensusTimes,
     pub(super) store: Arc<Store>,
+    pub(super) surroundings: Surroundings,
     pub(super) clock: Arc<dyn Clock>,
 }
 
@@ -171,13 +174,18 @@ impl Core {
 
 /// Starts the group of the cluster log.
 pub(super) async fn start_cluster_group(
-    store: &Arc<Store>,
+    options: &ClusterOptions,
     me: NodeId,
     config: Arc<Config>,
     peers: Peers,
 ) -> io::Result<(Group, watch::Receiver<Arc<ClusterState>>)> {
-    let log =
-        GroupLog::open(store.clone(), StoreLog::CLUSTER, CLUSTER_TAIL_BYTES, KeepCommitted::Yes)?;
+    let log = GroupLog::open(
+        options.store.clone(),
+        StoreLog::CLUSTER,
+        CLUSTER_TAIL_BYTES,
+        KeepCommitted::Yes,
+    )?
+    .around(&options.surroundings);
     let (follower, states) = ClusterFollower::new();
     let machine = Machine::new(None, StoredMembership::default(), Box::new(follower));
     let group =

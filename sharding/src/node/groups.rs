@@ -120,7 +120,9 @@ impl Core {
     }
 
     fn open_log(&self, shard: ShardId) -> io::Result<GroupLog> {
-        GroupLog::open(self.setup.store.clone(), shard.into(), SHARD_TAIL_BYTES, KeepCommitted::No)
+        let store = self.setup.store.clone();
+        let log = GroupLog::open(store, shard.into(), SHARD_TAIL_BYTES, KeepCommitted::No)?;
+        Ok(log.around(&self.setup.surroundings))
     }
 
     async fn start_group(

@@ -80,6 +80,7 @@ impl Core {
                     core.changed.notify_one();
                 }
                 tokio::select! {
+                    biased;
                     changed = server.changed() => if changed.is_err() { return },
                     _ = alive.changed() => return,
                 }

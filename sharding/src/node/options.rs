@@ -8,6 +8,7 @@ use holm_core::Clock;
 use holm_persistence::Store;
 
 use crate::raft::ConsensusTimes;
+use crate::surroundings::Surroundings;
 use crate::transport::{PeerLimits, PeersError, Secret};
 
 use super::host::StartHost;
@@ -51,6 +52,8 @@ pub struct ClusterOptions {
     pub store: Arc<Store>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+    /// What lies around this process.
+    pub surroundings: Surroundings,
     /// Starts what runs the entities.
     pub start_host: StartHost,
 }
@@ -84,6 +87,7 @@ impl ClusterOptions {
             requests_in_flight: 65_536,
             store,
             clock,
+            surroundings: Surroundings::default(),
             start_host,
         }
     }

@@ -86,12 +86,15 @@ impl Core {
     /// Keeps another node's snapshot in the local cache.
     pub(super) fn keep_copy(&self, copy: SnapshotCopy) {
         let log = self.log.clone();
-        tokio::task::spawn_blocking(move || {
+        let surroundings = self.setup.surroundings.clone();
+        let keep = move || {
             let (shard, address, snapshot) = copy.into_snapshot();
             if let Err(error) = log.save_snapshot(shard, &address, snapshot, COPIES_KEPT) {
                 tracing::warn!(%shard, %error, "a copy of a snapshot was not kept");
             }
-        });
+        };
+        // A copy is a cache: whether it was kept is nobody's concern.
+        tokio::spawn(async move { drop(surroundings.wait_for_disk(keep).await) });
     }
 
     /// Sends a snapshot that was saved here to the other replicas; it is lost where it does not arrive.

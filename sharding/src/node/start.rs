@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use holm_core::{EntityAddress, NodeId, OsEntropy, ShardId};
+use holm_core::{EntityAddress, NodeId, ShardId};
 use holm_persistence::Snapshot;
 use tokio::sync::watch;
 
@@ -87,9 +87,10 @@ async fn start_transport(
     let peers_options = PeersOptions {
         secret: options.secret.clone(),
         listen: Some(options.listen),
-        gossip: true,
+        gossip: options.surroundings.network().is_none(),
         insecure: options.insecure,
         limits: options.peer_limits.clone(),
+        surroundings: options.surroundings.clone(),
         ..PeersOptions::new(options.cluster.clone(), me)
     };
     let peers = Peers::start(peers_options, gate.clone()).await?;
@@ -110,6 +111,9 @@ async fn start_gossip(
     facts: &NodeFacts,
     peers: &Peers,
 ) -> Option<Membership> {
+    if options.surroundings.network().is_some() {
+        return None;
+    }
     let gossip = MembershipOptions {
         cluster: options.cluster.clone(),
         name: options.name.clone(),
@@ -140,7 +144,7 @@ async fn find_seat(
         timeout: options.join_timeout,
     };
     let Some((cluster, node)) = request.member else {
-        let seat = joining.join(&options.store, &mut OsEntropy).await?;
+        let seat = joining.join(&options.store, &mut options.surroundings.clone()).await?;
         take_seat(&options.store, seat.cluster, seat.node)?;
         return Ok(seat);
     };
@@ -164,7 +168,7 @@ async fn assemble(
     let config =
         Arc::new(raft::config(&options.cluster, options.times).map_err(StartError::broken)?);
     let (cluster_group, states) =
-        start_cluster_group(&options.store, seat.node, config.clone(), peers.clone())
+        start_cluster_group(options, seat.node, config.clone(), peers.clone())
             .await
             .map_err(StartError::broken)?;
     let (log, interrupted) = start_log(&options.store);
@@ -180,6 +184,7 @@ async fn assemble(
         down_after: options.down_after,
         times: options.times,
         store: options.store.clone(),
+        surroundings: options.surroundings.clone(),
         clock: options.clock.clone(),
     };
     let copies = Arc::new(std::sync::OnceLock::new());
@@ -203,6 +208,7 @@ async fn assemble(
         view,
         local: Some(local),
         requests_in_flight: options.requests_in_flight,
+        clock: options.clock.clone(),
     });
     let organs = Organs {
         peers: peers.clone(),

@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 use super::memberships::Memberships;
 use super::tail::Tail;
 use super::{Entry, LogId, Types, Vote, entry};
+use crate::surroundings::Surroundings;
 
 const VOTE: &str = "vote";
 const COMMITTED: &str = "committed";
@@ -39,6 +40,7 @@ pub(crate) enum KeepCommitted {
 #[derive(Debug, Clone)]
 pub(crate) struct GroupLog {
     shared: Arc<Shared>,
+    surroundings: Surroundings,
 }
 
 #[derive(Debug)]
@@ -96,7 +98,13 @@ impl GroupLog {
         };
         Ok(Self {
             shared: Arc::new(Shared { store, log, keep_committed, state: Mutex::new(state) }),
+            surroundings: Surroundings::default(),
         })
+    }
+
+    /// The same log, read where these surroundings wait for the disk.
+    pub(crate) fn around(self, surroundings: &Surroundings) -> Self {
+        Self { surroundings: surroundings.clone(), ..self }
     }
 
     /// True when this node ever took part in the group: it has entries or has voted.

@@ -271,6 +271,7 @@ async fn rest(until: Instant, changes: Option<&mut watch::Receiver<u64>>) {
         std::future::pending().await
     };
     tokio::select! {
+                    biased;
         () = tokio::time::sleep_until(until) => {}
         () = change => {}
     }

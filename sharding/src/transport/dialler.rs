@@ -8,7 +8,6 @@ use std::time::Duration;
 use futures::StreamExt;
 use holm_core::{Entropy, NodeId, SeededEntropy};
 use tokio::io::AsyncRead;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::codec::FramedRead;
 
@@ -19,7 +18,8 @@ use crate::transport::greeting::Hail;
 use crate::transport::handshake::{self, HandshakeError};
 use crate::transport::inbound::{READ_BYTES, read_identity};
 use crate::transport::link::{Dialled, Link, Why};
-use crate::transport::shared::{Shared, prepare};
+use crate::transport::shared::Shared;
+use crate::transport::stream::Stream;
 use crate::transport::{Lane, PeerError, PeerEvent, PeerLimits};
 
 /// A process that dies may take a connection into its backlog a moment before its port closes. So an attempt that breaks is repeated this often
@@ -45,6 +45,7 @@ struct Before {
 pub(crate) async fn keep(shared: Arc<Shared>, link: Arc<Link>) {
     let stop = link.stop.clone();
     tokio::select! {
+        biased;
         () = keep_up(&shared, &link) => {}
         () = stop.cancelled() => {}
     }
@@ -53,7 +54,7 @@ pub(crate) async fn keep(shared: Arc<Shared>, link: Arc<Link>) {
 }
 
 async fn keep_up(shared: &Arc<Shared>, link: &Arc<Link>) {
-    let mut entropy = SeededEntropy::from_os();
+    let mut entropy = shared.surroundings().seeded();
     let mut pause = shared.limits.back_off_least;
     let mut before: Option<Before> = None;
     let mut broken = 0;
@@ -95,6 +96,7 @@ async fn keep_up(shared: &Arc<Shared>, link: &Arc<Link>) {
             return;
         }
         tokio::select! {
+        biased;
             () = tokio::time::sleep(jittered(pause, &mut entropy)) => pause = (pause * 2).min(shared.limits.back_off_most),
             () = link.nudged.notified() => pause = shared.limits.back_off_least,
         }
@@ -117,9 +119,9 @@ fn why(reason: impl Into<Box<str>>) -> Why {
     Why { reason: reason.into(), sure_dead: false, refused: None }
 }
 
-async fn attempt(shared: &Shared, link: &Link) -> Result<(TcpStream, Hail), Failure> {
+async fn attempt(shared: &Shared, link: &Link) -> Result<(Stream, Hail), Failure> {
     let plain = |why| Failure { why, broken: false };
-    let connect = TcpStream::connect(link.address);
+    let connect = Stream::connect(shared.surroundings(), link.address);
     let mut stream = match tokio::time::timeout(shared.limits.connect_timeout, connect).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
@@ -128,11 +130,6 @@ async fn attempt(shared: &Shared, link: &Link) -> Result<(TcpStream, Hail), Fail
         }
         Err(_) => return Err(plain(why("no answer to the attempt to connect"))),
     };
-    // On one machine the system may pick the very port that is dialled for the near end too; then nobody listens there.
-    if stream.local_addr().ok() == Some(link.address) {
-        return Err(plain(Why { sure_dead: true, ..why("connection refused") }));
-    }
-    prepare(&stream);
     match handshake::dial(&mut stream, &shared.credentials()).await {
         Ok(hail) => Ok((stream, hail)),
         Err(error) => {
@@ -208,13 +205,14 @@ fn lost(link: &Link, before: Option<Before>, sure_dead: bool) -> PeerEvent {
 }
 
 /// Runs a connection until it ends.
-async fn run(shared: &Shared, link: &Link, dialled: &Dialled, hail: &Hail, stream: TcpStream) {
+async fn run(shared: &Shared, link: &Link, dialled: &Dialled, hail: &Hail, stream: Stream) {
     dialled.remote.store(hail.identity.node.0, Ordering::Relaxed);
     dialled.established.store(true, Ordering::Release);
     let said = shared.credentials().identity.node;
     let (read, write) = stream.into_split();
     let heard = AtomicBool::new(true);
     let ended = tokio::select! {
+        biased;
         read = read_answers(shared, link, dialled, hail, read, &heard) => read.map_err(|error| error.to_string()),
         written = dialled.outbox.drain_into(write, shared.limits.write_stall) => written.map_err(|error| error.to_string()),
         reason = keep_alive(dialled, &heard, &shared.limits) => Err(reason.to_owned()),

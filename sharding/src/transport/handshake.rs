@@ -8,10 +8,10 @@ use std::io;
 use std::time::Duration;
 
 use hmac::{Hmac, Mac};
-use holm_core::{Entropy, OsEntropy};
 use sha2::Sha256;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use crate::surroundings::Surroundings;
 use crate::transport::greeting::{
     Greeting, HEAD_BYTES, Hail, MAGIC, MAX_GREETING_BYTES, NEWEST_VERSION, NONCE_BYTES,
     OLDEST_VERSION,
@@ -29,6 +29,7 @@ pub(crate) struct Credentials {
     pub(crate) identity: NodeIdentity,
     pub(crate) listen: Option<std::net::SocketAddr>,
     pub(crate) timeout: Duration,
+    pub(crate) surroundings: Surroundings,
 }
 
 /// Why a handshake did not end well.
@@ -157,7 +158,7 @@ impl Credentials {
     fn hail(&self) -> Hail {
         let mut nonce = [0; NONCE_BYTES];
         for part in nonce.chunks_mut(8) {
-            part.copy_from_slice(&OsEntropy.next_u64().to_le_bytes());
+            part.copy_from_slice(&self.surroundings.draw().to_le_bytes());
         }
         Hail { features: 0, nonce, identity: self.identity.clone(), listen: self.listen }
     }

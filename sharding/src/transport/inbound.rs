@@ -8,7 +8,6 @@ use std::time::Duration;
 use futures::StreamExt;
 use holm_core::NodeId;
 use tokio::io::AsyncRead;
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::codec::FramedRead;
 
@@ -19,6 +18,7 @@ use crate::transport::greeting::Hail;
 use crate::transport::handshake::{self, HandshakeError};
 use crate::transport::outbox::{NotTaken, Outbox};
 use crate::transport::shared::Shared;
+use crate::transport::stream::Stream;
 use crate::transport::{Lane, PeerInfo, PeerLimits, Responder};
 
 /// Frames that are taken in one go before the writer and the other connections get their turn.
@@ -87,7 +87,7 @@ impl Inbound {
 /// Serves a connection until it ends. `handshaking` is given back when the peer is known.
 pub(crate) async fn serve(
     shared: Arc<Shared>,
-    mut stream: TcpStream,
+    mut stream: Stream,
     remote: SocketAddr,
     handshaking: OwnedSemaphorePermit,
 ) {
@@ -119,6 +119,7 @@ pub(crate) async fn serve(
     let (read, write) = stream.into_split();
     let heard = AtomicBool::new(true);
     let ended = tokio::select! {
+        biased;
         read = read_requests(&shared, &inbound, hail, read, &heard) => read.map_err(|error| error.to_string()),
         written = inbound.outbox.drain_into(write, shared.limits.write_stall) => written.map_err(|error| error.to_string()),
         () = silence(&heard, &shared.limits) => Err("nothing was heard of the peer".to_owned()),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use holm_core::NodeId;
 
+use crate::surroundings::Surroundings;
 use crate::transport::greeting::{MAX_CLUSTER_BYTES, MAX_HTTP_BYTES, MAX_NAME_BYTES};
 use crate::transport::outbox::Outbox;
 use crate::transport::{Lane, PeersError};
@@ -29,6 +30,8 @@ pub struct PeersOptions {
     pub insecure: bool,
     /// The limits.
     pub limits: PeerLimits,
+    /// What lies around this process.
+    pub surroundings: Surroundings,
 }
 
 impl PeersOptions {
@@ -44,6 +47,7 @@ impl PeersOptions {
             gossip: false,
             insecure: false,
             limits: PeerLimits::default(),
+            surroundings: Surroundings::default(),
         }
     }
 }

@@ -7,19 +7,17 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use holm_core::NodeId;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::surroundings::Surroundings;
 use crate::transport::handshake::Credentials;
 use crate::transport::inbound::{self, Inbound};
 use crate::transport::link::{Dialled, Link};
+use crate::transport::stream::Listener;
 use crate::transport::{Destination, PeerError, PeerEvent, PeerHandler, PeerLimits, dialler};
-
-/// Bytes that may wait unsent inside the system. Beyond it the writer keeps them, where priority still counts.
-const UNSENT_BYTES: u32 = 128 * 1024;
 
 /// Pause after a failed accept: usually the process is out of file descriptors, and trying at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -71,6 +69,10 @@ impl Shared {
         let mut credentials = self.credentials.clone();
         credentials.identity.node = *self.node.borrow();
         credentials
+    }
+
+    pub(crate) fn surroundings(&self) -> &Surroundings {
+        &self.credentials.surroundings
     }
 
     pub(crate) fn set_node(&self, node: NodeId) {
@@ -201,11 +203,13 @@ impl Shared {
     /// Closes everything and waits for the last task.
     pub(crate) async fn shutdown(&self) {
         self.stop.cancel();
-        let links: Vec<_> = {
+        let mut links: Vec<_> = {
             let mut routes = self.write();
             routes.nodes.clear();
             routes.links.drain().map(|(_, link)| link).collect()
         };
+        // In an order of their own, the same in every run.
+        links.sort_unstable_by_key(|link| link.address);
         links.iter().for_each(|link| link.close());
         self.tasks.close();
         self.tasks.wait().await;
@@ -241,11 +245,12 @@ impl Routes {
 }
 
 /// Accepts connections until the transport stops.
-pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
+pub(crate) async fn accept(shared: Arc<Shared>, mut listener: Listener) {
     let handshaking = Arc::new(Semaphore::new(shared.limits.unauthenticated));
     let connections = Arc::new(Semaphore::new(shared.limits.connections));
     loop {
         let accepted = tokio::select! {
+            biased;
             accepted = listener.accept() => accepted,
             () = shared.stop.cancelled() => return,
         };
@@ -263,23 +268,10 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
             tracing::warn!(%remote, "closing a connection: too many");
             continue;
         };
-        prepare(&stream);
         let shared_by_connection = shared.clone();
         shared.tasks.spawn(async move {
             inbound::serve(shared_by_connection, stream, remote, handshaking).await;
             drop(connection);
         });
-    }
-}
-
-/// Sets what every connection wants: small messages at once, and no long queue inside the system.
-pub(crate) fn prepare(stream: &TcpStream) {
-    let socket = socket2::SockRef::from(stream);
-    if let Err(error) = socket.set_tcp_nodelay(true) {
-        tracing::debug!(%error, "cannot set TCP_NODELAY");
-    }
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    if let Err(error) = socket.set_tcp_notsent_lowat(UNSENT_BYTES) {
-        tracing::debug!(%error, "cannot bound what the system queues");
     }
 }

@@ -114,6 +114,7 @@ impl<T: Send> Waiting<T> {
                 None => self.earlier.notified().await,
                 Some(earliest) => {
                     tokio::select! {
+                    biased;
                         () = tokio::time::sleep_until(earliest + PRECISION) => {
                             self.take_expired(Instant::now()).into_iter().for_each(&expired);
                         }

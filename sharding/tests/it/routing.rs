@@ -200,6 +200,7 @@ fn router(
         view,
         local: local.map(|host| host as Arc<dyn LocalShards>),
         requests_in_flight: allowed,
+        clock: Arc::new(SystemClock),
     })
 }
 

@@ -33,10 +33,8 @@ impl GroupLog {
             (from, state.tail.first().map_or(to, |tail| to.min(tail)))
         };
         let (store, log) = (self.shared.store.clone(), self.shared.log);
-        let stored = tokio::task::spawn_blocking(move || store.entries(log, from, to, max_bytes))
-            .await
-            .map_err(io::Error::other)?
-            .map_err(io::Error::other)?;
+        let read = move || store.entries(log, from, to, max_bytes);
+        let stored = self.surroundings.wait_for_disk(read).await?.map_err(io::Error::other)?;
         let entries = stored
             .iter()
             .map(|(index, bytes)| entry::from_bytes(*index, bytes))

@@ -12,6 +12,7 @@ fn credentials(name: &str) -> Credentials {
         identity: NodeIdentity { node: NodeId(1), name: name.into(), incarnation: 1, http: None },
         listen: None,
         timeout: Duration::from_secs(5),
+        surroundings: crate::surroundings::Surroundings::default(),
     }
 }
 

@@ -1,0 +1,133 @@
+//! Tests of the simulated disk under the real store.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bytes::Bytes;
+
+use super::*;
+use crate::store::{LogId, Op};
+
+const LOG: LogId = LogId(3);
+
+struct Opened {
+    store: Arc<Store>,
+    pump: Pump,
+    acknowledged: Arc<AtomicU64>,
+    failed: Arc<AtomicBool>,
+}
+
+fn open(disk: &SimulatedDisk) -> Result<Opened, StoreError> {
+    let (store, pump) = disk.open(StoreOptions::default(), Arc::new(|| {}))?;
+    let acknowledged = Arc::new(AtomicU64::new(store.last_index(LOG).unwrap_or(0)));
+    Ok(Opened { store, pump, acknowledged, failed: Arc::default() })
+}
+
+impl Opened {
+    fn append(&self, index: u64) {
+        let value = Bytes::from(vec![u8::try_from(index % 251).unwrap(); 40_000]);
+        let (acknowledged, failed) = (Arc::clone(&self.acknowledged), Arc::clone(&self.failed));
+        let done = Box::new(move |result: Result<(), StoreError>| match result {
+            Ok(()) => acknowledged.store(index, Ordering::SeqCst),
+            Err(_) => failed.store(true, Ordering::SeqCst),
+        });
+        self.store.commit(vec![Op::Append { log: LOG, index, value }], done);
+    }
+
+    fn acknowledged(&self) -> u64 {
+        self.acknowledged.load(Ordering::SeqCst)
+    }
+}
+
+/// Promise G1, on the disk of the simulation: what was acknowledged is there after any crash, and what was not may be.
+#[test]
+fn what_was_acknowledged_survives_a_crash_and_the_rest_may() {
+    let (mut lost, mut kept) = (0, 0);
+    for seed in 0..200 {
+        let disk = SimulatedDisk::new("/simulated", seed);
+        let mut durable = 0;
+        for crash in [Crash::Killed, Crash::PowerLost, Crash::PowerLost] {
+            let opened = open(&disk).unwrap();
+            assert!(opened.acknowledged() >= durable, "seed {seed}");
+            let next = opened.acknowledged() + 1;
+            for index in next..next + 5 {
+                opened.append(index);
+                opened.pump.begin().unwrap().finish();
+            }
+            durable = opened.acknowledged();
+            assert_eq!(durable, next + 4);
+            opened.append(next + 5);
+            let begun = opened.pump.begin().unwrap();
+            assert_eq!(opened.store.last_index(LOG), Some(durable), "not yet durable");
+            disk.crash(crash);
+            begun.finish();
+            assert!(opened.failed.load(Ordering::SeqCst), "a dead process is told nothing else");
+            drop(opened);
+            let again = open(&disk).unwrap();
+            match again.acknowledged() - durable {
+                0 => lost += 1,
+                1 => kept += 1,
+                more => panic!("seed {seed}: {more} entries too many"),
+            }
+            durable = again.acknowledged();
+            disk.crash(Crash::Killed);
+        }
+    }
+    assert!(lost > 50 && kept > 50, "both happen: {lost} lost, {kept} kept");
+}
+
+#[test]
+fn a_full_disk_and_a_failed_fsync_poison_the_store_and_lose_nothing() {
+    for full in [true, false] {
+        let disk = SimulatedDisk::new("/simulated", 1);
+        let opened = open(&disk).unwrap();
+        opened.append(1);
+        opened.pump.begin().unwrap().finish();
+        if full {
+            disk.set_full(true)
+        } else {
+            disk.fail_syncs(1)
+        }
+        opened.append(2);
+        opened.pump.begin().unwrap().finish();
+        assert!(opened.failed.load(Ordering::SeqCst));
+        assert!(opened.store.failure().is_some());
+        disk.set_full(false);
+        opened.store.reopen().unwrap();
+        assert_eq!(opened.store.entry(LOG, 1).unwrap().unwrap().len(), 40_000);
+    }
+}
+
+#[test]
+fn damage_is_found_out() {
+    for damage in [Damage::Emptied, Damage::FlippedBit] {
+        let mut found = false;
+        for seed in 0..20 {
+            let disk = SimulatedDisk::new("/simulated", seed);
+            let opened = open(&disk).unwrap();
+            for index in 1..=4 {
+                opened.append(index);
+                opened.pump.begin().unwrap().finish();
+            }
+            disk.crash(Crash::Killed);
+            drop(opened);
+            assert!(disk.damage(damage));
+            let Ok(opened) = open(&disk) else {
+                found = true;
+                continue;
+            };
+            let read = (1..=4).map(|index| opened.store.entry(LOG, index));
+            found |= read.into_iter().any(|entry| entry.is_err());
+        }
+        assert!(found, "{damage:?}");
+    }
+}
+
+#[test]
+fn one_process_at_a_time() {
+    let disk = SimulatedDisk::new("/simulated", 1);
+    let first = open(&disk).unwrap();
+    assert!(matches!(open(&disk).map(drop), Err(StoreError::InUse { .. })));
+    first.store.close().unwrap();
+    drop(first);
+    open(&disk).map(drop).unwrap();
+}
