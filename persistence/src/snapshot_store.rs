@@ -46,21 +46,27 @@ impl SnapshotStore {
             let reason = format!("a snapshot has {length} bytes, {MAX_ENTRY_BYTES} are allowed");
             return Err(ReadError::Store { shard, reason });
         }
-        let mut batch = Changes::default();
+        // One by one, in this order: what a crash leaves of it is a snapshot without all its parts, which is stepped over, or one too many.
+        let mut changes = Changes::default();
         let mut kept = self.sequences(shard, address).map_err(|error| failed(shard, &error))?;
+        let mut evicted = Vec::new();
         if kept.insert(snapshot.sequence) {
             while kept.len() > keep.max(1) {
-                let Some(oldest) = kept.pop_first() else { break };
-                self.remove(&mut batch, shard, address, oldest)?;
+                evicted.extend(kept.pop_first());
             }
         } else {
-            // It is overwritten; the old one may have had more parts.
-            self.remove(&mut batch, shard, address, snapshot.sequence)?;
+            // It is overwritten: nothing of the old one may be taken for a part of the new one.
+            self.remove(&mut changes, shard, address, snapshot.sequence)?;
         }
         if kept.contains(&snapshot.sequence) {
-            put(&mut batch, shard, address, snapshot);
+            put(&mut changes, shard, address, snapshot);
         }
-        self.store.write_derived(Derived::Snapshots, batch).map_err(|error| failed(shard, &error))
+        for oldest in evicted {
+            self.remove(&mut changes, shard, address, oldest)?;
+        }
+        self.store
+            .write_derived_each(Derived::Snapshots, changes)
+            .map_err(|error| failed(shard, &error))
     }
 
     /// As [`crate::ShardLog::load_snapshot`].

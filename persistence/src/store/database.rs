@@ -23,7 +23,7 @@ pub(super) enum Tree {
     Derived(Derived),
 }
 
-/// Changes of one tree, applied together or not at all. A later change of a key replaces an earlier one.
+/// Changes of one tree. A later change of a key replaces an earlier one.
 #[derive(Debug, Default)]
 pub(crate) struct Changes(pub(super) Vec<(IVec, Option<IVec>)>);
 
@@ -69,8 +69,14 @@ pub(super) trait Database: fmt::Debug + Send + Sync {
         visit: Visit<'_>,
     ) -> sled::Result<()>;
 
-    /// Readable at once, durable after [`Database::flush`] and [`Database::sync`].
+    /// Applies changes together: after a crash all of them are there or none. Readable at once, durable after [`Database::flush`] and
+    /// [`Database::sync`].
     fn apply(&self, tree: Tree, changes: Changes) -> sled::Result<()>;
+
+    /// The same one by one and in order: what is lost in a crash is lost from the end, so the first of them may remain.
+    fn apply_each(&self, tree: Tree, changes: Changes) -> sled::Result<()> {
+        changes.0.into_iter().try_for_each(|change| self.apply(tree, Changes(vec![change])))
+    }
 
     /// Hands everything applied to the operating system.
     fn flush(&self) -> sled::Result<()>;

@@ -44,6 +44,11 @@ impl Engine {
         self.exclusive("writing", || self.database.apply(Tree::Log, changes))
     }
 
+    /// The same one by one: a crash may leave the first of them.
+    pub(super) fn apply_each(&self, changes: Changes) -> Result<(), StoreError> {
+        self.exclusive("writing", || self.database.apply_each(Tree::Log, changes))
+    }
+
     /// Makes everything applied so far durable: the database's flush, then a real fsync.
     pub(super) fn make_durable(&self, options: &StoreOptions) -> Result<(), StoreError> {
         self.exclusive("flushing", || self.database.flush())?;
@@ -79,6 +84,17 @@ impl Engine {
     ) -> Result<(), StoreError> {
         self.exclusive("writing derived data", || {
             self.database.apply(Tree::Derived(derived), changes)
+        })
+    }
+
+    /// The same one by one: a crash may leave the first of them.
+    pub(super) fn write_derived_each(
+        &self,
+        derived: Derived,
+        changes: Changes,
+    ) -> Result<(), StoreError> {
+        self.exclusive("writing derived data", || {
+            self.database.apply_each(Tree::Derived(derived), changes)
         })
     }
 

@@ -29,12 +29,14 @@ pub(super) struct Group<'a> {
     changes: BTreeMap<IVec, Option<IVec>>,
     scratch: Vec<u8>,
     pub(super) appended: u64,
+    /// Some commit of the group is more than a value or does more than append, and must be there whole or not at all.
+    pub(super) joined: bool,
 }
 
 impl<'a> Group<'a> {
     pub(super) fn new(dir: &'a Path, engine: &'a Engine, before: &'a Logs) -> Self {
         let (after, changes, scratch) = (before.clone(), BTreeMap::new(), Vec::new());
-        Self { dir, engine, before, after, changes, scratch, appended: 0 }
+        Self { dir, engine, before, after, changes, scratch, appended: 0, joined: false }
     }
 
     /// Adds one commit: all its operations, or none when one breaks a rule.
@@ -109,6 +111,11 @@ impl<'a> Group<'a> {
     }
 
     fn take(&mut self, op: Op) -> Result<(), StoreError> {
+        // An appended entry of one part is the only change that means something by itself: a log may end after any of them.
+        self.joined |= match &op {
+            Op::Append { value, .. } => value::part_count(value.len()) > 1,
+            Op::TruncateFrom { .. } | Op::PurgeTo { .. } | Op::PutRecord { .. } => true,
+        };
         match op {
             Op::Append { log, index, value } => self.append(log, index, &value),
             Op::TruncateFrom { log, index } => {

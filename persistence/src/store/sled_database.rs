@@ -92,6 +92,19 @@ impl Database for SledDatabase {
         self.tree(tree).apply_batch(batch)
     }
 
+    /// Without the mark that makes a batch atomic. sled writes that mark as a message of its own and seals its buffer around it, which costs a small
+    /// group a third of its time and all groups some writes.
+    fn apply_each(&self, tree: Tree, changes: Changes) -> sled::Result<()> {
+        let tree = self.tree(tree);
+        for (key, value) in changes.0 {
+            match value {
+                Some(value) => tree.insert(key, value)?,
+                None => tree.remove(key)?,
+            };
+        }
+        Ok(())
+    }
+
     fn flush(&self) -> sled::Result<()> {
         self.db.flush().map(drop)
     }
