@@ -36,6 +36,11 @@ pub trait ShardLog: Send + Sync + 'static {
     /// Queues a batch behind those queued before and resolves when it is durable.
     fn append(&self, batch: Batch) -> Pending<Result<(), AppendError>>;
 
+    /// How many batches of one shard the log works on at the same time. A shard closes a further batch early only below this number.
+    fn batches_at_once(&self) -> usize {
+        2
+    }
+
     /// Resolves to `Ok` when, at some moment after this call, `term` was still the newest term of the shard: a read executed before the
     /// call saw everything acknowledged by then (G5).
     fn confirm(&self, shard: ShardId, term: Term) -> Pending<Result<(), AppendError>>;

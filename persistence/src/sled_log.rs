@@ -209,6 +209,11 @@ impl ShardLog for SledLog {
         )
     }
 
+    /// One: the committer takes what is queued when the group before is durable, and a batch that was queued for long is only smaller.
+    fn batches_at_once(&self) -> usize {
+        1
+    }
+
     fn confirm(&self, shard: ShardId, term: Term) -> Pending<Result<(), AppendError>> {
         let confirmed = match self.shared.shard(shard) {
             Ok(confirmed) => confirmed.writing().gate.confirm(term),

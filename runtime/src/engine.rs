@@ -11,6 +11,7 @@
 //!
 //! Not here: retries, threads, timeouts of the log, and any decision about who leads.
 
+mod anticipation;
 mod confirm;
 mod execute;
 mod pipeline;
@@ -34,8 +35,8 @@ use holm_persistence::{AppendError, ReadError};
 use self::confirm::Confirmations;
 use self::pipeline::{Parked, Pipeline};
 pub use self::ports::{
-    ConfirmToken, Counters, EngineOptions, FailureFact, FailureKind, LoadRequest, LoadTicket,
-    Loaded, Output, UsableSnapshots, Wanted,
+    CommitPace, ConfirmToken, Counters, EngineOptions, FailureFact, FailureKind, LoadRequest,
+    LoadTicket, Loaded, Output, UsableSnapshots, Wanted,
 };
 use self::recovery::Recoveries;
 use self::slots::{SlotId, Slots};
@@ -84,7 +85,8 @@ impl<T> ShardEngine<T> {
     /// An engine for a shard that was just opened. No entity is in memory.
     #[must_use]
     pub fn new(options: EngineOptions) -> Self {
-        let EngineOptions { shard, term, last, node, registry, limits, entropy_seed } = options;
+        let EngineOptions { shard, term, last, node, registry, limits, pace, entropy_seed } =
+            options;
         Self {
             shard,
             term,
@@ -93,7 +95,7 @@ impl<T> ShardEngine<T> {
             entropy: SeededEntropy::new(entropy_seed),
             phase: Phase::Serving,
             slots: Slots::new(),
-            pipeline: Pipeline::new(shard, term, last, &limits),
+            pipeline: Pipeline::new(shard, term, last, &limits, pace),
             limits,
             recoveries: Recoveries::new(),
             confirmations: Confirmations::new(),
@@ -121,6 +123,7 @@ impl<T> ShardEngine<T> {
             let outcome = Outcome::NotApplied;
             return self.answer(reply, Err(AskError::DeadlinePassed { outcome }));
         }
+        self.pipeline.command_came();
         self.dispatch(now, envelope, reply);
         self.send_batches(false);
     }
@@ -191,12 +194,14 @@ impl<T> ShardEngine<T> {
         self.note_drained();
     }
 
-    /// The mailbox is drained: what is open may go to the log, when the log is free.
-    pub fn flush(&mut self) {
-        self.send_batches(true);
+    /// The mailbox is drained: what is open may go to the log, when the log is free. True when it is held back for callers who were just answered:
+    /// then this must be called again soon, whether or not something comes.
+    pub fn flush(&mut self) -> bool {
+        let held_back = self.send_batches(true);
         if let Some(token) = self.confirmations.ask() {
             self.outputs.push_back(Output::Confirm(token));
         }
+        held_back
     }
 
     /// Time passed: deadlines and idle entities are looked at.
@@ -236,6 +241,7 @@ impl<T> ShardEngine<T> {
         held.into_iter().for_each(|reply| self.turn_away(reply));
         self.repeating -= repeats.len();
         repeats.into_iter().for_each(|repeat| self.turn_away(repeat.reply));
+        self.pipeline.stop_anticipating();
         self.flush();
         self.note_drained();
     }
@@ -320,13 +326,13 @@ impl<T> ShardEngine<T> {
         }
     }
 
-    fn send_batches(&mut self, drained: bool) {
+    fn send_batches(&mut self, drained: bool) -> bool {
         let (counters, outputs) = (&mut self.counters, &mut self.outputs);
         self.pipeline.advance(drained, &mut |batch| {
             counters.batches += 1;
             counters.batch_bytes += batch.bytes().len() as u64;
             outputs.push_back(Output::Append(batch));
-        });
+        })
     }
 
     fn note_drained(&mut self) {

@@ -1,19 +1,18 @@
 //! The pipeline of batches: one open, some on their way to the log, each with the answers that wait for it.
 //!
-//! A batch goes to the log when the log is free (fewer than [`BATCHES_WHEN_FREE`] on their way and the mailbox drained), or when it is full by
-//! bytes. So load makes batches larger, not latency longer. Answers leave in order, and only when their batch is durable (promise G1).
+//! A batch goes to the log when the log is free (fewer batches on their way than it works on, the mailbox drained, and nobody to wait for), or when
+//! it is full by bytes. So load makes batches larger, not latency longer. Answers leave in order, and only when their batch is durable (promise G1).
 
 use std::collections::VecDeque;
 
 use holm_core::{Answer, EntityAddress, Limits, Offset, ShardId, Term, Timestamp};
 use holm_persistence::{Batch, BatchBuilder, CodecError, Record, Snapshot};
 
+use super::anticipation::Anticipation;
+use super::ports::CommitPace;
 use super::repeats::Repeat;
 use super::slots::SlotId;
 use super::tally::CommandIndex;
-
-/// With two batches on their way the log never waits for the shard; a third would only be smaller than it could be.
-const BATCHES_WHEN_FREE: usize = 2;
 
 /// An answer that waits.
 #[derive(Debug)]
@@ -57,6 +56,8 @@ pub(super) struct Pipeline<T> {
     sent: usize,
     batch_bytes: usize,
     batches_in_flight: usize,
+    batches_when_free: usize,
+    anticipation: Anticipation,
 }
 
 impl<T> Waiting<T> {
@@ -71,7 +72,14 @@ impl<T> Waiting<T> {
 }
 
 impl<T> Pipeline<T> {
-    pub(super) fn new(shard: ShardId, term: Term, last: Offset, limits: &Limits) -> Self {
+    pub(super) fn new(
+        shard: ShardId,
+        term: Term,
+        last: Offset,
+        limits: &Limits,
+        pace: CommitPace,
+    ) -> Self {
+        let batches_in_flight = limits.batches_in_flight.max(1);
         Self {
             shard,
             term,
@@ -81,7 +89,9 @@ impl<T> Pipeline<T> {
             closed: VecDeque::new(),
             sent: 0,
             batch_bytes: limits.batch_bytes,
-            batches_in_flight: limits.batches_in_flight.max(1),
+            batches_in_flight,
+            batches_when_free: pace.batches_when_free.clamp(1, batches_in_flight),
+            anticipation: Anticipation::new(pace.anticipated_turns),
         }
     }
 
@@ -105,11 +115,22 @@ impl<T> Pipeline<T> {
         }
     }
 
-    /// Closes the open batch when it is full, and gives what may go to the log now to `send`.
-    pub(super) fn advance(&mut self, drained: bool, send: &mut impl FnMut(Batch)) {
-        let full = self.open.len() >= self.batch_bytes;
-        let free = drained && self.closed.len() < BATCHES_WHEN_FREE.min(self.batches_in_flight);
-        if !self.open.is_empty() && (full || free) {
+    /// A command came, perhaps from somebody who is waited for.
+    pub(super) fn command_came(&mut self) {
+        self.anticipation.came();
+    }
+
+    /// Nobody is waited for any more.
+    pub(super) fn stop_anticipating(&mut self) {
+        self.anticipation = Anticipation::new(0);
+    }
+
+    /// Closes the open batch when it is full, and gives what may go to the log now to `send`. True when it could go and is held back.
+    pub(super) fn advance(&mut self, drained: bool, send: &mut impl FnMut(Batch)) -> bool {
+        let full = !self.open.is_empty() && self.open.len() >= self.batch_bytes;
+        let free = drained && self.closed.len() < self.batches_when_free && !self.open.is_empty();
+        let held_back = free && !full && self.anticipation.holds_back();
+        if full || (free && !held_back) {
             self.close();
         }
         while self.sent < self.closed.len().min(self.batches_in_flight) {
@@ -118,6 +139,7 @@ impl<T> Pipeline<T> {
             }
             self.sent += 1;
         }
+        held_back
     }
 
     /// True when nothing more should be begun until the log has caught up.
@@ -133,6 +155,7 @@ impl<T> Pipeline<T> {
         let closed = self.closed.pop_front()?;
         self.sent -= 1;
         self.durable = closed.last;
+        self.anticipation.answered(closed.waiting.parked.len());
         Some(closed.waiting)
     }
 

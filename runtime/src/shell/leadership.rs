@@ -13,8 +13,12 @@ use tokio::sync::oneshot;
 use super::actor::ShardActor;
 use super::seat::Standing;
 use crate::ask::ReplyTo;
-use crate::engine::{ConfirmToken, EngineOptions, LoadTicket, Loaded, ShardEngine};
+use crate::engine::{CommitPace, ConfirmToken, EngineOptions, LoadTicket, Loaded, ShardEngine};
 use crate::options::{ShardStats, WriteFailurePolicy};
+
+/// Turns that an open batch may wait for callers who were just answered: up to 200 µs where nothing else is to be done, which is what a caller on
+/// another thread needs to be woken and to come back.
+const ANTICIPATED_TURNS: u32 = 512;
 
 /// What reaches a shard besides commands.
 pub(crate) enum Input {
@@ -79,15 +83,16 @@ impl ShardActor {
             moved |= self.take_acknowledgements(task);
             moved |= self.take_confirmations(task);
             moved |= self.take_wake_up(task);
-            if let Some(engine) = &mut self.leadership.engine {
-                engine.flush();
-            }
+            let held_back = self.leadership.engine.as_mut().is_some_and(ShardEngine::flush);
             // New appends and confirmations must be polled once to be heard of.
             let before = (self.leadership.appends.len(), self.leadership.confirms.len());
             self.carry_out();
             moved |= before != (self.leadership.appends.len(), self.leadership.confirms.len());
             moved |= self.finish_drain();
             if !moved {
+                if held_back {
+                    task.waker().wake_by_ref();
+                }
                 break;
             }
         }
@@ -171,6 +176,10 @@ impl ShardActor {
             node: options.node,
             registry: options.registry.clone(),
             limits: options.limits.clone(),
+            pace: CommitPace {
+                batches_when_free: self.log.batches_at_once(),
+                anticipated_turns: ANTICIPATED_TURNS,
+            },
             entropy_seed: seeds.next_u64(),
         }));
         self.board.stand(Standing::Leading);

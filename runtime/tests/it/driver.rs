@@ -16,7 +16,7 @@ use holm_persistence::{
 };
 use holm_runtime::Command;
 use holm_runtime::engine::{
-    ConfirmToken, EngineOptions, FailureFact, LoadRequest, Loaded, Output, ShardEngine,
+    CommitPace, ConfirmToken, EngineOptions, FailureFact, LoadRequest, Loaded, Output, ShardEngine,
     UsableSnapshots, Wanted,
 };
 
@@ -239,6 +239,7 @@ fn open(log: &MemoryLog, limits: &Limits, term: Term) -> ShardEngine<Caller> {
         node: NodeId(1),
         registry: registry(),
         limits: limits.clone(),
+        pace: CommitPace { batches_when_free: 2, anticipated_turns: 0 },
         entropy_seed: 42,
     })
 }
