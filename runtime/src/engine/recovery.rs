@@ -72,15 +72,13 @@ impl<T> Recoveries<T> {
     /// Every command that waits, for a shard that stops.
     pub(super) fn abandon(&mut self) -> (Vec<T>, Vec<Repeat<T>>) {
         let held =
-            std::mem::take(&mut self.by_slot).into_iter().flat_map(|(_, recovery)| recovery.held);
+            std::mem::take(&mut self.by_slot).into_values().flat_map(|recovery| recovery.held);
         let held = held.map(|(_, reply)| reply).collect();
         let repeats =
-            std::mem::take(&mut self.awaited).into_iter().filter_map(
-                |(_, awaited)| match awaited {
-                    Awaited::Record(repeat) => Some(repeat),
-                    Awaited::Recovery(_) => None,
-                },
-            );
+            std::mem::take(&mut self.awaited).into_values().filter_map(|awaited| match awaited {
+                Awaited::Record(repeat) => Some(repeat),
+                Awaited::Recovery(_) => None,
+            });
         let repeats = repeats.collect();
         (self.running, self.held) = (0, 0);
         self.queue.clear();
