@@ -29,7 +29,8 @@ pub enum Message {
         /// The request, encoded by the cluster node.
         bytes: Bytes,
     },
-    /// A command for an entity whose shard the receiver should lead. Answer: [`CommandAnswer`].
+    /// A command for an entity whose shard the receiver should lead. Its deadline is the time that is left, counted from the epoch: the clocks of
+    /// two processes may show different times of day. Answer: [`CommandAnswer`].
     Command(CommandEnvelope),
     /// The receiver's picture of the cluster. Answer: an encoded [`crate::ClusterView`].
     View,
@@ -105,7 +106,7 @@ impl Message {
         }
     }
 
-    /// The body for a [`Message::Command`] that is kept for a retry.
+    /// The body for a [`Message::Command`] that stays with the caller, for a retry.
     pub(crate) fn encode_command(envelope: &CommandEnvelope) -> Bytes {
         tagged(tag::COMMAND, envelope)
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use holm_core::{AskError, CommandEnvelope, Entropy, NodeId, SeededEntropy, ShardId};
+use holm_core::{AskError, CommandEnvelope, Entropy, NodeId, SeededEntropy, ShardId, Timestamp};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
@@ -24,8 +24,6 @@ pub(crate) struct Flight {
     core: Arc<Core>,
     shard: ShardId,
     envelope: CommandEnvelope,
-    /// The encoded command, once it was forwarded.
-    body: Option<Bytes>,
     journey: Journey,
     deadline: Instant,
     /// The node asked last.
@@ -82,7 +80,6 @@ impl Flight {
             named: None,
             shunned: None,
             probes: 0,
-            body: None,
             done: Landing { core: core.clone(), done: Some(done) },
             core,
             shard,
@@ -103,7 +100,7 @@ impl Flight {
                 submit_here(&core, envelope, deadline, landed);
             }
             Target::Node(node) => {
-                let body = flight.body();
+                let body = flight.body(left);
                 let time = flight.journey.try_time().min(left);
                 let peers = flight.core.peers.clone();
                 peers.request_with(node, Lane::Commands, body, time, move |answer| {
@@ -174,7 +171,7 @@ impl Flight {
             Target::Node(node) => {
                 let left = self.deadline.saturating_duration_since(Instant::now());
                 let time = self.journey.try_time().min(left);
-                let body = self.body();
+                let body = self.body(left);
                 read_answer(self.core.peers.request(node, Lane::Commands, body, time).await)
             }
             Target::Nobody => Tried::Nobody,
@@ -233,9 +230,13 @@ impl Flight {
         Target::Node(others[self.probes.wrapping_add(self.envelope.id.0 as usize) % others.len()])
     }
 
-    fn body(&mut self) -> Bytes {
-        let envelope = &self.envelope;
-        self.body.get_or_insert_with(|| Message::encode_command(envelope)).clone()
+    /// The command as it is sent: with the time that is left instead of a time of day, which the receiver may see differently.
+    fn body(&mut self, left: Duration) -> Bytes {
+        let time_left = Timestamp::EPOCH.plus(left);
+        let deadline = std::mem::replace(&mut self.envelope.deadline, time_left);
+        let body = Message::encode_command(&self.envelope);
+        self.envelope.deadline = deadline;
+        body
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use holm_core::{AskError, ShardId, shard_of};
+use holm_core::{AskError, ShardId, Timestamp, shard_of};
 use holm_persistence::encode;
 use serde::Serialize;
 
@@ -25,7 +25,9 @@ pub(super) fn serve(
     respond: Responder,
 ) -> Result<(), (Message, Responder)> {
     match message {
-        Message::Command(envelope) => {
+        Message::Command(mut envelope) => {
+            let time_left = envelope.deadline.since(Timestamp::EPOCH);
+            envelope.deadline = core.clock.now().plus(time_left);
             let shard = shard_of(&envelope.address, core.shards);
             match core.local.as_ref().filter(|local| local.leads(shard)) {
                 Some(local) => {

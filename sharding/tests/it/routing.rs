@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use holm_core::{
     Answer, AskError, Clock, CommandEnvelope, CommandId, EntityAddress, IdempotencyKey, Limit,
-    NodeId, Offset, Outcome, SeededEntropy, SequenceNumber, ShardId, SystemClock, Term, Verdict,
+    NodeId, Offset, Outcome, SeededEntropy, SequenceNumber, ShardId, SystemClock, Term, Timestamp,
+    Verdict,
 };
 use holm_persistence::{Pending, encode};
 use holm_runtime::{HistoryPage, Inspector};
@@ -34,6 +35,8 @@ struct FakeHost {
     /// What the next commands are answered.
     errors: Mutex<Vec<AskError>>,
     held: Mutex<Vec<OnAnswer>>,
+    /// The deadline of the last command, by this process's clock.
+    deadline: Mutex<Option<Timestamp>>,
     asked: AtomicUsize,
     effects: Arc<Mutex<HashMap<String, u64>>>,
 }
@@ -45,6 +48,7 @@ impl LocalShards for FakeHost {
 
     fn submit(&self, envelope: CommandEnvelope, done: OnAnswer) {
         self.asked.fetch_add(1, Ordering::SeqCst);
+        *self.deadline.lock().unwrap() = Some(envelope.deadline);
         if let Some(error) = self.errors.lock().unwrap().pop() {
             return done(Err(error));
         }
@@ -249,6 +253,25 @@ async fn a_moved_shard_is_followed_and_a_leader_nobody_knows_is_found() {
     cluster.tell(None, 3, ShardState::Recovering);
     cluster.lead(2);
     assert_eq!(outside.ask(command(3, PATIENCE)).await.unwrap().served_by, NodeId(2));
+}
+
+/// What is sent is the time that is left, not a time of day: a node whose clock is an hour ahead would find every deadline passed.
+#[tokio::test]
+async fn a_deadline_is_the_receivers_own_time() {
+    let cluster = Cluster::start(1, 1).await;
+    let (peers, outside) = cluster.client(10).await;
+    outside.ask(command(1, Duration::from_secs(4))).await.unwrap();
+    let seen = cluster.node(1).host.deadline.lock().unwrap().unwrap();
+    let left = seen.since(SystemClock.now());
+    assert!(left > Duration::from_secs(2) && left <= Duration::from_secs(4), "{left:?}");
+
+    let mut sent = command(2, PATIENCE);
+    sent.deadline = Timestamp::EPOCH.plus(Duration::from_secs(3));
+    let body = Message::Command(sent).encode();
+    peers.request(NodeId(1), Lane::Commands, body, PATIENCE).await.unwrap();
+    let seen = cluster.node(1).host.deadline.lock().unwrap().unwrap();
+    let left = seen.since(SystemClock.now());
+    assert!(left > Duration::from_secs(1) && left <= Duration::from_secs(3), "{left:?}");
 }
 
 /// Promise G2: the connection is lost after the command was taken; the retry, with the same key at the new leader, takes no effect again.
