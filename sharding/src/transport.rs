@@ -117,7 +117,7 @@ impl Peers {
             timeout: options.limits.handshake_timeout,
             surroundings: options.surroundings,
         };
-        let shared = Arc::new(Shared::new(credentials, options.limits, handler));
+        let shared = Arc::new(Shared::new(credentials, options.limits, handler, listen));
         let mut gossip = None;
         if let Some(bound) = bound {
             gossip = bound.gossip;

@@ -121,7 +121,8 @@ fn why(reason: impl Into<Box<str>>) -> Why {
 
 async fn attempt(shared: &Shared, link: &Link) -> Result<(Stream, Hail), Failure> {
     let plain = |why| Failure { why, broken: false };
-    let connect = Stream::connect(shared.surroundings(), link.address);
+    let near = shared.near_end(link.address);
+    let connect = Stream::connect(shared.surroundings(), link.address, near);
     let mut stream = match tokio::time::timeout(shared.limits.connect_timeout, connect).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {

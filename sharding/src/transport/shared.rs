@@ -1,7 +1,7 @@
 //! What all connections of a transport share: who this process is, its limits, the table of links, and the listener's task.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
@@ -30,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) tasks: TaskTracker,
     /// This process's id; changes once at most, when it gets one.
     pub(crate) node: watch::Sender<NodeId>,
+    /// The address that this process listens on, when it is one in particular.
+    near: Option<IpAddr>,
     credentials: Credentials,
     routes: RwLock<Routes>,
     inbound: Mutex<Vec<Weak<Inbound>>>,
@@ -48,8 +50,10 @@ impl Shared {
         credentials: Credentials,
         limits: PeerLimits,
         handler: Arc<dyn PeerHandler>,
+        listen: Option<SocketAddr>,
     ) -> Self {
         Self {
+            near: listen.map(|listen| listen.ip()).filter(|ip| !ip.is_unspecified()),
             handler,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -62,6 +66,14 @@ impl Shared {
             runtime: Handle::current(),
             limits,
         }
+    }
+
+    /// Where a connection to `far` begins: the address that peers know this process by, so that rules of a network about pairs of addresses hold in
+    /// both directions on a machine with several. None: the system chooses, as it must where the one cannot be reached from the other.
+    pub(crate) fn near_end(&self, far: SocketAddr) -> Option<SocketAddr> {
+        let near = self.near?;
+        let fits = near.is_ipv4() == far.is_ipv4() && near.is_loopback() == far.ip().is_loopback();
+        fits.then_some(SocketAddr::new(near, 0))
     }
 
     /// Who this process is at this moment.

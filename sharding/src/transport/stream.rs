@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, ReadHalf, WriteHalf};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::surroundings::{Connection, Listening, Surroundings};
 
@@ -33,12 +33,20 @@ pub(crate) enum Writing {
 }
 
 impl Stream {
-    /// Connects to an address.
-    pub(crate) async fn connect(surroundings: &Surroundings, to: SocketAddr) -> io::Result<Self> {
+    /// Connects to an address; the connection begins at `near`, when it is given.
+    pub(crate) async fn connect(
+        surroundings: &Surroundings,
+        to: SocketAddr,
+        near: Option<SocketAddr>,
+    ) -> io::Result<Self> {
         if let Some(network) = surroundings.network() {
             return network.connect(to).await.map(Self::Given);
         }
-        let stream = TcpStream::connect(to).await?;
+        let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        if let Some(near) = near {
+            socket.bind(near)?;
+        }
+        let stream = socket.connect(to).await?;
         // On one machine the system may pick the very port that is dialled for the near end too; then nobody listens there.
         if stream.local_addr().ok() == Some(to) {
             return Err(io::ErrorKind::ConnectionRefused.into());
