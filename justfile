@@ -22,6 +22,10 @@ lint:
 test:
     cargo test --workspace
 
+# Harm to a cluster of real processes; `just chaos --help` lists the faults. Root is needed for most.
+chaos *args:
+    cargo xtask chaos {{args}}
+
 # The micro benches; `cargo run --release -- bench` measures a whole node.
 bench:
     cargo bench --workspace

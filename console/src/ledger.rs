@@ -7,11 +7,13 @@
 mod audit;
 mod entry;
 mod file;
+mod order;
 mod problem;
 mod read_back;
 
 pub use audit::{Audit, SeenRecord};
 pub use entry::{Acknowledged, Entry, Told};
-pub use file::{LedgerFile, LedgerLine, read_ledger};
+pub use file::{LedgerFile, LedgerLine, LedgerReader, read_ledger};
+pub use order::{Order, OrderProblem, OrderVerdict};
 pub use problem::{Problem, Verdict};
-pub use read_back::{ReadBackError, RecordSource, audit_file};
+pub use read_back::{LedgerFollower, ReadBackError, RecordSource, audit_file};

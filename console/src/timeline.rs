@@ -4,7 +4,7 @@
 //! shard through the other nodes, and the load generator with its ledger. [`derive`] makes the timeline out of what they said; it is pure.
 
 mod args;
-mod chaos;
+pub mod chaos;
 mod derive;
 mod document;
 mod probe;

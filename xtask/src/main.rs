@@ -1,7 +1,9 @@
-//! The project's chores: `cargo xtask tidy` checks what a compiler cannot, `cargo xtask ci` runs what the build server runs.
+//! The project's chores: `cargo xtask tidy` checks what a compiler cannot, `cargo xtask ci` runs what the build server runs, `cargo xtask chaos` a
+//! campaign of faults.
 
 mod tidy;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -16,6 +18,13 @@ enum Chore {
     Tidy,
     /// Run every step that the build server runs, in its order.
     Ci,
+    /// Do harm to a cluster of real processes and check what was promised; `--help` lists the faults. Some need root.
+    #[command(disable_help_flag = true)]
+    Chaos {
+        /// What is handed to the campaign.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -23,6 +32,7 @@ fn main() -> anyhow::Result<ExitCode> {
     match Chore::parse() {
         Chore::Tidy => run_tidy(&root),
         Chore::Ci => run_ci(&root),
+        Chore::Chaos { args } => run_chaos(&root, &args),
     }
 }
 
@@ -45,6 +55,21 @@ fn run_ci(root: &Path) -> anyhow::Result<ExitCode> {
         .status()
         .context(".ci/run cannot be started with bash")?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Optimised: what a campaign measures is how fast the cluster is well again.
+fn run_chaos(root: &Path, args: &[OsString]) -> anyhow::Result<ExitCode> {
+    let status = Command::new("cargo")
+        .args(["run", "--quiet", "--release", "--package", "holm-faults", "--", "chaos"])
+        .args(args)
+        .current_dir(root)
+        .status()
+        .context("cargo cannot be started")?;
+    // A check that does not hold has a code of its own.
+    Ok(status
+        .code()
+        .and_then(|code| u8::try_from(code).ok())
+        .map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
 /// The folder above this crate's. Known at build time, because the program is only ever run by cargo from the same tree.

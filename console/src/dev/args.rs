@@ -39,6 +39,9 @@ pub struct DevArgs {
     /// First management port (the next nodes take +10, +20 …; peers +101, +102 …). 0: any free ports. Without it: 7070, or the next free.
     #[arg(long, value_name = "PORT")]
     pub port_base: Option<u16>,
+    /// Give each node a loopback address of its own for its peers (127.0.1.1, 127.0.1.2 …), so that a packet filter can tell them apart. Linux only.
+    #[arg(long)]
+    pub own_addresses: bool,
     /// Return when the cluster serves, and let it run in the background.
     #[arg(long)]
     pub detach: bool,

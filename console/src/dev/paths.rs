@@ -28,6 +28,14 @@ impl DevPaths {
         }
     }
 
+    /// Below this directory.
+    ///
+    /// # Errors
+    /// When the path is relative and the current directory is gone.
+    pub fn below(root: &Path) -> std::io::Result<Self> {
+        Ok(Self { root: std::path::absolute(root)? })
+    }
+
     /// The directory that holds `.holm`.
     #[must_use]
     pub fn root(&self) -> &Path {

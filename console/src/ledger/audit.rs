@@ -24,15 +24,17 @@ pub struct SeenRecord {
     pub change: i128,
 }
 
-/// Compares a ledger with the log. Feed [`Audit::expect`] every line, then [`Audit::see`] every record of every shard in offset order, the
-/// shards in any order; [`Audit::finish`] gives the verdict.
+/// Compares a ledger with the log. Feed [`Audit::expect`] every line and [`Audit::see`] every record of every shard in offset order, the shards
+/// in any order; [`Audit::verdict`] judges what was fed so far, [`Audit::finish`] everything.
 ///
-/// The ledger must have been read before the log: then each acknowledged command must be in it, while the log may hold more.
+/// Before each judgement the ledger must have been read first and the log after it: then each acknowledged command must be in it, while the log
+/// may hold more. Lines and records may be added after a judgement, so that a run that goes on is judged again and again without being read again.
 #[derive(Debug, Default)]
 pub struct Audit {
-    expected: HashMap<KeyOfEntity, Expected>,
+    /// Lines whose record was not seen yet.
+    expected: HashMap<KeyOfEntity, Told>,
     /// Where each key stands first.
-    keys: HashMap<KeyOfEntity, u64>,
+    keys: HashMap<KeyOfEntity, Stored>,
     last_offset: HashMap<u32, u64>,
     entities: HashMap<String, Standing>,
     verdict: Verdict,
@@ -40,10 +42,25 @@ pub struct Audit {
 
 type KeyOfEntity = (String, String);
 
-#[derive(Debug)]
-struct Expected {
-    told: Told,
-    found: bool,
+/// A stored command, as far as an answer to it can be compared with it.
+#[derive(Debug, Clone, Copy)]
+struct Stored {
+    shard: u32,
+    offset: u64,
+    events: u64,
+    /// The entity's sequence number after it.
+    seq: u64,
+    /// The entity's balance after it.
+    balance: i128,
+    heard: Heard,
+}
+
+/// What the ledger said about a stored command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    Nothing,
+    Unknown,
+    Answer,
 }
 
 #[derive(Debug, Default)]
@@ -59,17 +76,21 @@ impl Audit {
         Self::default()
     }
 
-    /// Takes one line of the ledger. Several lines of the same key count once; an answer outweighs an unknown outcome.
+    /// Takes one line of the ledger. Several lines of the same key count once; an answer outweighs an unknown outcome. Reads leave no record.
     pub fn expect(&mut self, entry: Entry) {
-        let key = (entry.entity, entry.key);
-        let settled = matches!(
-            self.expected.get(&key),
-            Some(Expected { told: Told::Accepted(_) | Told::Rejected(_) | Told::Refused, .. })
-        );
-        if settled {
+        if entry.is_read() {
             return;
         }
-        self.expected.insert(key, Expected { told: entry.told, found: false });
+        let key = (entry.entity, entry.key);
+        if let Some(&stored) = self.keys.get(&key) {
+            let heard = self.compare(&key, stored, &entry.told);
+            self.keys.insert(key, Stored { heard, ..stored });
+            return;
+        }
+        let settled = self.expected.get(&key).is_some_and(is_answer);
+        if !settled {
+            self.expected.insert(key, entry.told);
+        }
     }
 
     /// Takes the next record of a shard.
@@ -77,49 +98,66 @@ impl Audit {
         self.verdict.records += 1;
         self.follow_offset(&record);
         let balance = self.follow_entity(&record);
-        let key = (record.entity.clone(), record.key.clone());
-        if let Some(&first) = self.keys.get(&key) {
+        let key = (record.entity, record.key);
+        if let Some(first) = self.keys.get(&key) {
             self.verdict.add(Problem::Doubled {
-                entity: record.entity,
-                key: record.key,
+                first: first.offset,
+                entity: key.0,
+                key: key.1,
                 shard: record.shard,
-                first,
                 second: record.offset,
             });
             return;
         }
-        self.compare(&key, &record, balance);
-        self.keys.insert(key, record.offset);
+        let mut stored = Stored {
+            shard: record.shard,
+            offset: record.offset,
+            events: record.events,
+            seq: record.base + record.events,
+            balance,
+            heard: Heard::Nothing,
+        };
+        if let Some(told) = self.expected.remove(&key) {
+            stored.heard = self.compare(&key, stored, &told);
+        }
+        self.keys.insert(key, stored);
+    }
+
+    /// The verdict over everything fed so far; more may follow.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        let mut verdict = self.verdict.clone();
+        let mut absent: Vec<_> = self.expected.iter().collect();
+        absent.sort_by_key(|(key, _)| *key);
+        for ((entity, key), told) in absent {
+            let (shard, offset) = match told {
+                Told::Accepted(place) | Told::Rejected(place) => (place.shard, place.offset),
+                Told::Refused => (0, 0),
+                Told::Unknown { .. } => {
+                    verdict.unknown_absent += 1;
+                    continue;
+                }
+                Told::NotApplied { .. } => continue,
+            };
+            verdict.acknowledged += 1;
+            let (entity, key) = (entity.clone(), key.clone());
+            verdict.add(Problem::Missing { entity, key, shard, offset });
+        }
+        verdict.entities = self.entities.len() as u64;
+        verdict.total_balance = self.entities.values().map(|standing| standing.balance).sum();
+        verdict
     }
 
     /// The verdict over everything seen.
     #[must_use]
-    pub fn finish(mut self) -> Verdict {
-        let mut absent: Vec<_> =
-            self.expected.into_iter().filter(|(_, expected)| !expected.found).collect();
-        absent.sort_by(|(a, _), (b, _)| a.cmp(b));
-        for ((entity, key), Expected { told, .. }) in absent {
-            match told {
-                Told::Accepted(place) | Told::Rejected(place) => {
-                    self.verdict.acknowledged += 1;
-                    self.verdict.add(Problem::Missing {
-                        entity,
-                        key,
-                        shard: place.shard,
-                        offset: place.offset,
-                    });
-                }
-                Told::Refused => {
-                    self.verdict.acknowledged += 1;
-                    self.verdict.add(Problem::Missing { entity, key, shard: 0, offset: 0 });
-                }
-                Told::Unknown { .. } => self.verdict.unknown_absent += 1,
-                Told::NotApplied { .. } => {}
-            }
-        }
-        self.verdict.entities = self.entities.len() as u64;
-        self.verdict.total_balance = self.entities.values().map(|standing| standing.balance).sum();
-        self.verdict
+    pub fn finish(self) -> Verdict {
+        self.verdict()
+    }
+
+    /// How far a shard was seen.
+    #[must_use]
+    pub fn seen_to(&self, shard: u32) -> u64 {
+        self.last_offset.get(&shard).copied().unwrap_or_default()
     }
 
     fn follow_offset(&mut self, record: &SeenRecord) {
@@ -153,22 +191,28 @@ impl Audit {
         standing.balance
     }
 
-    fn compare(&mut self, key: &KeyOfEntity, record: &SeenRecord, balance: i128) {
-        let Some(expected) = self.expected.get_mut(key) else { return };
-        expected.found = true;
-        match &expected.told {
-            Told::Rejected(_) | Told::Refused if record.events > 0 => {
+    fn compare(&mut self, key: &KeyOfEntity, stored: Stored, told: &Told) -> Heard {
+        if stored.heard == Heard::Answer || (stored.heard == Heard::Unknown && !is_answer(told)) {
+            return stored.heard;
+        }
+        if stored.heard == Heard::Unknown {
+            // The same key was sent again, and now there is an answer.
+            self.verdict.unknown_applied -= 1;
+        }
+        let (entity, name) = (|| key.0.clone(), || key.1.clone());
+        match told {
+            Told::Rejected(_) | Told::Refused if stored.events > 0 => {
                 self.verdict.acknowledged += 1;
                 self.verdict.add(Problem::Altered {
-                    entity: record.entity.clone(),
-                    key: record.key.clone(),
+                    entity: entity(),
+                    key: name(),
                     told: "a rejection".into(),
-                    stored: format!("{} events at offset {}", record.events, record.offset),
+                    stored: format!("{} events at offset {}", stored.events, stored.offset),
                 });
             }
             Told::Accepted(place) | Told::Rejected(place) => {
                 self.verdict.acknowledged += 1;
-                match disagreement(record, place, balance) {
+                match disagreement(key, stored, place) {
                     None => self.verdict.read_back += 1,
                     Some(problem) => self.verdict.add(problem),
                 }
@@ -177,34 +221,42 @@ impl Audit {
                 self.verdict.acknowledged += 1;
                 self.verdict.read_back += 1;
             }
-            Told::Unknown { .. } => self.verdict.unknown_applied += 1,
+            Told::Unknown { .. } => {
+                self.verdict.unknown_applied += 1;
+                return Heard::Unknown;
+            }
             Told::NotApplied { .. } => self.verdict.add(Problem::AppliedAfterAll {
-                entity: record.entity.clone(),
-                key: record.key.clone(),
-                shard: record.shard,
-                offset: record.offset,
+                entity: entity(),
+                key: name(),
+                shard: stored.shard,
+                offset: stored.offset,
             }),
         }
+        Heard::Answer
     }
 }
 
-fn disagreement(record: &SeenRecord, told: &Acknowledged, balance: i128) -> Option<Problem> {
-    let seq = record.base + record.events;
-    if (told.shard, told.offset, told.seq) != (record.shard, record.offset, seq) {
+const fn is_answer(told: &Told) -> bool {
+    matches!(told, Told::Accepted(_) | Told::Rejected(_) | Told::Refused)
+}
+
+fn disagreement(key: &KeyOfEntity, stored: Stored, told: &Acknowledged) -> Option<Problem> {
+    let (entity, name) = key.clone();
+    if (told.shard, told.offset, told.seq) != (stored.shard, stored.offset, stored.seq) {
         let place = |shard, offset, seq| format!("shard {shard}, offset {offset}, seq {seq}");
         return Some(Problem::Altered {
-            entity: record.entity.clone(),
-            key: record.key.clone(),
+            entity,
+            key: name,
             told: place(told.shard, told.offset, told.seq),
-            stored: place(record.shard, record.offset, seq),
+            stored: place(stored.shard, stored.offset, stored.seq),
         });
     }
     let named = told.balance?;
-    (i128::from(named) != balance).then(|| Problem::Balance {
-        entity: record.entity.clone(),
-        seq,
+    (i128::from(named) != stored.balance).then_some(Problem::Balance {
+        entity,
+        seq: stored.seq,
         told: named,
-        stored: balance,
+        stored: stored.balance,
     })
 }
 

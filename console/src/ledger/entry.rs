@@ -14,10 +14,10 @@ pub struct Entry {
     /// The amount in cents, zero when the command has none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub amount: u64,
-    /// When it was first sent, in milliseconds since the epoch.
-    pub sent_ms: u64,
+    /// When it was first sent, in microseconds since the epoch.
+    pub sent_us: u64,
     /// When the caller heard the outcome.
-    pub at_ms: u64,
+    pub at_us: u64,
     /// The outcome.
     #[serde(flatten)]
     pub told: Told,
@@ -65,7 +65,16 @@ pub struct Acknowledged {
     pub served_by: String,
 }
 
+/// The one command of the bank that stores nothing. The audit looks for no record of it; the order of what callers saw includes it.
+const READ: &str = "balance";
+
 impl Entry {
+    /// True when the command only reads.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        self.command == READ
+    }
+
     /// The acknowledgement, when there was one.
     #[must_use]
     pub const fn acknowledged(&self) -> Option<&Acknowledged> {
@@ -97,8 +106,8 @@ mod tests {
             command: "deposit".into(),
             key: "k".into(),
             amount: 5,
-            sent_ms: 1,
-            at_ms: 2,
+            sent_us: 1,
+            at_us: 2,
             told: Told::Accepted(Acknowledged {
                 seq: 3,
                 shard: 4,

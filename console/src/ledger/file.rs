@@ -1,8 +1,8 @@
 //! The ledger on disk: one JSON document a line, appended by one process, read by any.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
-use std::path::Path;
+use std::io::{self, BufRead, BufReader, BufWriter, Seek as _, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -124,20 +124,48 @@ fn take(line: LedgerLine, out: &mut BufWriter<File>) -> io::Result<()> {
 ///
 /// # Errors
 /// When the file cannot be read, or a whole line is no entry: then something else wrote into it.
-pub fn read_ledger(path: &Path, mut each: impl FnMut(Entry)) -> io::Result<u64> {
-    let mut reader = BufReader::with_capacity(256 * 1024, File::open(path)?);
-    let mut line = String::new();
-    let mut number = 0;
-    loop {
-        line.clear();
-        if reader.read_line(&mut line)? == 0 || !line.ends_with('\n') {
-            return Ok(number);
+pub fn read_ledger(path: &Path, each: impl FnMut(Entry)) -> io::Result<u64> {
+    LedgerReader::new(path).read_new(each)
+}
+
+/// Reads a ledger that is still being written, each line once.
+#[derive(Debug)]
+pub struct LedgerReader {
+    path: PathBuf,
+    bytes: u64,
+    lines: u64,
+}
+
+impl LedgerReader {
+    /// A reader at the beginning of the file.
+    #[must_use]
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), bytes: 0, lines: 0 }
+    }
+
+    /// Reads the lines that were added since the last call; gives the number of all lines read so far.
+    ///
+    /// # Errors
+    /// As [`read_ledger`].
+    pub fn read_new(&mut self, mut each: impl FnMut(Entry)) -> io::Result<u64> {
+        let mut file = File::open(&self.path)?;
+        file.seek(SeekFrom::Start(self.bytes))?;
+        let mut reader = BufReader::with_capacity(256 * 1024, file);
+        let mut line = String::new();
+        loop {
+            line.clear();
+            let bytes = reader.read_line(&mut line)?;
+            if bytes == 0 || !line.ends_with('\n') {
+                return Ok(self.lines);
+            }
+            let number = self.lines + 1;
+            let entry = serde_json::from_str(&line).map_err(|error| {
+                io::Error::other(format!("{}, line {number}: {error}", self.path.display()))
+            })?;
+            each(entry);
+            self.bytes += bytes as u64;
+            self.lines = number;
         }
-        number += 1;
-        let entry = serde_json::from_str(&line).map_err(|error| {
-            io::Error::other(format!("{}, line {number}: {error}", path.display()))
-        })?;
-        each(entry);
     }
 }
 
@@ -152,8 +180,8 @@ mod tests {
             command: "deposit".into(),
             key: key.to_string(),
             amount: 1,
-            sent_ms: 1,
-            at_ms: 2,
+            sent_us: 1,
+            at_us: 2,
             told: Told::Unknown { error: "lost".into() },
         }
     }
@@ -179,6 +207,21 @@ mod tests {
         again.record(entry(4));
         drop(again);
         assert_eq!(keys(&path), ["1", "2", "3", "4"]);
+    }
+
+    #[test]
+    fn a_reader_that_comes_back_reads_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.ndjson");
+        let ledger = LedgerFile::append(&path).unwrap();
+        let mut reader = LedgerReader::new(&path);
+        let mut keys = Vec::new();
+        for nth in 1..=3 {
+            ledger.record(entry(nth));
+            ledger.flush();
+            assert_eq!(reader.read_new(|entry| keys.push(entry.key)).unwrap(), u64::from(nth));
+        }
+        assert_eq!(keys, ["1", "2", "3"]);
     }
 
     #[test]

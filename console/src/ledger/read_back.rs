@@ -1,10 +1,12 @@
 //! Reads every shard back and audits a ledger against it.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::path::Path;
 
 use super::audit::{Audit, SeenRecord};
-use super::file::read_ledger;
+use super::file::LedgerReader;
+use super::order::{Order, OrderVerdict};
 use super::problem::Verdict;
 
 /// Where records are read back from: the cluster, through whatever door.
@@ -50,16 +52,80 @@ pub async fn audit_file(
     ledger: &Path,
     source: &impl RecordSource,
 ) -> Result<Verdict, ReadBackError> {
-    let mut audit = Audit::new();
-    read_ledger(ledger, |entry| audit.expect(entry)).map_err(ReadBackError::Ledger)?;
-    for shard in 0..source.shards().await? {
-        let mut after = 0;
-        loop {
-            let records = source.records_after(shard, after).await?;
-            let Some(last) = records.last() else { break };
-            after = last.offset;
-            records.into_iter().for_each(|record| audit.see(record));
+    let mut follower = LedgerFollower::new(ledger);
+    follower.catch_up(source).await?;
+    Ok(follower.audit.finish())
+}
+
+/// Audits a ledger that is still being written, reading every line and every record once.
+#[derive(Debug)]
+pub struct LedgerFollower {
+    reader: LedgerReader,
+    audit: Audit,
+    order: Order,
+    last_writes: HashMap<String, u64>,
+}
+
+impl LedgerFollower {
+    /// Begins at the beginning of a ledger.
+    #[must_use]
+    pub fn new(ledger: &Path) -> Self {
+        Self {
+            reader: LedgerReader::new(ledger),
+            audit: Audit::new(),
+            order: Order::default(),
+            last_writes: HashMap::new(),
         }
     }
-    Ok(audit.finish())
+
+    /// Reads what was added to the ledger, and after it what was added to the shards; gives the verdict over everything so far.
+    ///
+    /// # Errors
+    /// [`ReadBackError`] when either cannot be read to its end.
+    pub async fn catch_up(&mut self, source: &impl RecordSource) -> Result<Verdict, ReadBackError> {
+        self.read_told().map_err(ReadBackError::Ledger)?;
+        for shard in 0..source.shards().await? {
+            loop {
+                let records = source.records_after(shard, self.audit.seen_to(shard)).await?;
+                if records.is_empty() {
+                    break;
+                }
+                for record in records {
+                    self.order.stored(&record);
+                    self.audit.see(record);
+                }
+            }
+        }
+        Ok(self.audit.verdict())
+    }
+
+    /// Reads what was added to the ledger, without a look at the shards.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read_told(&mut self) -> std::io::Result<()> {
+        let (audit, order, last_writes) = (&mut self.audit, &mut self.order, &mut self.last_writes);
+        self.reader.read_new(|entry| {
+            order.told(&entry);
+            if let Some(place) = entry.acknowledged().filter(|_| !entry.is_read()) {
+                let last = last_writes.entry(place.served_by.clone()).or_default();
+                *last = entry.sent_us.max(*last);
+            }
+            audit.expect(entry);
+        })?;
+        Ok(())
+    }
+
+    /// When the last write was sent that a node acknowledged, as far as the ledger was read. In microseconds since the epoch; the node as the ledger
+    /// names it.
+    #[must_use]
+    pub fn last_write_of(&self, node: &str) -> Option<u64> {
+        self.last_writes.get(node).copied()
+    }
+
+    /// Judges the order of everything that was read: whether each entity behaved as if its commands had happened one after another.
+    #[must_use]
+    pub fn judge_order(&self) -> OrderVerdict {
+        self.order.judge()
+    }
 }

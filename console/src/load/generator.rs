@@ -147,17 +147,15 @@ impl Generator {
         let told = self.until_told(&order, planned).await;
         self.count(&told, &order, planned);
         let accepted = matches!(told, Told::Accepted(_));
-        if order.command != Command::Balance {
-            self.ledger.record(Entry {
-                entity: format!("account/{}", order.id),
-                command: order.command.name().to_owned(),
-                amount: order.command.amount(),
-                key: order.key,
-                sent_ms: sent_us / 1_000,
-                at_ms: now_us() / 1_000,
-                told,
-            });
-        }
+        self.ledger.record(Entry {
+            entity: format!("account/{}", order.id),
+            command: order.command.name().to_owned(),
+            amount: order.command.amount(),
+            key: order.key,
+            sent_us,
+            at_us: now_us(),
+            told,
+        });
         accepted
     }
 

@@ -1,6 +1,8 @@
 //! The command lines of `holm kill`, `holm restart`, `holm pause`, `holm resume`, `holm leave`, `holm join` and `holm chaos`.
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+
+use super::chaos::Wish;
 
 /// What holds for every verb that acts on a node and watches.
 #[derive(Debug, Clone, Args)]
@@ -39,31 +41,22 @@ pub struct NodeArgs {
     pub watch: WatchArgs,
 }
 
-/// Kill and restart nodes again and again under load, and read the ledger back at the end.
+/// Do harm to nodes again and again under load, and check after each round what was promised.
 #[derive(Debug, Clone, Args)]
 pub struct ChaosArgs {
-    /// How many kills.
+    /// How many rounds, shared in turn by the faults that have no number of their own.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub rounds: u32,
-    /// Whom to kill.
-    #[arg(long, value_enum, default_value_t)]
-    pub victim: Victim,
-    /// Seed of the choice, to repeat a run.
+    /// Which faults: kill, pause, partition, power, full, eio, clock, slow; a shape of one, as in kill-leader; with a number of rounds, as in kill:10.
+    #[arg(long, value_delimiter = ',', default_value = "kill", value_name = "LIST")]
+    pub faults: Vec<Wish>,
+    /// Seed of the schedule, to repeat a run.
     #[arg(long)]
     pub seed: Option<u64>,
     /// Most seconds until every shard must answer again; a round above it ends the run.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub within: u64,
-}
-
-/// Whom a round of chaos kills.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum Victim {
-    /// In turn a random node and the leader of the most shards.
-    #[default]
-    Mixed,
-    /// A random node.
-    Random,
-    /// The leader of the most shards.
-    Leader,
+    /// No fault is kept up for longer.
+    #[arg(long, value_name = "SECONDS", default_value_t = 20)]
+    pub longest: u64,
 }

@@ -6,6 +6,7 @@
 )]
 
 mod bench_verb;
+mod chaos;
 mod failures;
 mod http_commands;
 mod http_failures;

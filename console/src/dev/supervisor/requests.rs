@@ -152,7 +152,8 @@ impl Supervisor {
             }
         };
         let number = u32::try_from(self.nodes.len() + 1).unwrap_or(u32::MAX);
-        self.nodes.push(start::described(&self.paths, number, plan.nodes[0]));
+        let ports = start::own_address(&self.args, number, plan.nodes[0]);
+        self.nodes.push(start::described(&self.paths, number, ports));
         self.restart_now(self.nodes.len() - 1, answer);
     }
 }

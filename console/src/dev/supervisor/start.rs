@@ -51,8 +51,10 @@ pub(super) fn prepare(
     for (wanted, used) in &plan.moved {
         screen.warn(&format!("port {wanted} is taken; using {used}"));
     }
-    let nodes: Vec<_> =
-        (1..).zip(&plan.nodes).map(|(number, ports)| described(&paths, number, *ports)).collect();
+    let nodes: Vec<_> = (1..)
+        .zip(&plan.nodes)
+        .map(|(number, ports)| described(&paths, number, own_address(&args, number, *ports)))
+        .collect();
     // Logs of an earlier cluster would only mislead.
     for node in &nodes {
         let _ = std::fs::remove_file(&node.status.node.log);
@@ -73,6 +75,15 @@ pub(super) fn prepare(
         paths,
     };
     Ok((supervisor, inputs))
+}
+
+/// The ports of a node, on an address of its own when that was asked for. All of 127.0.0.0/8 is loopback on Linux.
+pub(super) fn own_address(args: &DevArgs, number: u32, mut ports: NodePorts) -> NodePorts {
+    if args.own_addresses {
+        let last = u8::try_from(number).unwrap_or(u8::MAX);
+        ports.peer.set_ip(std::net::Ipv4Addr::new(127, 0, 1, last).into());
+    }
+    ports
 }
 
 /// A node that is not started yet.

@@ -22,8 +22,8 @@ fn entry(key: &str, told: Told) -> Entry {
         command: "deposit".into(),
         key: key.into(),
         amount: 10,
-        sent_ms: 0,
-        at_ms: 0,
+        sent_us: 0,
+        at_us: 0,
         told,
     }
 }
@@ -172,4 +172,36 @@ fn a_refusal_that_stored_events_is_altered_and_one_that_is_gone_is_missing() {
     let mut refused = record("r", 1, 0);
     (refused.events, refused.change) = (0, 0);
     assert!(audit(vec![entry("r", Told::Refused)], vec![refused]).holds());
+}
+
+#[test]
+fn a_run_that_goes_on_is_judged_again_without_being_read_again() {
+    let (entries, records) = three();
+    let mut audit = Audit::new();
+    for (entry, record) in entries.into_iter().zip(records) {
+        audit.expect(entry);
+        assert_eq!(audit.verdict().missing, 1, "its record was not seen yet");
+        audit.see(record);
+        assert!(audit.verdict().holds());
+    }
+    assert_eq!((audit.verdict().read_back, audit.seen_to(1)), (3, 3));
+}
+
+#[test]
+fn a_record_may_be_seen_before_its_line() {
+    let (mut entries, records) = three();
+    let mut audit = Audit::new();
+    records.into_iter().for_each(|record| audit.see(record));
+    entries.insert(0, entry("a", Told::Unknown { error: "lost".into() }));
+    entries[3] = told("c", 3, 1, 3, 31);
+    entries.into_iter().for_each(|entry| audit.expect(entry));
+    let verdict = audit.finish();
+    assert_eq!((verdict.read_back, verdict.balances, verdict.unknown_applied), (2, 1, 0));
+}
+
+#[test]
+fn a_read_leaves_no_record() {
+    let (mut entries, records) = three();
+    entries.push(Entry { command: "balance".into(), ..told("r", 3, 1, 3, 30) });
+    assert!(audit(entries, records).holds());
 }

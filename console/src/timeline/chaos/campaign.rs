@@ -1,0 +1,145 @@
+//! A campaign: the rounds of a schedule one after another, and the judgement at the end.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::document::{CampaignDocument, RoundDocument, Skipped};
+use super::fault::Shape;
+use super::hands::Hands;
+use super::resources::Resources;
+use super::round::{Site, carry_out};
+use super::schedule::{Planned, Wish, schedule};
+use super::show;
+use crate::dev::control::Control;
+use crate::dev::verbs::unanswered;
+use crate::ledger::LedgerFollower;
+use crate::output::{Failure, Output};
+
+/// What is to be done and what must hold.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// The seed of the schedule.
+    pub seed: u64,
+    /// Which faults.
+    pub wishes: Vec<Wish>,
+    /// How many rounds are shared by the faults without a number of their own.
+    pub rounds: u32,
+    /// Within this every shard must answer a write again.
+    pub within: Duration,
+    /// No fault is kept up for longer.
+    pub longest: Duration,
+}
+
+/// A campaign under way.
+pub struct Campaign<'a, H> {
+    hands: &'a mut H,
+    control: &'a mut Control,
+    terms: Terms,
+    output: Output,
+    resources: Resources,
+    document: CampaignDocument,
+}
+
+impl<'a, H: Hands> Campaign<'a, H> {
+    /// A campaign against the cluster behind `control`.
+    pub fn new(hands: &'a mut H, control: &'a mut Control, terms: Terms, output: Output) -> Self {
+        let document = CampaignDocument {
+            seed: terms.seed,
+            within_s: terms.within.as_secs(),
+            ..CampaignDocument::default()
+        };
+        Self { hands, control, terms, output, resources: Resources::default(), document }
+    }
+
+    /// Carries it out. A round whose checks do not hold is the last one: what came after it would only say that it was broken before.
+    ///
+    /// # Errors
+    /// What stood in the way; then there is no judgement.
+    pub async fn run(mut self) -> Result<CampaignDocument, Failure> {
+        let status = self.control.status().await.map_err(unanswered)?;
+        let nodes = u32::try_from(status.running().count()).unwrap_or(u32::MAX);
+        self.document.nodes = nodes;
+        self.document.load = status.load.as_ref().map_or(0, |load| load.rate);
+        let planned = schedule(self.terms.seed, &self.terms.wishes, self.terms.rounds, nodes);
+        self.document.planned = u32::try_from(planned.len()).unwrap_or(u32::MAX);
+        let planned = self.without_what_cannot_be_had(planned);
+        show::heading(&self.document, planned.len(), self.output);
+        let mut ledger = LedgerFollower::new(&status.ledger);
+        for planned in planned {
+            let mut site = Site {
+                hands: self.hands,
+                control: self.control,
+                ledger: &mut ledger,
+                terms: &self.terms,
+            };
+            let round = carry_out(&planned, &mut site).await?;
+            show::round(&round, self.output);
+            let well = round.problems.is_empty();
+            self.sample(&round).await?;
+            self.document.rounds.push(round);
+            if !well {
+                break;
+            }
+        }
+        self.judge(&ledger).await?;
+        Ok(self.document)
+    }
+
+    /// Drops the rounds whose fault cannot be had, and says so.
+    fn without_what_cannot_be_had(&mut self, planned: Vec<Planned>) -> Vec<Planned> {
+        let mut skipped: BTreeMap<Shape, Skipped> = BTreeMap::new();
+        let mut left = Vec::new();
+        for round in planned {
+            match self.hands.lacks(round.shape) {
+                None => left.push(round),
+                Some(reason) => {
+                    let fault = round.shape;
+                    skipped.entry(fault).or_insert(Skipped { fault, rounds: 0, reason }).rounds +=
+                        1;
+                }
+            }
+        }
+        self.document.skipped = skipped.into_values().collect();
+        left
+    }
+
+    async fn sample(&mut self, round: &RoundDocument) -> Result<(), Failure> {
+        let status = self.control.status().await.map_err(unanswered)?;
+        for status in status.running() {
+            self.resources.look(round.nth, &status.node.name, status.node.pid);
+        }
+        Ok(())
+    }
+
+    async fn judge(&mut self, ledger: &LedgerFollower) -> Result<(), Failure> {
+        let status = self.control.status().await.map_err(unanswered)?;
+        let document = &mut self.document;
+        if status.load.as_ref().is_some_and(|load| load.pid == 0) {
+            document.problems.push("the load generator ended".to_owned());
+        }
+        // Once more from the beginning: what was right after a round must still be.
+        let urls: Vec<_> = status.running().map(|it| it.node.http.clone()).collect();
+        if status.ledger.exists() {
+            let whole = crate::load::audit(&status.ledger, urls.iter().map(String::as_str)).await?;
+            if !whole.holds() {
+                document.problems.extend(whole.problems.first().map(ToString::to_string));
+            }
+            document.ledger = Some(whole);
+        }
+        let order = ledger.judge_order();
+        if !order.holds() {
+            document.problems.push(format!(
+                "{} answers contradict real time, {} reads are untrue; the first: {:?}",
+                order.stale,
+                order.untrue,
+                order.problems.first()
+            ));
+        }
+        document.order = Some(order);
+        document.resources = self.resources.summary();
+        let grown = document.resources.iter().flat_map(super::NodeResources::problems);
+        document.problems.extend(grown.collect::<Vec<_>>());
+        document.add_up();
+        Ok(())
+    }
+}

@@ -1,0 +1,34 @@
+//! A campaign on a running cluster: what it reports, and that a lie in the ledger is found.
+
+use std::io::Write as _;
+
+use serde_json::{Value, json};
+
+use crate::local_cluster::{LocalCluster, told};
+
+/// Promises G1 and G5 as a user can check them; and a check that could not fail would be none.
+#[test]
+fn a_campaign_reports_its_rounds_and_finds_what_was_never_stored() {
+    let cluster = LocalCluster::start(&["--load", "150", "--accounts", "40", "--shards", "8"]);
+    cluster.wait_for_load();
+    let faults = ["chaos", "--faults", "kill-leader:1,pause-lease:1,power:1", "--seed", "3"];
+    let report = cluster.json(&faults);
+    assert_eq!((&report["holds"], &report["problems"]), (&json!(true), &json!([])));
+    assert_eq!(report["rounds"].as_array().unwrap().len(), 2, "{report}");
+    assert_eq!(report["skipped"][0]["fault"], "power-one", "without root's hands it is skipped");
+    assert!(report["order"]["reads"].as_u64() > Some(10), "{report}");
+
+    let status = cluster.status();
+    let lie = json!({
+        "entity": "account/1", "command": "deposit", "key": "never-sent", "amount": 1, "sent_us": 1, "at_us": 2,
+        "outcome": "accepted", "seq": 1_000_000, "shard": 0, "offset": 1_000_000, "balance": 1, "served_by": "1",
+    });
+    let path = status["ledger"].as_str().unwrap();
+    let mut ledger = std::fs::OpenOptions::new().append(true).open(path).unwrap();
+    writeln!(ledger, "{lie}").unwrap();
+    let found = cluster.holm(&["chaos", "--faults", "pause-second:1", "--json"]);
+    assert_eq!(found.status.code(), Some(3), "{}", told(&found));
+    let report: Value = serde_json::from_slice(&found.stdout).unwrap();
+    assert_eq!((&report["holds"], &report["ledger"]["missing"]), (&json!(false), &json!(1)));
+    assert!(report["rounds"][0]["problems"][0].as_str().unwrap().contains("never-sent"));
+}

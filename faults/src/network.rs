@@ -1,0 +1,163 @@
+//! Cutting nodes off: rules of the kernel's packet filter between the addresses of the nodes.
+//!
+//! Each node has a loopback address of its own, and begins its connections there; so a pair of addresses and a port say who speaks to whom. The
+//! packets are dropped, as a broken cable does: nothing is refused, nothing is closed, and what was sent is sent again by the kernel until the
+//! cut heals. The load and the witnesses stand outside and reach everybody.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use holm_console::dev::state::{DevStatus, NodeStatus};
+use holm_console::timeline::chaos::Shape;
+use tokio::task::JoinHandle;
+
+use crate::tools;
+
+/// Cut for this long and joined for as long again: about as long as an election takes.
+const FLAP_EVERY: Duration = Duration::from_millis(400);
+
+/// The rules of one campaign.
+#[derive(Debug)]
+pub(crate) struct Network {
+    chain: String,
+    nodes: Vec<(String, SocketAddr)>,
+    hooked: bool,
+    flapping: Option<JoinHandle<()>>,
+}
+
+impl Network {
+    pub(crate) fn new() -> Self {
+        // Short enough for a name of a chain, and of no other campaign.
+        let chain = format!("holm-faults-{}", std::process::id());
+        Self { chain, nodes: Vec::new(), hooked: false, flapping: None }
+    }
+
+    /// Why nothing can be cut here.
+    pub(crate) fn lacks() -> Option<String> {
+        tools::lacks(&["iptables", "iptables-restore"]).or_else(|| {
+            tools::call("iptables", &["-L", "INPUT", "-n"]).err().map(|e| e.to_string())
+        })
+    }
+
+    pub(crate) fn meet(&mut self, status: &DevStatus) {
+        let nodes = status.nodes.iter();
+        self.nodes = nodes
+            .filter_map(|it| Some((it.node.name.clone(), it.node.peer.parse().ok()?)))
+            .collect();
+    }
+
+    pub(crate) fn cut(&mut self, shape: Shape, victims: &[NodeStatus]) -> anyhow::Result<()> {
+        let rules = self.rules(shape, victims);
+        self.replace(&rules)?;
+        if shape == Shape::PartitionFlapping {
+            self.flapping = Some(tokio::spawn(flap(self.chain.clone(), rules)));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn heal(&mut self) -> anyhow::Result<()> {
+        if let Some(flapping) = self.flapping.take() {
+            flapping.abort();
+        }
+        self.replace("")
+    }
+
+    /// Every direction between the victims and the others that the shape cuts.
+    fn rules(&self, shape: Shape, victims: &[NodeStatus]) -> String {
+        let is_victim = |name: &str| victims.iter().any(|victim| victim.node.name == name);
+        let (inside, outside): (Vec<_>, Vec<_>) =
+            self.nodes.iter().partition(|(name, _)| is_victim(name));
+        let mut rules = String::new();
+        for (_, near) in &inside {
+            for (_, far) in &outside {
+                if shape != Shape::PartitionMute {
+                    drop_from_to(&self.chain, *far, *near, &mut rules);
+                }
+                if shape != Shape::PartitionDeaf {
+                    drop_from_to(&self.chain, *near, *far, &mut rules);
+                }
+            }
+        }
+        rules
+    }
+
+    /// All rules at once: there is no moment at which half of them hold.
+    fn replace(&mut self, rules: &str) -> anyhow::Result<()> {
+        restore(&self.chain, rules)?;
+        if !self.hooked {
+            tools::call("iptables", &["-w", "-I", "INPUT", "-i", "lo", "-j", &self.chain])?;
+            self.hooked = true;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        if self.hooked {
+            // The campaign is over; whoever looks at the machine later should find it as it was.
+            let _ = restore(&self.chain, "");
+            let _ = tools::call("iptables", &["-w", "-D", "INPUT", "-i", "lo", "-j", &self.chain]);
+            let _ = tools::call("iptables", &["-w", "-X", &self.chain]);
+        }
+    }
+}
+
+async fn flap(chain: String, rules: String) {
+    for cut in [false, true].into_iter().cycle() {
+        tokio::time::sleep(FLAP_EVERY).await;
+        // A failure shows at the end, when healing fails, too.
+        let _ = restore(&chain, if cut { &rules } else { "" });
+    }
+}
+
+fn restore(chain: &str, rules: &str) -> anyhow::Result<()> {
+    // Naming the chain empties it.
+    let table = format!("*filter\n:{chain} - [0:0]\n{rules}COMMIT\n");
+    tools::call_with("iptables-restore", &["-w", "--noflush"], &table)?;
+    Ok(())
+}
+
+/// Packets to the port on which the receiver listens, and from the one on which the sender does: both ends of every connection, and gossip.
+fn drop_from_to(chain: &str, from: SocketAddr, to: SocketAddr, rules: &mut String) {
+    let (source, target) = (from.ip(), to.ip());
+    for protocol in ["tcp", "udp"] {
+        for port in [format!("--dport {}", to.port()), format!("--sport {}", from.port())] {
+            let rule = format!("-A {chain} -s {source} -d {target} -p {protocol} {port} -j DROP\n");
+            rules.push_str(&rule);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holm_console::state_file::RunningNode;
+
+    fn network() -> Network {
+        let mut network = Network::new();
+        network.nodes = (1..=3)
+            .map(|nth| (format!("holm-{nth}"), format!("127.0.1.{nth}:{nth}000").parse().unwrap()))
+            .collect();
+        network
+    }
+
+    fn cut(shape: Shape) -> String {
+        let node = RunningNode { name: "holm-2".into(), ..RunningNode::default() };
+        network().rules(shape, &[NodeStatus { node, ..NodeStatus::default() }])
+    }
+
+    #[test]
+    fn a_deaf_node_still_speaks_and_a_mute_one_still_hears() {
+        let (deaf, mute) = (cut(Shape::PartitionDeaf), cut(Shape::PartitionMute));
+        assert!(deaf.contains("-s 127.0.1.1 -d 127.0.1.2") && !deaf.contains("-s 127.0.1.2"));
+        assert!(mute.contains("-s 127.0.1.2 -d 127.0.1.3") && !mute.contains("-d 127.0.1.2"));
+    }
+
+    #[test]
+    fn an_isolated_node_is_cut_both_ways_and_the_others_are_not() {
+        let both = cut(Shape::PartitionIsolate);
+        assert_eq!(both.lines().count(), 2 * 2 * 4);
+        assert!(!both.contains("-s 127.0.1.1 -d 127.0.1.3"));
+    }
+}
