@@ -152,12 +152,12 @@ impl Flight {
             if let Some(changes) = &mut changes {
                 changes.mark_unchanged();
             }
-            let tried = self.attempt().await;
+            let tried = self.attempt(changes.as_mut()).await;
             next = self.decide(tried);
         }
     }
 
-    async fn attempt(&mut self) -> Tried {
+    async fn attempt(&mut self, changes: Option<&mut watch::Receiver<u64>>) -> Tried {
         let target = self.target();
         self.asked = target.node();
         match target {
@@ -172,7 +172,10 @@ impl Flight {
                 let left = self.deadline.saturating_duration_since(Instant::now());
                 let time = self.journey.try_time().min(left);
                 let body = self.body(left);
-                read_answer(self.core.peers.request(node, Lane::Commands, body, time).await)
+                tokio::select! {
+                    answer = self.core.peers.request(node, Lane::Commands, body, time) => read_answer(answer),
+                    () = succeeded(&self.core, self.shard, node, changes) => Tried::Succeeded,
+                }
             }
             Target::Nobody => Tried::Nobody,
         }
@@ -276,6 +279,23 @@ async fn rest(until: Instant, changes: Option<&mut watch::Receiver<u64>>) {
         () = tokio::time::sleep_until(until) => {}
         () = change => {}
     }
+}
+
+/// Resolves when somebody else than `asked` is known to lead the shard.
+async fn succeeded(
+    core: &Core,
+    shard: ShardId,
+    asked: NodeId,
+    changes: Option<&mut watch::Receiver<u64>>,
+) {
+    if let Some(changes) = changes {
+        while changes.changed().await.is_ok() {
+            if core.leaders.leader(shard).is_some_and(|leader| leader != asked) {
+                return;
+            }
+        }
+    }
+    std::future::pending().await
 }
 
 /// Hands a command to this process's own shard and keeps its deadline.

@@ -45,6 +45,8 @@ pub(crate) enum Tried {
     Answered(Result<Answer, AskError>),
     /// The node could not be asked, or did not answer.
     Failed(PeerError),
+    /// Another node leads the shard, and the one that was asked did not answer yet: it may be cut off and keep what it was sent for long.
+    Succeeded,
     /// Nobody is known who could be asked.
     Nobody,
 }
@@ -79,6 +81,11 @@ impl Journey {
             Tried::Answered(Ok(answer)) => Next::Done(Ok(answer)),
             Tried::Answered(Err(error)) => self.after_error(error),
             Tried::Failed(error) => self.after_failure(error),
+            Tried::Succeeded => {
+                self.taken = true;
+                self.last = Some("its leader was replaced".into());
+                Next::Follow(None)
+            }
             Tried::Nobody => {
                 self.last.get_or_insert_with(|| "no leader is known".into());
                 self.rest()

@@ -310,6 +310,25 @@ async fn a_silent_leader_does_not_use_up_the_deadline() {
     assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
 }
 
+/// A leader that is cut off may be named by others for a while, and asked again. Once somebody else leads, it is waited for no longer.
+#[tokio::test]
+async fn a_silent_leader_that_was_replaced_is_not_waited_for() {
+    let cluster = Cluster::start(3, 1).await;
+    let (_peers, outside) = cluster.client(10).await;
+    let silent = cluster.node(1);
+    silent.host.silent.store(true, Ordering::SeqCst);
+    let answer = tokio::spawn(outside.ask(command(1, Duration::from_secs(10))));
+    // The first try has its time, another node is asked and names the silent one, and that one is asked again.
+    while silent.host.asked.load(Ordering::SeqCst) < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let began = Instant::now();
+    cluster.lead(2);
+    cluster.tell(Some(2), 2, ShardState::Serving);
+    assert_eq!(answer.await.unwrap().unwrap().served_by, NodeId(2));
+    assert!(began.elapsed() < Duration::from_secs(1), "it took {:?}", began.elapsed());
+}
+
 #[tokio::test]
 async fn without_a_leader_the_deadline_says_not_applied_and_few_tries_were_made() {
     let cluster = Cluster::start(3, 1).await;
