@@ -26,6 +26,10 @@ test:
 chaos *args:
     cargo xtask chaos {{args}}
 
+# Seeds of the simulated cluster; `cargo xtask sim --seed S` replays one.
+sim *arguments:
+    cargo xtask sim {{arguments}}
+
 # The micro benches; `cargo run --release -- bench` measures a whole node.
 bench:
     cargo bench --workspace

@@ -20,6 +20,7 @@ mod recovery;
 mod rehydrate;
 mod repeats;
 mod rest;
+mod running_time;
 mod slots;
 mod tally;
 mod window;
@@ -39,6 +40,7 @@ pub use self::ports::{
     LoadTicket, Loaded, Output, UsableSnapshots, Wanted,
 };
 use self::recovery::Recoveries;
+use self::running_time::RunningTime;
 use self::slots::{SlotId, Slots};
 use self::tally::Tally;
 pub use self::tally::Timing;
@@ -54,6 +56,7 @@ pub struct ShardEngine<T> {
     registry: Registry,
     limits: Limits,
     entropy: SeededEntropy,
+    running: RunningTime,
     phase: Phase,
     slots: Slots,
     pipeline: Pipeline<T>,
@@ -93,6 +96,7 @@ impl<T> ShardEngine<T> {
             node,
             registry,
             entropy: SeededEntropy::new(entropy_seed),
+            running: RunningTime::default(),
             phase: Phase::Serving,
             slots: Slots::new(),
             pipeline: Pipeline::new(shard, term, last, &limits, pace),
@@ -206,6 +210,8 @@ impl<T> ShardEngine<T> {
 
     /// Time passed: deadlines and idle entities are looked at.
     pub fn tick(&mut self, now: Timestamp) {
+        // Looked at in every tick, so that what passes in between counts.
+        self.running.at(now);
         let mut unknown = Vec::new();
         let late = |parked: &Parked<T>| parked.deadline < now;
         for waiting in self.pipeline.all_waiting() {

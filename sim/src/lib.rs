@@ -4,8 +4,11 @@
 //! - [`checks`]: from a history to the promises that it broke, one file for each promise.
 //! - [`register`]: an entity made for this, because the order of additions to an account cannot be seen.
 //!
+//! - [`world`]: a whole cluster on one thread from one seed, running the real code over a simulated network and simulated disks.
+//!
 //! The judging half is pure: it takes a finished history, from a simulated run or from real processes, and knows neither clock, network nor disk.
 
 pub mod checks;
 pub mod history;
 pub mod register;
+pub mod world;

@@ -1,6 +1,7 @@
 //! The project's chores: `cargo xtask tidy` checks what a compiler cannot, `cargo xtask ci` runs what the build server runs, `cargo xtask chaos` a
 //! campaign of faults.
 
+mod sim;
 mod tidy;
 
 use std::ffi::OsString;
@@ -25,6 +26,8 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Run seeds of the simulated cluster.
+    Sim(sim::Simulation),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -33,6 +36,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Chore::Tidy => run_tidy(&root),
         Chore::Ci => run_ci(&root),
         Chore::Chaos { args } => run_chaos(&root, &args),
+        Chore::Sim(wanted) => sim::run(&root, &wanted),
     }
 }
 

@@ -80,7 +80,7 @@ impl<T> ShardEngine<T> {
             let outcome = Outcome::NotApplied;
             return self.answer(reply, Err(AskError::DeadlinePassed { outcome }));
         }
-        let bounds = self.window_bounds();
+        let (bounds, running) = (self.window_bounds(), self.running.at(now));
         let slot = self.slots.get_mut(id);
         let (index, command) = match self.registry.kind_at(slot.kind).find(&envelope.command) {
             Ok(found) => found,
@@ -88,7 +88,7 @@ impl<T> ShardEngine<T> {
         };
         let index = CommandIndex { kind: slot.kind, command: index };
         let reads = command.reads();
-        if !reads && let Some(offset) = slot.window.find(envelope.key.digest(), now, bounds) {
+        if !reads && let Some(offset) = slot.window.find(envelope.key.digest(), running, bounds) {
             return self.repeat(Repeat { envelope: envelope.clone(), reply, offset });
         }
         let facts = Facts {
@@ -123,7 +123,7 @@ impl<T> ShardEngine<T> {
     fn record(&mut self, run: Run, envelope: &CommandEnvelope, reply: T) {
         let Run { now, id, executed, .. } = run;
         let fingerprint = self.fingerprint(envelope);
-        let bounds = self.window_bounds();
+        let (bounds, running) = (self.window_bounds(), self.running.at(now));
         let slot = self.slots.get_mut(id);
         let bytes = &self.scratch.verdict[..];
         let record = Record {
@@ -150,7 +150,7 @@ impl<T> ShardEngine<T> {
             Err(error) => return self.fail_entity(id, envelope, &error.to_string(), reply),
         };
         (slot.sequence, slot.head) = (sequence, offset);
-        slot.window.remember(envelope.key.digest(), offset, now, bounds);
+        slot.window.remember(envelope.key.digest(), offset, running, bounds);
         let events = sequence.0 - base.0;
         slot.unsaved = slot.unsaved.saturating_add(u32::try_from(events).unwrap_or(u32::MAX));
         self.counters.commands += 1;

@@ -194,7 +194,8 @@ impl<T> ShardEngine<T> {
     }
 
     fn proceed(&mut self, now: Timestamp, slot: SlotId, loaded: &Loaded) {
-        let bounds = self.window_bounds();
+        // Keys that are read back count as used now: nobody can tell by how much the clocks that stored them were wrong.
+        let (bounds, running) = (self.window_bounds(), self.running.at(now));
         let registry = self.registry.clone();
         let kind = registry.kind_at(self.slots.get(slot).kind);
         let Some(recovery) = self.recoveries.by_slot.get_mut(&slot) else { return };
@@ -205,14 +206,14 @@ impl<T> ShardEngine<T> {
             Loaded::More(history) => (recovery.progress.take().ok_or_else(String::new), history),
             Loaded::Start { snapshot: None, history } => (Rehydration::from_nothing(kind), history),
             Loaded::Start { snapshot: Some(snapshot), history } => {
-                match Rehydration::from_snapshot(kind, snapshot, history.head, bounds) {
+                match Rehydration::from_snapshot(kind, snapshot, history.head, (running, bounds)) {
                     Ok(progress) => (Ok(progress), history),
                     Err(reason) => return self.step_over(slot, snapshot, &reason),
                 }
             }
         };
         let replayed = progress.and_then(|mut progress| {
-            let more = progress.replay(kind, history, bounds)?;
+            let more = progress.replay(kind, history, (running, bounds))?;
             Ok((progress, more))
         });
         match replayed {

@@ -5,7 +5,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use holm_core::{Offset, SequenceNumber};
+use holm_core::{Offset, SequenceNumber, Timestamp};
 use holm_persistence::{History, Record, Snapshot};
 
 use super::window::{Window, WindowBounds};
@@ -44,7 +44,7 @@ impl Rehydration {
         kind: &Kind,
         snapshot: &Snapshot,
         log_head: Offset,
-        bounds: WindowBounds,
+        window: (Timestamp, WindowBounds),
     ) -> Result<Self, String> {
         if snapshot.offset > log_head {
             let at = snapshot.offset;
@@ -56,7 +56,7 @@ impl Rehydration {
         let state = guarded(|| kind.entity.decode_state(parts.state).map_err(|e| e.to_string()))?;
         Ok(Self {
             state,
-            window: Window::from_entries(&parts.window, bounds),
+            window: Window::from_entries(&parts.window, window),
             sequence: snapshot.sequence,
             head: snapshot.offset,
             replayed: 0,
@@ -69,13 +69,13 @@ impl Rehydration {
         &mut self,
         kind: &Kind,
         history: &History,
-        bounds: WindowBounds,
+        window: (Timestamp, WindowBounds),
     ) -> Result<bool, String> {
         for stored in &history.records {
             let record = stored
                 .decode()
                 .map_err(|error| format!("the record at offset {}: {error}", stored.offset))?;
-            self.apply(kind, stored.offset, &record, bounds)?;
+            self.apply(kind, stored.offset, &record, window)?;
         }
         if history.more && history.records.is_empty() {
             return Err("the log promised more records and gave none".to_owned());
@@ -92,7 +92,7 @@ impl Rehydration {
         kind: &Kind,
         offset: Offset,
         record: &Record<'_>,
-        bounds: WindowBounds,
+        window: (Timestamp, WindowBounds),
     ) -> Result<(), String> {
         if record.previous != self.head || record.base != self.sequence {
             return Err(format!(
@@ -109,7 +109,8 @@ impl Rehydration {
             }
             Ok(())
         })?;
-        self.window.remember(record.key.digest(), offset, record.at, bounds);
+        let (at, bounds) = window;
+        self.window.remember(record.key.digest(), offset, at, bounds);
         (self.sequence, self.head) = (record.last_sequence(), offset);
         self.replayed =
             self.replayed.saturating_add(record.events.len().try_into().unwrap_or(u32::MAX));

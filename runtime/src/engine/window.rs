@@ -30,7 +30,7 @@ struct Seen {
     low: u64,
     offset: u64,
     high: u32,
-    /// Seconds since the epoch, rounded up, so that a key is remembered a little longer than said and never shorter. Good until 2106.
+    /// Seconds of the shard's time, rounded up, so that a key is remembered a little longer than said and never shorter.
     at: u32,
 }
 
@@ -111,14 +111,16 @@ impl Window {
             .collect()
     }
 
-    /// As it comes from a snapshot.
-    pub(super) fn from_entries(entries: &[WindowEntry], bounds: WindowBounds) -> Self {
-        let (mut window, mut before) = (Self::default(), (0u64, 0u32));
-        for WindowEntry { low, high, offset, at } in entries {
-            before = (before.0.wrapping_add(*offset), before.1.wrapping_add(*at));
+    /// As it comes from a snapshot. All its keys count as used at `now`: what the snapshot says is another shard's time.
+    pub(super) fn from_entries(
+        entries: &[WindowEntry],
+        (now, bounds): (Timestamp, WindowBounds),
+    ) -> Self {
+        let (mut window, mut before) = (Self::default(), 0u64);
+        for WindowEntry { low, high, offset, .. } in entries {
+            before = before.wrapping_add(*offset);
             let digest = (u128::from(*high) << 64) | u128::from(*low);
-            let at = Timestamp::from_millis(u64::from(before.1) * 1_000);
-            window.remember(digest, Offset(before.0), at, bounds);
+            window.remember(digest, Offset(before), now, bounds);
         }
         window
     }
@@ -230,8 +232,9 @@ mod tests {
                     }
                 }
             }
-            let mut restored = Window::from_entries(&window.entries(), bounds);
-            prop_assert_eq!(restored.entries(), window.entries());
+            let present = Timestamp::from_millis(now * 1_000);
+            let mut restored = Window::from_entries(&window.entries(), (present, bounds));
+            prop_assert_eq!(restored.length, window.length);
             for (digest, offset, _) in &model {
                 prop_assert_eq!(restored.find(*digest, Timestamp::from_millis(now * 1_000), bounds), Some(Offset(*offset)));
             }

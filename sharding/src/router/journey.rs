@@ -71,7 +71,8 @@ impl Journey {
     /// How long the next try may wait for its answer.
     pub(crate) fn try_time(&mut self) -> Duration {
         let time = self.try_time;
-        self.try_time = time * 2;
+        // It may be tried a hundred times; the deadline bounds each try anyway.
+        self.try_time = time.saturating_mul(2);
         time
     }
 

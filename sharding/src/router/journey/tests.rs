@@ -145,3 +145,10 @@ proptest! {
         prop_assert_eq!(journey.without_majority().outcome() == Outcome::Unknown, taken);
     }
 }
+
+#[test]
+fn a_command_may_be_tried_as_often_as_its_deadline_lets_it() {
+    let mut journey = Journey::new(SHARD);
+    let times: Vec<Duration> = (0..500).map(|_| journey.try_time()).collect();
+    assert!(times.is_sorted());
+}

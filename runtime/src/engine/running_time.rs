@@ -1,0 +1,45 @@
+//! The shard's own time: how long this leadership has run, as the age of an idempotency key is counted.
+//!
+//! A wall clock jumps: set back, or corrected, or another leader's is wrong. A key must not grow old by that (promise G2). So the shard's time goes
+//! on with the clock, but only in the small steps in which a running shard looks at it; what is more than that was a jump or a pause, and a key is
+//! then remembered longer than said, never shorter.
+
+use std::time::Duration;
+
+use holm_core::Timestamp;
+
+/// The longest step that counts in full. A shard is ticked ten times a second.
+const LONGEST_STEP: Duration = Duration::from_secs(5);
+
+/// Time since the leadership began.
+#[derive(Debug, Default)]
+pub(super) struct RunningTime {
+    seen: Option<Timestamp>,
+    passed: Duration,
+}
+
+impl RunningTime {
+    /// The shard's time when the clock says `now`.
+    pub(super) fn at(&mut self, now: Timestamp) -> Timestamp {
+        if let Some(seen) = self.seen.replace(now) {
+            self.passed += now.since(seen).min(LONGEST_STEP);
+        }
+        Timestamp::EPOCH.plus(self.passed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_goes_on_in_small_steps_and_never_back() {
+        let mut time = RunningTime::default();
+        let mut at = |millis| time.at(Timestamp::from_millis(millis)).as_millis();
+        assert_eq!(at(1_000_000), 0);
+        assert_eq!(at(1_000_100), 100);
+        assert_eq!(at(4_600_100), 5_100, "an hour ahead in one step");
+        assert_eq!(at(1_000_200), 5_100, "and back");
+        assert_eq!(at(1_000_300), 5_200);
+    }
+}

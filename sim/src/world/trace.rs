@@ -1,0 +1,136 @@
+//! The trace of a run: what happened, when, to whom, in one order. Two runs of one seed have the same trace, byte for byte.
+//!
+//! It holds what the world does to the machines, what the code under test logs, and from time to time a digest of all that the network carried, so that a
+//! run that differs anywhere differs in its trace.
+
+use std::fmt::{self, Write as _};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tracing::field::{Field, Visit};
+use tracing::span;
+use tracing::{Event, Level, Metadata, Subscriber};
+
+use super::time::WorldTime;
+
+/// Lines kept. An hour of the busiest world is far below; a loop that logs is not.
+const LINES: usize = 500_000;
+
+/// The trace of one world. Clones share it.
+#[derive(Clone)]
+pub struct Trace {
+    time: WorldTime,
+    lines: Arc<Mutex<Lines>>,
+}
+
+#[derive(Default)]
+struct Lines {
+    kept: Vec<String>,
+    left_out: usize,
+    who: Option<String>,
+}
+
+impl Trace {
+    pub(super) fn new(time: WorldTime) -> Self {
+        Self { time, lines: Arc::default() }
+    }
+
+    /// Adds a line about whoever runs at the moment.
+    pub fn note(&self, what: impl fmt::Display) {
+        let millis = self.time.elapsed().as_millis();
+        let mut lines = self.lock();
+        if lines.kept.len() >= LINES {
+            lines.left_out += 1;
+            return;
+        }
+        let who = lines.who.as_deref().unwrap_or("world");
+        let line = format!("{:>4}.{:03} {who:<6} {what}", millis / 1_000, millis % 1_000);
+        lines.kept.push(line);
+    }
+
+    /// Who runs from now on.
+    pub(super) fn enter(&self, who: Option<&str>) {
+        self.lock().who = who.map(str::to_owned);
+    }
+
+    /// All lines.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let lines = self.lock();
+        let mut all = lines.kept.clone();
+        if lines.left_out > 0 {
+            all.push(format!("… {} lines left out", lines.left_out));
+        }
+        all
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trace").field("lines", &self.lock().kept.len()).finish_non_exhaustive()
+    }
+}
+
+/// Takes what is logged into the trace: what our crates say about what they do, and the warnings of all others.
+#[derive(Debug)]
+pub(super) struct Listener {
+    trace: Trace,
+}
+
+impl Listener {
+    pub(super) fn new(trace: Trace) -> Self {
+        Self { trace }
+    }
+}
+
+impl Subscriber for Listener {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        let ours = metadata.target().starts_with("holm");
+        let least = if ours { Level::INFO } else { Level::ERROR };
+        metadata.is_event() && *metadata.level() <= least
+    }
+
+    fn max_level_hint(&self) -> Option<tracing::metadata::LevelFilter> {
+        Some(tracing::metadata::LevelFilter::INFO)
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        // Spans are not enabled; the number means nothing.
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut said = Said::default();
+        event.record(&mut said);
+        let level = event.metadata().level();
+        self.trace.note(format_args!("{level} {}{}", said.message, said.fields));
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[derive(Default)]
+struct Said {
+    message: String,
+    fields: String,
+}
+
+impl Visit for Said {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        // Writing to a string cannot fail.
+        let _ = if field.name() == "message" {
+            write!(self.message, "{value:?}")
+        } else {
+            write!(self.fields, " {}={value:?}", field.name())
+        };
+    }
+}

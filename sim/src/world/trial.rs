@@ -1,0 +1,322 @@
+//! A trial: a user's own entities in a world with faults, as one ordinary test.
+//!
+//! The clients are the user's code, with the same typed references as in production. What must hold is asserted in them, or at the end, when everything was
+//! mended. A failed trial shows the end of its trace.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::LocalBoxFuture;
+use holm_core::{Answer, AskError, CommandEnvelope, Entropy as _, Limits, Outcome, SeededEntropy};
+use holm_persistence::Pending;
+use holm_runtime::{Asker, Entity, EntityRef, Registry};
+use tokio::task::JoinHandle;
+
+use super::callers::{Caller, Refusal};
+use super::faults::Schedule;
+use super::run::all_shards_served;
+use super::time::WallClock;
+use super::trace::Listener;
+use super::{FaultWeights, Settings, Trace, World};
+
+/// How long a cluster may take to form.
+const FORMING: Duration = Duration::from_secs(20);
+
+/// Lines of the trace that a failure shows.
+const SHOWN: usize = 40;
+
+type Work = Box<dyn FnOnce(Guest) -> LocalBoxFuture<'static, ()>>;
+
+/// A world for a user's entities.
+///
+/// ```
+/// # use holm_runtime::{Command, Commands, Context, Effect, Entity, Event, Handle, NoRejection, Registry};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Default, Serialize, Deserialize)]
+/// # struct Counter { count: u64 }
+/// # #[derive(Event, Serialize, Deserialize)]
+/// # enum CounterEvent { Raised }
+/// # #[derive(Command, Serialize, Deserialize)]
+/// # #[command(reply = u64)]
+/// # struct Raise {}
+/// # impl Entity for Counter {
+/// #     const TYPE: &'static str = "counter";
+/// #     type Event = CounterEvent;
+/// #     type Rejection = NoRejection;
+/// #     fn apply(&mut self, _: &CounterEvent) { self.count += 1; }
+/// #     fn commands(commands: &mut Commands<Self>) { commands.handle::<Raise>(); }
+/// # }
+/// # impl Handle<Raise> for Counter {
+/// #     fn handle(&self, _: Raise, cx: &mut Context<'_, Self>) -> Result<Effect<Self, u64>, NoRejection> {
+/// #         Ok(cx.persist(CounterEvent::Raised).reply(|counter| counter.count))
+/// #     }
+/// # }
+/// use holm_sim::world::Trial;
+///
+/// let trial = Trial::new(Registry::new().entity::<Counter>(), 7).seconds(3).client(|guest| async move {
+///     let mut last = 0;
+///     for _ in 0..5 {
+///         // A raise that was answered is never lost: the count only rises.
+///         if let Ok(count) = guest.entity::<Counter>("clicks").ask(Raise {}).await {
+///             assert!(count > last);
+///             last = count;
+///         }
+///     }
+/// });
+/// trial.run().expect("the world holds");
+/// ```
+pub struct Trial {
+    settings: Settings,
+    clients: Vec<Work>,
+    last: Option<Work>,
+}
+
+/// Why a trial failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrialFailed {
+    /// The world cannot be made.
+    #[error("the world cannot be made")]
+    World(#[source] std::io::Error),
+    /// The cluster did not come up.
+    #[error("seed {seed}: no cluster formed within {FORMING:?}\n{trace}")]
+    NotFormed {
+        /// The seed.
+        seed: u64,
+        /// The last lines.
+        trace: String,
+    },
+    /// A client panicked: what it asserts does not hold.
+    #[error("seed {seed}: a client failed: {what}\n{trace}")]
+    Client {
+        /// The seed.
+        seed: u64,
+        /// What it said.
+        what: String,
+        /// The last lines.
+        trace: String,
+    },
+    /// A client did not come to its end.
+    #[error(
+        "seed {seed}: {clients} clients still work {waited:?} after everything was mended\n{trace}"
+    )]
+    Unfinished {
+        /// The seed.
+        seed: u64,
+        /// How many.
+        clients: usize,
+        /// How long was waited.
+        waited: Duration,
+        /// The last lines.
+        trace: String,
+    },
+}
+
+impl Trial {
+    /// A world with these entity types, drawn from a seed: its size and what goes wrong in it.
+    #[must_use]
+    pub fn new(registry: Registry, seed: u64) -> Self {
+        let mut settings = Settings::draw(seed);
+        settings.registry = registry;
+        settings.duration = Duration::from_secs(20);
+        Self { settings, clients: Vec::new(), last: None }
+    }
+
+    /// How many nodes there are at the beginning.
+    #[must_use]
+    pub fn nodes(mut self, nodes: u8) -> Self {
+        self.settings.nodes = nodes.max(1);
+        self
+    }
+
+    /// How many shards there are.
+    #[must_use]
+    pub fn shards(mut self, shards: u32) -> Self {
+        self.settings.shards = shards.max(1);
+        self
+    }
+
+    /// How long things go wrong.
+    #[must_use]
+    pub fn seconds(mut self, seconds: u64) -> Self {
+        self.settings.duration = Duration::from_secs(seconds);
+        self
+    }
+
+    /// What goes wrong, and how often.
+    #[must_use]
+    pub fn faults(mut self, faults: FaultWeights) -> Self {
+        self.settings.faults = faults;
+        self
+    }
+
+    /// The limits of every node.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.settings.limits = limits;
+        self
+    }
+
+    /// Adds a client, which works while things go wrong.
+    #[must_use]
+    pub fn client<F: Future<Output = ()> + 'static>(
+        mut self,
+        work: impl FnOnce(Guest) -> F + 'static,
+    ) -> Self {
+        self.clients.push(Box::new(|guest| Box::pin(work(guest))));
+        self
+    }
+
+    /// What is looked at in the end, when everything was mended and all clients are done.
+    #[must_use]
+    pub fn in_the_end<F: Future<Output = ()> + 'static>(
+        mut self,
+        work: impl FnOnce(Guest) -> F + 'static,
+    ) -> Self {
+        self.last = Some(Box::new(|guest| Box::pin(work(guest))));
+        self
+    }
+
+    /// Runs it.
+    ///
+    /// # Errors
+    /// [`TrialFailed`] with the seed and the end of the trace.
+    pub fn run(self) -> Result<Trace, TrialFailed> {
+        let mut world = World::new(&self.settings).map_err(TrialFailed::World)?;
+        let listener = Listener::new(world.trace().clone());
+        tracing::subscriber::with_default(listener, || self.run_in(&mut world))?;
+        Ok(world.trace().clone())
+    }
+
+    fn run_in(self, world: &mut World) -> Result<(), TrialFailed> {
+        let Self { settings, clients, last } = self;
+        let mut entropy = SeededEntropy::new(settings.seed ^ 0x7A1A);
+        for machine in 0..world.machines() {
+            world.start(machine);
+        }
+        if !world.run_until(FORMING, all_shards_served) {
+            let trace = shown(world.trace());
+            return Err(TrialFailed::NotFormed { seed: settings.seed, trace });
+        }
+        let mut schedule = Schedule::new(&settings, entropy.next_u64(), world.now());
+        let tasks: Vec<_> = clients
+            .into_iter()
+            .map(|work| begin(world, work, &settings, entropy.next_u64()))
+            .collect();
+        let until = world.now() + settings.duration;
+        while world.now() < until {
+            schedule.act(world);
+            world.tick();
+        }
+        schedule.heal(world);
+        finish(world, tasks, &settings)?;
+        match last {
+            Some(work) => {
+                let task = begin(world, work, &settings, entropy.next_u64());
+                finish(world, vec![task], &settings)
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn begin(world: &World, work: Work, settings: &Settings, seed: u64) -> JoinHandle<()> {
+    let guest = Guest::new(world, settings.limits.ask_timeout, seed);
+    world.callers().spawn(work(guest))
+}
+
+/// Waits for the clients and hears whether what they assert holds.
+fn finish(
+    world: &mut World,
+    tasks: Vec<JoinHandle<()>>,
+    settings: &Settings,
+) -> Result<(), TrialFailed> {
+    let (seed, waited) = (settings.seed, settings.recovery);
+    let done = world.run_until(waited, |_| tasks.iter().all(JoinHandle::is_finished));
+    if !done {
+        let clients = tasks.iter().filter(|task| !task.is_finished()).count();
+        let trace = shown(world.trace());
+        return Err(TrialFailed::Unfinished { seed, clients, waited, trace });
+    }
+    for task in tasks {
+        if let Some(Err(error)) = futures::FutureExt::now_or_never(task) {
+            let what = error.to_string();
+            return Err(TrialFailed::Client { seed, what, trace: shown(world.trace()) });
+        }
+    }
+    Ok(())
+}
+
+fn shown(trace: &Trace) -> String {
+    let lines = trace.lines();
+    lines[lines.len().saturating_sub(SHOWN)..].join("\n")
+}
+
+/// What a client of a trial holds: the way to every entity, through one door after the other.
+#[derive(Clone)]
+pub struct Guest {
+    caller: Arc<holm_runtime::Caller>,
+    entrance: Entrance,
+}
+
+impl Guest {
+    fn new(world: &World, ask_timeout: Duration, seed: u64) -> Self {
+        let entrance = Entrance {
+            caller: world.callers().caller(),
+            next: Arc::new(std::sync::atomic::AtomicUsize::new(
+                usize::try_from(seed % 64).unwrap_or_default(),
+            )),
+            ask_timeout,
+        };
+        let caller = holm_runtime::Caller::new(
+            Arc::new(entrance.clone()),
+            Arc::new(WallClock::new(&world.time)),
+            ask_timeout,
+            SeededEntropy::new(seed),
+        );
+        Self { caller, entrance }
+    }
+
+    /// A reference to an entity, as in production.
+    pub fn entity<E: Entity>(&self, id: impl Into<Arc<str>>) -> EntityRef<E> {
+        EntityRef::new(self.caller.clone(), id)
+    }
+
+    /// The time since the world began.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        self.entrance.caller.now()
+    }
+
+    /// Lets some time of the world pass.
+    pub async fn rest(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+}
+
+/// Goes in through one door after the other.
+#[derive(Clone)]
+struct Entrance {
+    caller: Caller,
+    next: Arc<std::sync::atomic::AtomicUsize>,
+    ask_timeout: Duration,
+}
+
+impl Asker for Entrance {
+    fn ask(&self, envelope: CommandEnvelope) -> Pending<Result<Answer, AskError>> {
+        let next = self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let door = next % self.caller.doors().max(1);
+        let (caller, patience) = (self.caller.clone(), self.ask_timeout);
+        Box::pin(async move {
+            match caller.ask(door, envelope, patience).await {
+                Ok(answer) => answer,
+                Err(Refusal::NobodyThere) => {
+                    Err(AskError::DeadlinePassed { outcome: Outcome::NotApplied })
+                }
+                Err(Refusal::NoAnswer) => {
+                    Err(AskError::Interrupted { reason: "no answer came".into() })
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,56 @@
+//! A few worlds with their faults, each on a thread of its own.
+
+use std::time::Duration;
+
+use holm_sim::world::{FaultWeights, Outcome, Settings, is_repeatable, run};
+
+fn world(seed: u64, seconds: u64, faults: bool) -> Outcome {
+    let lives = move || {
+        let mut settings = Settings::draw(seed);
+        settings.duration = Duration::from_secs(seconds);
+        if !faults {
+            settings.faults = FaultWeights::none();
+        }
+        run(&settings).expect("a world can be made")
+    };
+    std::thread::scope(|scope| scope.spawn(lives).join().expect("a world ends"))
+}
+
+fn hold(outcome: &Outcome) {
+    let lines = outcome.trace.lines();
+    let last = lines[lines.len().saturating_sub(30)..].join("\n");
+    assert!(
+        outcome.holds(),
+        "seed {}: {:?}\n{}\n{last}",
+        outcome.seed,
+        outcome.problems,
+        outcome.report
+    );
+}
+
+#[test]
+fn a_cluster_without_faults_answers_everything() {
+    let outcome = world(1, 5, false);
+    hold(&outcome);
+    assert!(outcome.report.answered > 100, "{}", outcome.report);
+    assert!(outcome.recovered_in.unwrap() < Duration::from_secs(2));
+}
+
+/// Promises G1 to G6: what clients were told holds in worlds with crashes, partitions and bad disks.
+#[test]
+fn a_few_worlds_with_faults_hold() {
+    for seed in 1..=4 {
+        hold(&world(seed, 10, true));
+    }
+}
+
+/// Promise G10: the same seed is the same run, where chance is the seed's alone.
+#[test]
+fn the_same_seed_is_the_same_run() {
+    let [one, other] = [1, 2].map(|_| world(7, 5, true));
+    let (one, other) = (one.trace.lines(), other.trace.lines());
+    assert_eq!(one[..3], other[..3]);
+    if is_repeatable() {
+        assert_eq!(one, other);
+    }
+}

@@ -1,0 +1,129 @@
+//! `cargo xtask sim`: many seeds of the simulated cluster, each in a process of its own, on all cores.
+//!
+//! Before any other seed runs, one runs twice: two traces that differ in a byte mean that nothing that follows could be replayed. Then come the seeds of
+//! bugs that were mended (`sim/seeds.txt`), then new ones. A seed that fails is printed with the one command that replays it.
+
+mod batch;
+mod child;
+mod counters;
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use clap::Args;
+
+use batch::Batch;
+use child::Child;
+
+/// Seeds of a batch when nothing is said.
+const SEEDS: u64 = 100;
+
+/// Runs seeds of the simulated cluster.
+#[derive(Debug, Args)]
+pub(crate) struct Simulation {
+    /// How many new seeds to run.
+    #[arg(long)]
+    seeds: Option<u64>,
+    /// Run this seed alone and show its trace.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Run new seeds for so many minutes.
+    #[arg(long, conflicts_with = "seeds")]
+    minutes: Option<u64>,
+    /// The first of the new seeds; drawn when not given.
+    #[arg(long)]
+    first: Option<u64>,
+    /// Seconds during which faults happen in each world, instead of the usual time.
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// The cargo profile to build with.
+    #[arg(long, default_value = "sim")]
+    profile: String,
+}
+
+/// Runs what was asked for.
+#[expect(clippy::disallowed_methods, reason = "it tells how long it took")]
+pub(crate) fn run(root: &Path, wanted: &Simulation) -> anyhow::Result<ExitCode> {
+    let program = build(root, &wanted.profile)?;
+    let traces = root.join("target/sim-traces");
+    std::fs::create_dir_all(&traces).context("creating the folder of the traces")?;
+    let child = Child { program, traces, seconds: wanted.seconds };
+    if let Some(seed) = wanted.seed {
+        return replay(&child, seed);
+    }
+    let began = Instant::now();
+    let known = known_seeds(root)?;
+    let first = wanted.first.unwrap_or_else(|| RandomState::new().hash_one(0) >> 16);
+    twin(&child, known.first().copied().unwrap_or(first))?;
+    let mut batch = Batch::new(child, known, first);
+    match wanted.minutes {
+        Some(minutes) => batch.run_until(began + Duration::from_secs(60 * minutes))?,
+        None => batch.run_seeds(wanted.seeds.unwrap_or(SEEDS))?,
+    }
+    Ok(if batch.conclude(began.elapsed()) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Builds the program with tokio's own chance under the seed's control, apart from all other builds, which have not that.
+fn build(root: &Path, profile: &str) -> anyhow::Result<PathBuf> {
+    let target = root.join("target/repeatable");
+    let built = Command::new("cargo")
+        .args(["build", "--quiet", "-p", "holm-sim", "--bin", "holm-sim", "--profile", profile])
+        .env("RUSTFLAGS", "--cfg tokio_unstable")
+        .env("CARGO_TARGET_DIR", &target)
+        .current_dir(root)
+        .status()
+        .context("cargo cannot be started")?;
+    if !built.success() {
+        bail!("holm-sim does not build");
+    }
+    let folder = if profile == "dev" { "debug" } else { profile };
+    Ok(target.join(folder).join("holm-sim"))
+}
+
+/// Runs one seed and shows everything about it.
+fn replay(child: &Child, seed: u64) -> anyhow::Result<ExitCode> {
+    let told = child.run(seed, "replay")?;
+    let trace = std::fs::read_to_string(child.trace_of(seed, "replay"))?;
+    for line in trace.lines() {
+        println!("{line}");
+    }
+    println!("{}", told.summary);
+    Ok(if told.holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The same seed twice must be the same run, byte for byte.
+fn twin(child: &Child, seed: u64) -> anyhow::Result<()> {
+    let traces = ["first", "second"].map(|run| {
+        child.run(seed, run).and_then(|_| Ok(std::fs::read_to_string(child.trace_of(seed, run))?))
+    });
+    let [first, second] = traces;
+    let (first, second) = (first?, second?);
+    if first == second {
+        println!("twin run: seed {seed} twice, {} equal lines", first.lines().count());
+        return Ok(());
+    }
+    let at = first.lines().zip(second.lines()).take_while(|(one, other)| one == other).count();
+    let line = |trace: &str| trace.lines().nth(at).unwrap_or("(the end)").to_owned();
+    bail!(
+        "seed {seed} run twice differs at line {}:\n  {}\n  {}\nuntil this is mended no seed can be replayed",
+        at + 1,
+        line(&first),
+        line(&second)
+    );
+}
+
+/// The seeds of mended bugs. A line is a seed and what it found; `#` begins a comment.
+fn known_seeds(root: &Path) -> anyhow::Result<Vec<u64>> {
+    let file = root.join("sim/seeds.txt");
+    let text =
+        std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+    let seeds = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+    seeds
+        .filter(|line| !line.is_empty())
+        .map(|line| line.parse().with_context(|| format!("`{line}` in sim/seeds.txt is no seed")))
+        .collect()
+}

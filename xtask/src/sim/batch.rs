@@ -1,0 +1,146 @@
+//! A batch of seeds on all cores.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::child::{Child, Told};
+use super::counters::Counters;
+
+/// Failed seeds after which no more are begun: they have the same cause more often than not.
+const MOST_FAILED: usize = 10;
+
+/// Lines of a failed run's trace that are printed: the last ones, and the last ones about the entities concerned.
+const LAST_LINES: usize = 25;
+const ENTITY_LINES: usize = 40;
+
+pub(super) struct Batch {
+    child: Child,
+    known: Vec<u64>,
+    next: u64,
+    counters: Counters,
+    failed: Vec<u64>,
+}
+
+/// What the workers share.
+struct Work<'a> {
+    batch: &'a mut Batch,
+    left: Option<u64>,
+    until: Option<Instant>,
+    broken: Option<anyhow::Error>,
+}
+
+impl Work<'_> {
+    #[expect(clippy::disallowed_methods, reason = "the time that a person gave is real time")]
+    fn next(&mut self) -> Option<u64> {
+        if self.broken.is_some() || self.batch.failed.len() >= MOST_FAILED {
+            return None;
+        }
+        if let Some(known) = self.batch.known.pop() {
+            return Some(known);
+        }
+        if self.until.is_some_and(|until| Instant::now() >= until) {
+            return None;
+        }
+        if let Some(left) = &mut self.left {
+            *left = left.checked_sub(1)?;
+        }
+        self.batch.next += 1;
+        Some(self.batch.next - 1)
+    }
+}
+
+impl Batch {
+    pub(super) fn new(child: Child, mut known: Vec<u64>, first: u64) -> Self {
+        known.reverse();
+        let counters = Counters::default();
+        Self { child, known, next: first, counters, failed: Vec::new() }
+    }
+
+    pub(super) fn run_seeds(&mut self, count: u64) -> anyhow::Result<()> {
+        self.run(Some(count), None)
+    }
+
+    pub(super) fn run_until(&mut self, until: Instant) -> anyhow::Result<()> {
+        self.run(None, Some(until))
+    }
+
+    fn run(&mut self, left: Option<u64>, until: Option<Instant>) -> anyhow::Result<()> {
+        let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let child = self.child.clone();
+        let work = Mutex::new(Work { batch: self, left, until, broken: None });
+        let lock = || work.lock().unwrap_or_else(PoisonError::into_inner);
+        std::thread::scope(|scope| {
+            for _ in 0..workers {
+                scope.spawn(|| {
+                    loop {
+                        let Some(seed) = lock().next() else { return };
+                        match child.run(seed, "run") {
+                            Ok(told) => lock().batch.note(&told),
+                            Err(error) => lock().broken = Some(error),
+                        }
+                    }
+                });
+            }
+        });
+        let broken = lock().broken.take();
+        broken.map_or(Ok(()), Err)
+    }
+
+    fn note(&mut self, told: &Told) {
+        self.counters.add(&told.summary);
+        let trace = self.child.trace_of(told.seed, "run");
+        if told.holds {
+            // A missing trace harms nobody here.
+            _ = std::fs::remove_file(trace);
+            return;
+        }
+        self.failed.push(told.seed);
+        println!("seed {} fails; replay it with: cargo xtask sim --seed {}", told.seed, told.seed);
+        for list in ["problems", "findings"] {
+            for what in texts(&told.summary[list]) {
+                println!("  {what}");
+            }
+        }
+        let trace = std::fs::read_to_string(trace).unwrap_or_default();
+        print_lines(&trace, &texts(&told.summary["entities"]));
+    }
+
+    /// Prints what the batch came to; false when it failed.
+    pub(super) fn conclude(&self, took: Duration) -> bool {
+        let simulated = self.counters.simulated_ms() as f64 / 1_000.0;
+        println!(
+            "{} seeds, {:.0} simulated seconds in {:.0} s ({:.0} times as fast as life)",
+            self.counters.runs(),
+            simulated,
+            took.as_secs_f64(),
+            simulated / took.as_secs_f64().max(0.001)
+        );
+        let reached = self.counters.print();
+        if !self.failed.is_empty() {
+            println!("failed: {:?}", self.failed);
+        }
+        reached && self.failed.is_empty()
+    }
+}
+
+fn texts(list: &Value) -> Vec<String> {
+    let texts = list.as_array().into_iter().flatten();
+    texts.filter_map(|text| text.as_str().map(str::to_owned)).collect()
+}
+
+fn print_lines(trace: &str, entities: &[String]) {
+    let lines: Vec<&str> = trace.lines().collect();
+    let mut about: Vec<&&str> = lines
+        .iter()
+        .filter(|line| {
+            entities.iter().any(|entity| line.split([' ', ':']).any(|word| word == entity))
+        })
+        .collect();
+    let skipped = about.len().saturating_sub(ENTITY_LINES);
+    about.drain(..skipped);
+    for line in about.into_iter().chain(lines.iter().skip(lines.len().saturating_sub(LAST_LINES))) {
+        println!("    {line}");
+    }
+}
