@@ -10,6 +10,7 @@ pub mod conformance;
 mod entity_events;
 mod entity_index;
 mod followers;
+mod forgetting;
 mod gate;
 mod memory_log;
 mod record;
@@ -24,6 +25,7 @@ pub use chain::{After, walk_chain};
 pub use codec::{CodecError, MAX_ENCODED_BYTES, borrow_decode, decode, encode, encode_into};
 pub use entity_events::{EntityEvent, EntityEvents, entity_events};
 pub use entity_index::EntityIndex;
+pub use forgetting::forget_derived;
 pub use memory_log::MemoryLog;
 pub use record::{Record, StoredEvent, StoredVerdict};
 pub use shard_log::{

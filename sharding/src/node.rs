@@ -5,7 +5,9 @@
 
 mod admission;
 mod announcing;
+mod beating;
 mod core;
+mod erasing;
 mod failover;
 mod founding;
 mod gate;
@@ -14,6 +16,7 @@ mod host;
 mod joining;
 mod keeper;
 mod leadership;
+mod leading;
 mod leaving;
 mod messages;
 mod options;

@@ -106,6 +106,20 @@ impl Default for ConsensusTimes {
     }
 }
 
+impl ConsensusTimes {
+    /// How long the answer to a heartbeat is waited for; the next one is sent when it came. As long as openraft allows: an answer that is
+    /// given up is lost even when it comes, and a leader that loses them all leads nothing.
+    fn heartbeat_answer(self) -> Duration {
+        (self.election_min * 7 / 8).max(self.heartbeat)
+    }
+
+    /// Whether a majority's acknowledgement of this age lets a leader write. A little less than openraft's own lease, which is judged a moment
+    /// later.
+    pub(crate) fn is_fresh(self, silence: Duration) -> bool {
+        silence < self.election_max * 7 / 8
+    }
+}
+
 /// Most entries in one append message; the bytes are bounded as well, by the reader of the log.
 const MAX_PAYLOAD_ENTRIES: u64 = 256;
 
@@ -114,7 +128,10 @@ pub(crate) fn config(cluster: &str, times: ConsensusTimes) -> Result<Config, Str
     let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     Config {
         cluster_name: cluster.to_owned(),
-        heartbeat_interval: milliseconds(times.heartbeat),
+        // The node beats for all its groups together (`node/beating.rs`). What is left of this are the answers' deadline, and the grain of the
+        // clock of elections: 13/64 of it.
+        enable_heartbeat: false,
+        heartbeat_interval: milliseconds(times.heartbeat_answer()),
         election_timeout_min: milliseconds(times.election_min),
         election_timeout_max: milliseconds(times.election_max),
         max_payload_entries: MAX_PAYLOAD_ENTRIES,

@@ -7,10 +7,12 @@
 mod follower;
 mod reading;
 mod replica;
+mod starting;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use holm_core::{EntityAddress, Offset, SequenceNumber, ShardId, Term};
@@ -20,8 +22,9 @@ use holm_persistence::{
 };
 use tokio::sync::mpsc;
 
-pub(crate) use follower::ShardFollower;
+use follower::ShardFollower;
 pub(crate) use replica::Replica;
+pub(crate) use starting::GroupSeat;
 
 /// The logs of all shards that this node holds a replica of.
 pub struct ReplicatedLog {
@@ -57,13 +60,8 @@ impl ReplicatedLog {
         }
     }
 
-    /// What follows the committed entries of a shard here.
-    pub(crate) fn follower(&self, shard: ShardId) -> io::Result<ShardFollower> {
-        ShardFollower::open(&self.store, self.trims.clone(), shard)
-    }
-
     /// Takes in a replica whose group runs.
-    pub(crate) fn insert(&self, replica: Arc<Replica>) {
+    fn insert(&self, replica: Arc<Replica>) {
         self.replicas
             .write()
             .unwrap_or_else(PoisonError::into_inner)

@@ -41,6 +41,7 @@ pub(super) struct Setup {
     pub(super) replication: u32,
     pub(super) expected_nodes: u32,
     pub(super) down_after: Duration,
+    pub(super) erase_after: Duration,
     pub(super) times: ConsensusTimes,
     pub(super) store: Arc<Store>,
     pub(super) surroundings: Surroundings,
@@ -59,6 +60,10 @@ pub(super) struct Core {
     pub(super) host: Arc<dyn HostedShards>,
     router: Router,
     groups: Mutex<BTreeMap<ShardId, Arc<ShardGroup>>>,
+    /// Held while a group is started, stopped for good, or its log is shortened: one of these at a time.
+    pub(super) erasing: tokio::sync::Mutex<()>,
+    /// The shards whose replica moved away from here and whose log still has something to erase, and from when on that may happen.
+    pub(super) away: Mutex<BTreeMap<ShardId, Instant>>,
     pub(super) reports: Mutex<BTreeMap<NodeId, Report>>,
     pub(super) views: watch::Sender<Arc<ClusterView>>,
     /// Something that the reports or the view show has changed.
@@ -108,6 +113,8 @@ impl Core {
             host,
             router,
             groups: Mutex::default(),
+            erasing: tokio::sync::Mutex::default(),
+            away: Mutex::default(),
             reports: Mutex::default(),
             views,
             changed: Notify::new(),
@@ -186,11 +193,11 @@ pub(super) async fn start_cluster_group(
         KeepCommitted::Yes,
     )?
     .around(&options.surroundings);
+    let times = options.times;
     let (follower, states) = ClusterFollower::new();
     let machine = Machine::new(None, StoredMembership::default(), Box::new(follower));
-    let group =
-        Group::start(GroupParts { id: StoreLog::CLUSTER, me, config, peers, log, machine }).await?;
-    Ok((group, states))
+    let parts = GroupParts { id: StoreLog::CLUSTER, me, config, times, peers, log, machine };
+    Ok((Group::start(parts).await?, states))
 }
 
 /// The log of the shards, and where it tells that a leadership can write no more.

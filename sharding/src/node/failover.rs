@@ -88,7 +88,7 @@ async fn elect(group: Group, dead: NodeId) {
             return;
         }
         // With a pre-vote: while the lease holds, or when the majority disagrees, the term does not rise.
-        if group.raft().trigger().elect(true).await.is_err() {
+        if !group.stand().await {
             return;
         }
         tokio::time::sleep(TRY_AGAIN).await;

@@ -56,7 +56,7 @@ impl PeerHandler for Gate {
 
 fn raft(core: &Arc<Core>, group: u32, kind: u8, bytes: Bytes, respond: Responder) {
     match core.group(StoreLog(group)) {
-        Some(found) => rpc::serve(found.raft(), kind, bytes, respond),
+        Some(found) => found.serve(kind, bytes, respond),
         None => respond.respond(rpc::failure("this node has no replica of that group")),
     }
 }

@@ -1,4 +1,4 @@
-//! The groups of the shards on this node: those the plan names it for, and those it ever took part in, until their leader says it is out.
+//! The groups of the shards on this node: those the plan names it for, and those it took part in before, until their leader says it is out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -6,19 +6,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use holm_core::{NodeId, ShardId};
-use holm_persistence::LogId as StoreLog;
 use tokio::sync::watch;
 
-use super::core::{Core, lock};
-use super::leadership::Lead;
-use super::messages::LedShard;
+use super::core::{Core, Setup, lock};
+use super::leading::Leading;
 use crate::cluster_log::ClusterState;
 use crate::raft::EmptyNode;
-use crate::raft::entry;
-use crate::raft::group::{Group, GroupParts};
+use crate::raft::group::Group;
 use crate::raft::log_storage::{GroupLog, KeepCommitted};
-use crate::raft::machine::Machine;
-use crate::replicated_log::Replica;
+use crate::replicated_log::{GroupSeat, Replica};
 
 /// Bytes of the newest durable entries of one shard kept in memory: 32 MiB with 32 shards. At 20,000 commands/s it holds the last seconds, so
 /// that only a follower that is later than that makes its leader read the disk.
@@ -32,7 +28,7 @@ pub(super) struct ShardGroup {
     pub(super) shard: ShardId,
     pub(super) group: Group,
     pub(super) replica: Arc<Replica>,
-    pub(super) lead: Mutex<Lead>,
+    pub(super) lead: Mutex<Leading>,
     /// Dropped with the group; its watchers end then.
     pub(super) alive: watch::Sender<()>,
 }
@@ -41,9 +37,12 @@ impl Core {
     /// Starts the groups that this node took part in before, whatever the plan says now.
     pub(super) async fn start_used_groups(self: &Arc<Self>) -> io::Result<()> {
         for number in 0..self.setup.shards {
-            let log = self.open_log(ShardId(number))?;
-            if log.is_used() {
-                self.start_group(ShardId(number), log).await?;
+            let shard = ShardId(number);
+            let log = open_log(&self.setup, shard)?;
+            if log.is_away() {
+                self.erase_later(shard);
+            } else if log.is_used() {
+                self.start_group(shard, log).await?;
             }
         }
         Ok(())
@@ -90,7 +89,13 @@ impl Core {
         shard: ShardId,
         state: &ClusterState,
     ) -> io::Result<()> {
-        let log = self.open_log(shard)?;
+        let _turn = self.erasing.lock().await;
+        if self.groups().contains_key(&shard) {
+            return Ok(());
+        }
+        lock(&self.away).remove(&shard);
+        let log = open_log(&self.setup, shard)?;
+        log.come_back().await?;
         let pristine = !log.is_used();
         let group = self.start_group(shard, log).await?;
         let founders = state.founders.get(shard.0 as usize).cloned().unwrap_or_default();
@@ -119,37 +124,23 @@ impl Core {
         });
     }
 
-    fn open_log(&self, shard: ShardId) -> io::Result<GroupLog> {
-        let store = self.setup.store.clone();
-        let log = GroupLog::open(store, shard.into(), SHARD_TAIL_BYTES, KeepCommitted::No)?;
-        Ok(log.around(&self.setup.surroundings))
-    }
-
     async fn start_group(
         self: &Arc<Self>,
         shard: ShardId,
         log: GroupLog,
     ) -> io::Result<Arc<ShardGroup>> {
-        let follower = self.log.follower(shard)?;
-        let (index, progress) = (follower.index(), follower.progress());
-        let applied = applied(&log, index.watermark())?;
-        let membership = log.membership_at(applied.map_or(0, |id| id.index()));
-        let parts = GroupParts {
-            id: StoreLog::from(shard),
+        let seat = GroupSeat {
             me: self.me(),
             config: self.config.clone(),
+            times: self.setup.times,
             peers: self.peers.clone(),
-            log: log.clone(),
-            machine: Machine::new(applied, membership, Box::new(follower)),
         };
-        let group = Group::start(parts).await?;
-        let replica = Arc::new(Replica::new(shard, Arc::new(group.clone()), log, index, progress));
-        self.log.insert(replica.clone());
+        let (group, replica) = self.log.start(shard, log, seat).await?;
         let started = Arc::new(ShardGroup {
             shard,
             group,
             replica,
-            lead: Mutex::default(),
+            lead: Mutex::new(Leading::new(self.setup.times.election_max)),
             alive: watch::Sender::new(()),
         });
         self.groups().insert(shard, started.clone());
@@ -157,26 +148,10 @@ impl Core {
         Ok(started)
     }
 
-    /// Stops a group that this node is no longer part of. Its log stays: what it voted must not be forgotten, and when it is wanted again
-    /// only the rest has to be sent.
-    pub(super) async fn retire_if_out(self: &Arc<Self>, led: &LedShard) {
-        let planned = self.state().planned_for(self.me()).contains(&led.shard);
-        if planned || !led.settled || led.members.contains(&self.me()) {
-            return;
-        }
-        let Some(group) = self.groups().get(&led.shard).cloned() else { return };
-        let newer = group.group.metrics().current_term <= led.term.0;
-        if newer && self.groups().remove(&led.shard).is_some() {
-            tracing::info!(shard = %led.shard, "this node no longer holds a replica");
-            self.stop_group(&group).await;
-            self.changed.notify_one();
-        }
-    }
-
     /// Stops a group here.
     pub(super) async fn stop_group(&self, group: &ShardGroup) {
         self.log.remove(group.shard);
-        if std::mem::take(&mut *lock(&group.lead)) != Lead::None {
+        if lock(&group.lead).end().is_some() {
             self.host.depose(group.shard);
         }
         group.group.stop().await;
@@ -186,11 +161,9 @@ impl Core {
     }
 }
 
-/// The log id up to which the index has followed, so that openraft goes on after it.
-fn applied(log: &GroupLog, watermark: u64) -> io::Result<Option<crate::raft::LogId>> {
-    if watermark == 0 || log.last_index().is_none_or(|last| last < watermark) {
-        return Ok(None);
-    }
-    let term = log.term_at(watermark)?;
-    Ok(term.map(|term| entry::log_id(term, watermark)))
+/// The log of a shard's group on this node. Reads its last entry.
+pub(super) fn open_log(setup: &Setup, shard: ShardId) -> io::Result<GroupLog> {
+    let store = setup.store.clone();
+    let log = GroupLog::open(store, shard.into(), SHARD_TAIL_BYTES, KeepCommitted::No)?;
+    Ok(log.around(&setup.surroundings))
 }

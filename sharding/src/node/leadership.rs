@@ -9,59 +9,16 @@ use tokio::time::Instant;
 
 use super::core::{Core, lock};
 use super::groups::ShardGroup;
+use super::leading::{PULSE, Seen};
 use super::messages::LeadPhase;
 use crate::raft::{Metrics, WatchReceiver as _, elapsed};
 use crate::replicated_log::Interrupted;
-
-/// Whether this node leads a shard, and how far that is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Lead {
-    /// Another node leads it, or nobody.
-    #[default]
-    None,
-    /// Here, at this term.
-    Here {
-        term: u64,
-        phase: LeadPhase,
-        /// Since when; a new leader has a moment to hear from its majority.
-        since: Instant,
-    },
-}
-
-/// How often the majorities are looked at.
-const PULSE: Duration = Duration::from_millis(200);
-
-/// Pause before a shard that could not be opened is opened again.
-const OPEN_AGAIN: Duration = Duration::from_millis(100);
 
 /// Time for the host to finish what is under way before a leadership is handed over.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Time for a hand-over.
 const TRANSFER_DEADLINE: Duration = Duration::from_millis(1_500);
-
-impl Lead {
-    /// Term and phase of a leadership here.
-    pub(super) fn here(self) -> Option<(u64, LeadPhase)> {
-        match self {
-            Self::None => None,
-            Self::Here { term, phase, .. } => Some((term, phase)),
-        }
-    }
-}
-
-impl ShardGroup {
-    /// The shard is open at this term; false when that leadership is over meanwhile.
-    fn complete_opening(&self, term: u64) -> bool {
-        match &mut *lock(&self.lead) {
-            Lead::Here { term: at, phase: phase @ LeadPhase::Opening, .. } if *at == term => {
-                *phase = LeadPhase::Serving;
-                true
-            }
-            _ => false,
-        }
-    }
-}
 
 impl Core {
     /// Follows one group until it is stopped.
@@ -110,88 +67,88 @@ impl Core {
     ) {
         while let Some(Interrupted { shard, term }) = interrupted.recv().await {
             let Some(group) = self.groups().get(&shard).cloned() else { continue };
-            let serving = lock(&group.lead).here() == Some((term.0, LeadPhase::Serving));
-            if serving {
+            if lock(&group.lead).trouble(term.0, LeadPhase::Serving, Instant::now()) {
                 tracing::warn!(%shard, %term, "a write was not acknowledged; the shard is opened again");
-                self.depose(&group);
-                self.judge_leadership(&group);
+                self.step_down(&group, term.0);
             }
         }
     }
 
-    /// A host that stepped down by itself is made to lead again, below.
+    /// A host that stepped down by itself is made to lead again.
     fn judge_host(&self, group: &ShardGroup) {
-        let serving = matches!(*lock(&group.lead), Lead::Here { phase: LeadPhase::Serving, since, .. } if since.elapsed() > PULSE);
-        if serving && !self.host.leads(group.shard) {
-            tracing::warn!(shard = %group.shard, "the host stepped down; the shard is opened again");
-            self.depose(group);
-        }
-    }
-
-    /// Makes the host lead what the group leads.
-    pub(super) fn judge_leadership(self: &Arc<Self>, group: &Arc<ShardGroup>) {
-        let metrics = group.group.metrics();
-        let lead = *lock(&group.lead);
-        let leads = self.leads(&metrics, lead);
-        match (lead.here().map(|(term, _)| term), leads) {
-            (old, new) if old == new => {}
-            (_, None) => self.depose(group),
-            (old, Some(term)) => {
-                if old.is_some() {
-                    self.depose(group);
-                }
-                self.open(group, term);
-            }
-        }
-    }
-
-    /// The term at which this node leads the group with a majority behind it.
-    fn leads(&self, metrics: &Metrics, lead: Lead) -> Option<u64> {
-        let committed =
-            metrics.vote.is_committed() && metrics.vote.leader_id().voted_for == self.me().0;
-        if !metrics.state.is_leader() || !committed || metrics.running_state.is_err() {
-            return None;
-        }
-        let leading_for = match lead {
-            Lead::Here { term, since, .. } if term == metrics.current_term => since.elapsed(),
-            // A new one has not heard from its majority as its leader yet.
-            _ => Duration::ZERO,
+        let now = Instant::now();
+        let settled = {
+            let lead = lock(&group.lead);
+            lead.here().filter(|_| lead.is_settled(now))
         };
-        let alone = metrics.membership_config.voter_ids().all(|voter| voter == self.me().0);
-        let silence = metrics
-            .last_quorum_acked
-            .as_ref()
-            .map_or(leading_for, |at| elapsed(at).min(leading_for));
-        let majority = alone || silence < self.setup.times.election_max * 2;
-        majority.then_some(metrics.current_term)
+        let Some((term, phase)) = settled.filter(|_| !self.host.leads(group.shard)) else { return };
+        if lock(&group.lead).trouble(term, phase, now) {
+            tracing::warn!(shard = %group.shard, "the host stepped down; the shard is opened again");
+            self.step_down(group, term);
+        }
+    }
+
+    /// Makes the host lead what the group leads with a majority behind it.
+    pub(super) fn judge_leadership(self: &Arc<Self>, group: &Arc<ShardGroup>) {
+        let seen = self.look(&group.group.metrics());
+        let orders = lock(&group.lead).judge(seen, Instant::now());
+        if let Some(term) = orders.step_down {
+            if seen.term == Some(term) {
+                tracing::warn!(shard = %group.shard, term, silence = ?seen.silence, "no majority of the replicas answers; the shard is not served");
+            }
+            self.step_down(group, term);
+        }
+        if let Some(term) = orders.open {
+            self.open(group, term);
+        }
+    }
+
+    fn look(&self, metrics: &Metrics) -> Seen {
+        let me = self.me().0;
+        let elected = metrics.state.is_leader()
+            && metrics.vote.is_committed()
+            && metrics.vote.leader_id().voted_for == me
+            && metrics.running_state.is_ok();
+        Seen {
+            term: elected.then_some(metrics.current_term),
+            alone: metrics.membership_config.voter_ids().all(|voter| voter == me),
+            silence: metrics.last_quorum_acked.as_ref().map(elapsed),
+        }
     }
 
     fn open(self: &Arc<Self>, group: &Arc<ShardGroup>, term: u64) {
-        *lock(&group.lead) = Lead::Here { term, phase: LeadPhase::Opening, since: Instant::now() };
         self.stir();
-        let opened = self.host.lead(group.shard, Term(term));
+        let opening = self.host.lead(group.shard, Term(term));
         let (core, group) = (self.clone(), group.clone());
         tokio::spawn(async move {
-            match opened.await {
-                Ok(()) if group.complete_opening(term) => {
+            let opened = opening.await;
+            let now = Instant::now();
+            match opened {
+                Ok(()) if lock(&group.lead).opened(term, now) => {
                     core.router().learn(group.shard, Some(core.me()), Term(term));
                     core.changed.notify_one();
                 }
                 Ok(()) => {}
-                Err(error) => {
+                // Unless it was given up or replaced meanwhile, which is why it failed.
+                Err(error) if lock(&group.lead).trouble(term, LeadPhase::Opening, now) => {
                     tracing::warn!(shard = %group.shard, term, %error, "a shard could not be opened");
-                    tokio::time::sleep(OPEN_AGAIN).await;
-                    if lock(&group.lead).here() == Some((term, LeadPhase::Opening)) {
-                        core.depose(&group);
-                        core.judge_leadership(&group);
-                    }
+                    core.step_down(&group, term);
                 }
+                Err(_) => {}
             }
         });
     }
 
+    /// Ends the leadership that there is, if any.
     fn depose(&self, group: &ShardGroup) {
-        let Some((term, _)) = std::mem::take(&mut *lock(&group.lead)).here() else { return };
+        let ended = lock(&group.lead).end();
+        if let Some(term) = ended {
+            self.step_down(group, term);
+        }
+    }
+
+    /// Tells everybody that a leadership is over.
+    fn step_down(&self, group: &ShardGroup, term: u64) {
         group.replica.close();
         self.host.depose(group.shard);
         self.router().learn(group.shard, None, Term(term));
@@ -202,12 +159,8 @@ impl Core {
     /// Hands the leadership of a shard over: what is under way is finished first, so that no caller sees more than a short wait. True when
     /// another node leads it then.
     pub(super) async fn hand_over(self: &Arc<Self>, group: &Arc<ShardGroup>, to: NodeId) -> bool {
-        {
-            let mut lead = lock(&group.lead);
-            let Lead::Here { phase: phase @ LeadPhase::Serving, .. } = &mut *lead else {
-                return false;
-            };
-            *phase = LeadPhase::HandingOff;
+        if !lock(&group.lead).begin_hand_off() {
+            return false;
         }
         self.changed.notify_one();
         if tokio::time::timeout(DRAIN_DEADLINE, self.host.drain(group.shard)).await.is_err() {

@@ -40,6 +40,8 @@ pub struct ClusterOptions {
     pub shards: u32,
     /// How long a member may be silent before its replicas are placed elsewhere, when there is an elsewhere.
     pub down_after: Duration,
+    /// How long the log of a replica that moved away is kept, for the case that it is wanted here again: then only the rest has to be sent.
+    pub erase_after: Duration,
     /// How long to try to become a member.
     pub join_timeout: Duration,
     /// How fast a lost leader is noticed.
@@ -81,6 +83,7 @@ impl ClusterOptions {
             replication: 3,
             shards: 32,
             down_after: Duration::from_secs(10),
+            erase_after: Duration::from_secs(10 * 60),
             join_timeout: Duration::from_secs(60),
             times: ConsensusTimes::default(),
             peer_limits: PeerLimits::default(),

@@ -85,6 +85,10 @@ impl Core {
 
     /// Keeps another node's snapshot in the local cache.
     pub(super) fn keep_copy(&self, copy: SnapshotCopy) {
+        // One that comes late, when the replica has moved away, would stay for ever.
+        if !self.groups().contains_key(&copy.shard) {
+            return;
+        }
         let log = self.log.clone();
         let surroundings = self.setup.surroundings.clone();
         let keep = move || {

@@ -87,6 +87,7 @@ async fn start_transport(
     let peers_options = PeersOptions {
         secret: options.secret.clone(),
         listen: Some(options.listen),
+        advertise: options.advertise,
         gossip: options.surroundings.network().is_none(),
         insecure: options.insecure,
         limits: options.peer_limits.clone(),
@@ -94,11 +95,11 @@ async fn start_transport(
         ..PeersOptions::new(options.cluster.clone(), me)
     };
     let peers = Peers::start(peers_options, gate.clone()).await?;
-    let listening =
-        peers.local_addr().ok_or_else(|| StartError::broken("the transport does not listen"))?;
+    let peer =
+        peers.advertised().ok_or_else(|| StartError::broken("the transport does not listen"))?;
     let facts = NodeFacts {
         name: options.name.clone(),
-        peer: options.advertise.unwrap_or(listening),
+        peer,
         http: options.http.clone(),
         incarnation: identity.generation,
     };
@@ -182,6 +183,7 @@ async fn assemble(
         replication: options.replication,
         expected_nodes: options.expected_nodes,
         down_after: options.down_after,
+        erase_after: options.erase_after,
         times: options.times,
         store: options.store.clone(),
         surroundings: options.surroundings.clone(),
@@ -225,6 +227,7 @@ async fn assemble(
     // Set once; the hook holds no node alive that has stopped.
     let _ = copies.set(Arc::downgrade(&core));
     tokio::spawn(core.clone().follow_interruptions(interrupted));
+    tokio::spawn(core.clone().beat());
     Ok(core)
 }
 
@@ -253,6 +256,7 @@ async fn begin(
     tokio::spawn(core.clone().follow_peers());
     tokio::spawn(core.clone().report_changes());
     tokio::spawn(core.clone().keep());
+    tokio::spawn(core.clone().erase());
     tokio::spawn(core.clone().steward());
     tokio::spawn(core.clone().follow_gossip());
     if is_founder(core)? {

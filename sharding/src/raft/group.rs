@@ -8,18 +8,19 @@ use bytes::Bytes;
 use holm_core::NodeId;
 use holm_persistence::{LogId as StoreLog, Pending};
 use openraft::async_runtime::watch::WatchReceiver as _;
-use openraft::errors::{ClientWriteError, ForwardToLeader};
+use openraft::errors::{ClientWriteError, ForwardReason, ForwardToLeader, LinearizableReadError};
 use openraft::impls::ProgressResponder;
 use openraft::raft::ClientWriteResult;
 use openraft::{Config, ReadPolicy};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::log_storage::GroupLog;
 use super::machine::Machine;
 use super::network::Network;
-use super::{Applied, Metrics, Payload, Raft, Types};
-use crate::transport::Peers;
+use super::{Applied, ConsensusTimes, Metrics, Payload, Raft, Types, rpc};
+use crate::transport::{Peers, Responder};
 
 /// Time for a write to be committed. Far above what a loaded disk needs: whoever waits longer than this has no majority.
 const WRITE_DEADLINE: Duration = Duration::from_secs(10);
@@ -65,8 +66,16 @@ pub(crate) enum NotProposed {
 type Written = ClientWriteResult<Types>;
 type Write = ProgressResponder<Types, Written>;
 
-enum Ask {
-    Propose { term: u64, payload: Bytes, responder: Write },
+/// A write that waits for its turn.
+struct Ask {
+    term: u64,
+    /// When nobody waits for it any more.
+    until: Instant,
+    what: What,
+}
+
+enum What {
+    Propose { payload: Bytes, responder: Write },
     Barrier { responder: tokio::sync::oneshot::Sender<Result<u64, NotProposed>> },
 }
 
@@ -74,6 +83,7 @@ enum Ask {
 #[derive(Clone)]
 pub(crate) struct Group {
     raft: Raft,
+    log: GroupLog,
     asks: mpsc::UnboundedSender<Ask>,
     runtime: Handle,
 }
@@ -83,6 +93,7 @@ pub(crate) struct GroupParts {
     pub(crate) id: StoreLog,
     pub(crate) me: NodeId,
     pub(crate) config: Arc<Config>,
+    pub(crate) times: ConsensusTimes,
     pub(crate) peers: Peers,
     pub(crate) log: GroupLog,
     pub(crate) machine: Machine,
@@ -91,13 +102,22 @@ pub(crate) struct GroupParts {
 impl Group {
     /// Starts a group on the present runtime.
     pub(crate) async fn start(parts: GroupParts) -> io::Result<Self> {
-        let GroupParts { id, me, config, peers, log, machine } = parts;
-        let raft = Raft::new(me.0, config, Network::new(id.0, peers), log, machine)
+        let GroupParts { id, me, config, times, peers, log, machine } = parts;
+        let catches_up = log.floor().is_some();
+        let config = if catches_up {
+            Arc::new(Config { enable_elect: false, ..(*config).clone() })
+        } else {
+            config
+        };
+        let raft = Raft::new(me.0, config, Network::new(id.0, peers), log.clone(), machine)
             .await
             .map_err(|fatal| io::Error::other(fatal.to_string()))?;
+        if catches_up {
+            tokio::spawn(stand_when_caught_up(raft.clone(), log.clone()));
+        }
         let (asks, queue) = mpsc::unbounded_channel();
-        tokio::spawn(write_in_order(raft.clone(), queue));
-        Ok(Self { raft, asks, runtime: Handle::current() })
+        tokio::spawn(write_in_order(raft.clone(), times, queue));
+        Ok(Self { raft, log, asks, runtime: Handle::current() })
     }
 
     /// openraft's handle, for membership changes and elections.
@@ -110,6 +130,32 @@ impl Group {
         self.raft.metrics().borrow_watched().clone()
     }
 
+    /// Whether this node leads the group, as far as it knows.
+    pub(crate) fn leads(&self) -> bool {
+        self.raft.metrics().borrow_watched().state.is_leader()
+    }
+
+    /// Hands a message of another replica over and answers it, as [`rpc::serve`]. About elections a replica says nothing that lacks entries
+    /// which it once had.
+    pub(crate) fn serve(&self, kind: u8, bytes: Bytes, respond: Responder) {
+        if kind != rpc::APPEND && self.log.floor().is_some() {
+            return respond
+                .respond(rpc::failure("this replica has not caught up with what it once had"));
+        }
+        rpc::serve(&self.raft, kind, bytes, respond);
+    }
+
+    /// Stands for election, after a pre-vote; false when that is not for this replica now.
+    pub(crate) async fn stand(&self) -> bool {
+        self.log.floor().is_none() && self.raft.trigger().elect(true).await.is_ok()
+    }
+
+    /// Tells the others that this node still leads.
+    pub(crate) async fn beat(&self) {
+        // A group that has stopped has no heartbeat.
+        let _ = self.raft.trigger().heartbeat().await;
+    }
+
     /// Stops the group; what waits gets "unknown".
     pub(crate) async fn stop(&self) {
         if let Err(error) = self.raft.shutdown().await {
@@ -118,24 +164,56 @@ impl Group {
     }
 }
 
+/// Lets a replica that came back take part in elections once its log is as long as it was.
+async fn stand_when_caught_up(raft: Raft, log: GroupLog) {
+    let mut metrics = raft.metrics();
+    while log.floor().is_some() {
+        if metrics.changed().await.is_err() {
+            return;
+        }
+    }
+    raft.runtime_config().elect(true);
+    // It stays true without the record; the next start finds that out again.
+    if let Err(error) = log.forget_past().await {
+        tracing::warn!(%error, "a replica that caught up could not note it");
+    }
+}
+
 /// Hands writes over one behind the other. A task of its own because the callers are on other threads and must not wait.
-async fn write_in_order(raft: Raft, mut queue: mpsc::UnboundedReceiver<Ask>) {
-    while let Some(ask) = queue.recv().await {
-        match ask {
-            Ask::Propose { term, payload, responder } => {
+async fn write_in_order(
+    raft: Raft,
+    times: ConsensusTimes,
+    mut queue: mpsc::UnboundedReceiver<Ask>,
+) {
+    let mut metrics = raft.metrics();
+    while let Some(Ask { term, until, what }) = queue.recv().await {
+        let late = async {
+            while awaits_majority(&metrics.borrow_watched(), term, times) {
+                if metrics.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        // Who has waited in vain hears from openraft why.
+        let _ = tokio::time::timeout_at(until, late).await;
+        match what {
+            What::Propose { payload, responder } => {
                 // An error means that the group has stopped; the responder is dropped with it and its owner hears "unknown".
                 let write = raft.write(Payload(payload)).with_leader(term).responder(responder);
                 if write.await.is_err() {
                     tracing::debug!("a write came to a group that has stopped");
                 }
             }
-            Ask::Barrier { responder } => {
+            What::Barrier { responder } => {
                 let raft = raft.clone();
                 // Its first poll queues the entry, in its place; waiting for it must not hold up the writes behind it.
                 let mut written = Box::pin(async move {
                     match raft.write_blank().await {
                         Ok(written) => Ok(super::entry::term_of(&written.log_id)),
-                        Err(error) => Err(NotProposed::Unknown { reason: error.to_string() }),
+                        Err(error) if error.forward_to_leader().is_some() => {
+                            Err(NotProposed::NotLeader)
+                        }
+                        Err(error) => Err(unknown(error.to_string())),
                     }
                 });
                 if let std::task::Poll::Ready(result) = futures::poll!(written.as_mut()) {
@@ -148,6 +226,17 @@ async fn write_in_order(raft: Raft, mut queue: mpsc::UnboundedReceiver<Ask>) {
     }
 }
 
+/// Whether a write has to wait because no majority has acknowledged this leader lately. openraft refuses it then, as if the leadership were over;
+/// but as long as nobody else is elected it goes on with the next answer, and a refusal would cost the shard its state in memory.
+fn awaits_majority(metrics: &Metrics, term: u64, times: ConsensusTimes) -> bool {
+    let acknowledged = metrics.last_quorum_acked.as_ref();
+    !acknowledged.is_some_and(|at| times.is_fresh(super::elapsed(at)))
+        && metrics.state.is_leader()
+        && metrics.current_term == term
+        && metrics.running_state.is_ok()
+        && metrics.membership_config.voter_ids().any(|voter| voter != metrics.id)
+}
+
 impl Consensus for Group {
     fn term(&self) -> u64 {
         self.raft.metrics().borrow_watched().current_term
@@ -155,7 +244,7 @@ impl Consensus for Group {
 
     fn propose(&self, term: u64, payload: Bytes) -> Pending<Result<Applied, NotProposed>> {
         let (responder, written) = ProgressResponder::complete_only();
-        if self.asks.send(Ask::Propose { term, payload, responder }).is_err() {
+        if !self.queue(term, What::Propose { payload, responder }) {
             return Box::pin(async { Err(NotProposed::NotLeader) });
         }
         self.wait(WRITE_DEADLINE, NO_MAJORITY, async move {
@@ -169,20 +258,21 @@ impl Consensus for Group {
     fn confirm(&self, term: u64) -> Pending<Result<(), NotProposed>> {
         let raft = self.raft.clone();
         self.wait(WRITE_DEADLINE, NO_MAJORITY, async move {
-            let mut linearizer = raft.get_read_linearizer(ReadPolicy::LeaseRead).await;
-            if linearizer.is_err() {
-                // The lease is over, for example because nothing was said for a while: ask the majority.
-                linearizer = raft.get_read_linearizer(ReadPolicy::ReadIndex).await;
-            }
-            match linearizer {
-                Ok(linearizer) if **linearizer.read_log_id().committed_leader_id() == term => {
-                    Ok(())
+            // The lease may be over because answers are late: then the majority is asked, again and again until it answers.
+            let mut policy = ReadPolicy::LeaseRead;
+            loop {
+                let error = match raft.get_read_linearizer(policy).await {
+                    Ok(read) if **read.read_log_id().committed_leader_id() == term => return Ok(()),
+                    Ok(_) => return Err(NotProposed::NotLeader),
+                    Err(error) => error,
+                };
+                match error.api_error() {
+                    Some(LinearizableReadError::QuorumNotEnough(_)) => {
+                        policy = ReadPolicy::ReadIndex;
+                    }
+                    Some(error) if is_not_leader(error) => return Err(NotProposed::NotLeader),
+                    _ => return Err(unknown(error.to_string())),
                 }
-                Ok(_) => Err(NotProposed::NotLeader),
-                Err(error) if error.api_error().is_some_and(is_not_leader) => {
-                    Err(NotProposed::NotLeader)
-                }
-                Err(error) => Err(unknown(error.to_string())),
             }
         })
     }
@@ -205,7 +295,7 @@ impl Consensus for Group {
 
     fn barrier(&self, term: u64) -> Pending<Result<(), NotProposed>> {
         let (responder, written) = tokio::sync::oneshot::channel();
-        if self.asks.send(Ask::Barrier { responder }).is_err() {
+        if !self.queue(term, What::Barrier { responder }) {
             return Box::pin(async { Err(NotProposed::NotLeader) });
         }
         self.wait(WRITE_DEADLINE, NO_MAJORITY, async move {
@@ -220,6 +310,12 @@ impl Consensus for Group {
 }
 
 impl Group {
+    /// Puts a write behind those before; false when the group has stopped.
+    fn queue(&self, term: u64, what: What) -> bool {
+        let until = Instant::now() + WRITE_DEADLINE;
+        self.asks.send(Ask { term, until, what }).is_ok()
+    }
+
     /// Waits on the cluster's runtime, because the caller's executor may have no timer, and because the work must go on when the caller
     /// has dropped the future.
     fn wait<T: Send + 'static>(
@@ -246,8 +342,7 @@ fn is_settled(metrics: &Metrics, term: u64) -> Option<bool> {
     leads.then(|| metrics.last_applied.as_ref().map(super::entry::term_of) == Some(term))
 }
 
-fn is_not_leader(error: &openraft::errors::LinearizableReadError<Types>) -> bool {
-    use openraft::errors::{ForwardReason, LinearizableReadError};
+fn is_not_leader(error: &LinearizableReadError<Types>) -> bool {
     matches!(
         error,
         LinearizableReadError::ForwardToLeader(ForwardToLeader {

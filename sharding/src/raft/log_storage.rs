@@ -4,6 +4,7 @@
 //! write. What was appended but is not durable yet is readable from the tail in memory, which is also what replication and apply read
 //! from; only a replica that lags far behind makes anybody read the disk, and then on a thread that may wait.
 
+mod away;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -63,6 +64,7 @@ struct State {
     vote: Option<Vote>,
     committed: Option<LogId>,
     memberships: Memberships,
+    past: Option<away::Past>,
 }
 
 impl GroupLog {
@@ -95,6 +97,7 @@ impl GroupLog {
                 .transpose()?,
             committed: record(COMMITTED)?.map(|bytes| read_log_id(&bytes)).transpose()?,
             memberships: Memberships::from_bytes(record(MEMBERSHIPS)?)?,
+            past: away::Past::read(&store, log)?,
         };
         Ok(Self {
             shared: Arc::new(Shared { store, log, keep_committed, state: Mutex::new(state) }),
@@ -107,10 +110,10 @@ impl GroupLog {
         Self { surroundings: surroundings.clone(), ..self }
     }
 
-    /// True when this node ever took part in the group: it has entries or has voted.
+    /// True when this node ever took part in the group: it has, or had, entries or has voted.
     pub(crate) fn is_used(&self) -> bool {
         let state = self.state();
-        state.last.is_some() || state.vote.is_some()
+        state.last.is_some() || state.vote.is_some() || state.past.is_some()
     }
 
     /// The index of the last entry.

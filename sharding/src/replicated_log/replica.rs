@@ -53,7 +53,7 @@ impl Replica {
         &self.index
     }
 
-    pub(super) fn log(&self) -> &GroupLog {
+    pub(crate) fn log(&self) -> &GroupLog {
         &self.log
     }
 

@@ -1,5 +1,6 @@
 //! Whole clusters in one process: real stores in temporary directories, real fsyncs, real sockets on loopback.
 
+mod advertised;
 mod forming;
 mod harness;
 mod losing;

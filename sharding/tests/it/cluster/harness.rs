@@ -83,6 +83,7 @@ impl Read<Total> for Tally {
 /// A node that runs.
 pub(crate) struct Running {
     pub(crate) node: ClusterNode,
+    pub(crate) store: Arc<Store>,
     host: ShardHost,
     caller: Arc<Caller>,
 }
@@ -135,6 +136,7 @@ pub(crate) struct Cluster {
     pub(crate) places: Vec<Place>,
     pub(crate) seeds: Vec<SocketAddr>,
     pub(crate) expected: u32,
+    pub(crate) erase_after: Duration,
 }
 
 impl Cluster {
@@ -142,7 +144,8 @@ impl Cluster {
     pub(crate) fn of(count: usize) -> Self {
         let places: Vec<Place> = (1..=count).map(|number| place(&format!("n{number}"))).collect();
         let seeds = places.iter().map(|place| place.address).collect();
-        Self { places, seeds, expected: u32::try_from(count).unwrap() }
+        let erase_after = Duration::from_secs(600);
+        Self { places, seeds, expected: u32::try_from(count).unwrap(), erase_after }
     }
 
     /// Adds a place that is no seed.
@@ -176,10 +179,11 @@ impl Cluster {
             expected_nodes: self.expected,
             shards: SHARDS,
             down_after: Duration::from_secs(2),
+            erase_after: self.erase_after,
             ..ClusterOptions::new(
                 "test",
                 place.name.clone(),
-                store,
+                store.clone(),
                 Arc::new(SystemClock),
                 start_host,
             )
@@ -194,7 +198,7 @@ impl Cluster {
             Duration::from_secs(10),
             SeededEntropy::from_os(),
         );
-        Ok(Running { node, host, caller })
+        Ok(Running { node, store, host, caller })
     }
 
     /// Starts all nodes at the same time.
@@ -205,9 +209,9 @@ impl Cluster {
 
 /// Ends a node without a word, as far as that is possible inside one process; resolves when its port is free again, as a dead process's is.
 pub(crate) async fn kill(running: Running) {
-    let Running { node, host, caller } = running;
+    let Running { node, store, host, caller } = running;
     let address = node.peer_address();
-    drop((node, caller));
+    drop((node, store, caller));
     host.stop().await;
     while TcpListener::bind(address).is_err() || UdpSocket::bind(address).is_err() {
         tokio::time::sleep(Duration::from_millis(2)).await;

@@ -2,8 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
-use super::harness::{Cluster, Running, Total, all_serving, ids};
+use holm_core::{NodeId, Offset, ShardId};
+use holm_sharding::ShardView;
+
+use super::harness::{Cluster, Running, SHARDS, Total, all_serving, ids, kill};
+use crate::support::PATIENCE;
 
 /// Adds to one tally again and again until told to stop; counts what was acknowledged. Any error fails the test.
 async fn keep_adding(running: &Running, id: &str, stop: &AtomicBool, acknowledged: &AtomicU64) {
@@ -63,6 +68,85 @@ async fn a_node_joins_and_another_leaves_under_load() {
         total += newcomer.tally(&id).ask(Total {}).await.unwrap();
     }
     assert_eq!(total, acknowledged.load(Ordering::Relaxed));
+}
+
+/// A replica that moved away leaves nothing on the disk but its vote, also when the node dies meanwhile; and when it comes back, everything is
+/// there again (G1).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_moved_away_is_erased_and_comes_back_whole() {
+    let mut cluster = Cluster { erase_after: Duration::ZERO, ..Cluster::of(3) };
+    let mut nodes = cluster.start_all().await;
+    for running in &nodes {
+        running.until_serving().await;
+    }
+    let adding = ids(12).into_iter().map(|id| {
+        let running = &nodes[0];
+        async move {
+            for _ in 0..50 {
+                running.add(&id, 1).await.unwrap();
+            }
+        }
+    });
+    futures::future::join_all(adding).await;
+
+    let fourth = cluster.add_place();
+    let fourth = cluster.start(fourth).await;
+    let old: Vec<NodeId> = nodes.iter().map(|running| running.node.node()).collect();
+    let is_out = |shard: &ShardView| old.iter().position(|node| !shard.replicas.contains(node));
+    let view = fourth
+        .until("a replica has moved away", |view| {
+            all_serving(view) && view.shards.iter().any(|shard| is_out(shard).is_some())
+        })
+        .await;
+    let (shard, place) =
+        view.shards.iter().find_map(|shard| Some((shard.id, is_out(shard)?))).unwrap();
+    let victim = nodes.remove(place);
+    assert!(victim.store.last_index(shard.into()).is_none_or(|last| last > 0));
+    kill(victim).await;
+    let back = cluster.start(place).await;
+    until_erased(&back, shard).await;
+    let others =
+        (0..SHARDS).map(ShardId).filter(|other| back.store.last_index((*other).into()).is_some());
+    assert!(others.count() > 0, "what is held here stays");
+    nodes.insert(place, back);
+
+    fourth.node.leave().await.unwrap();
+    let back = &nodes[place];
+    let me = back.node.node();
+    let view = back
+        .until("the replica is back", |view| {
+            all_serving(view)
+                && view.members.len() == 3
+                && view.shards.iter().all(|shard| shard.replicas.len() == 3)
+        })
+        .await;
+    assert!(view.shard(shard).unwrap().replicas.contains(&me));
+    for id in ids(12) {
+        assert_eq!(nodes[0].tally(&id).ask(Total {}).await.unwrap(), 50, "{id}");
+    }
+    let other = &nodes[(place + 1) % 3];
+    let batches = |running: &Running| running.node.log().read(shard, Offset(1), usize::MAX);
+    let whole = async {
+        while batches(&nodes[place]) != batches(other) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, whole).await.expect("the log is the same again");
+    assert!(batches(other).unwrap().last().unwrap().last() >= Offset(50));
+    // It carries a majority again.
+    kill(nodes.remove((place + 1) % 3)).await;
+    for id in ids(12) {
+        assert_eq!(nodes[0].add(&id, 1).await.unwrap(), 51, "{id}");
+    }
+}
+
+async fn until_erased(running: &Running, shard: ShardId) {
+    let erased = async {
+        while running.store.last_index(shard.into()).is_some() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, erased).await.expect("its entries go");
 }
 
 /// Law G23: a cluster of one can leave.

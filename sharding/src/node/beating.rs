@@ -1,0 +1,30 @@
+//! The heartbeats of all groups that this node leads, sent at the same moment.
+//!
+//! Together they are one wake-up of this thread, a few writes to each peer and as few answers, whatever the number of shards. Left to the
+//! groups, each would wake up by itself, and would drop an answer that is later than the next heartbeat: on a machine that is short of CPU
+//! every answer is, and a leader that followers obey would believe that it had lost them.
+
+use std::sync::Arc;
+
+use futures::future::join_all;
+use tokio::time::MissedTickBehavior;
+
+use super::core::Core;
+use crate::raft::group::Group;
+
+impl Core {
+    /// Beats until the node stops.
+    pub(super) async fn beat(self: Arc<Self>) {
+        let period = self.setup.times.heartbeat;
+        let mut ticks = tokio::time::interval(period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let groups = self.all_groups();
+            let shards = groups.iter().map(|shard| &shard.group);
+            let led = shards.chain([&self.cluster_group]).filter(|group| group.leads());
+            // A group that takes no order now must not keep the others from theirs.
+            let _ = tokio::time::timeout(period, join_all(led.map(Group::beat))).await;
+        }
+    }
+}

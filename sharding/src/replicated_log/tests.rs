@@ -1,0 +1,7 @@
+//! The replicated log over real groups: real stores, real transports on loopback, one voter or three. No cluster around them, so that a test
+//! decides who leads when.
+
+mod away;
+mod fence;
+mod laws;
+mod nodes;
