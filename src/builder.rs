@@ -18,6 +18,8 @@ pub struct ClusterSettings {
     pub name: String,
     /// Where to listen for other nodes. Port 0 lets the system pick one.
     pub listen: SocketAddr,
+    /// Where other nodes reach this one, when that is not where it listens: behind an address translation, or when it listens on every interface.
+    pub advertise: Option<SocketAddr>,
     /// Peer addresses of some members, the same list on every node. The first one forms the cluster when none of the others knows one; without any,
     /// the node forms a cluster of its own.
     pub seeds: Vec<SocketAddr>,
@@ -41,6 +43,7 @@ impl ClusterSettings {
         Self {
             name: name.into(),
             listen,
+            advertise: None,
             seeds: seeds.into(),
             expected_nodes: 1,
             replication: 3,
@@ -172,6 +175,9 @@ impl Builder {
             if let Some(listen) = environment.listen {
                 cluster.listen = listen;
             }
+            if let Some(advertise) = environment.advertise {
+                cluster.advertise = Some(advertise);
+            }
             if let Some(seeds) = environment.seeds {
                 cluster.seeds = seeds;
             }
@@ -215,11 +221,16 @@ mod tests {
 
     #[test]
     fn a_cluster_name_in_the_environment_makes_a_member() {
-        let pairs = [("HOLM_CLUSTER__NAME", "bank"), ("HOLM_CLUSTER__REPLICATION", "5")];
+        let pairs = [
+            ("HOLM_CLUSTER__NAME", "bank"),
+            ("HOLM_CLUSTER__REPLICATION", "5"),
+            ("HOLM_CLUSTER__ADVERTISE", "10.0.0.7:7171"),
+        ];
         let variables = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let builder = Builder::new().apply(Environment::read(variables).unwrap());
         let cluster = builder.cluster.unwrap();
         assert_eq!((cluster.name.as_str(), cluster.replication), ("bank", 5));
+        assert_eq!(cluster.advertise, Some(([10, 0, 0, 7], 7171).into()));
     }
 
     #[test]

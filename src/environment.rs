@@ -2,23 +2,35 @@
 //!
 //! A section and its key are joined by two underscores, so that a key may hold one. An unknown `HOLM_` variable is an error, because a
 //! misspelt replication factor must not pass in silence. Variables of the tools around a node (`HOLM_DEV_…`) are left alone.
+//!
+//! A secret may stand in a file instead: `NAME__FILE` names it, so that the secret shows in no list of processes and no log of a deployment.
 
-use std::path::PathBuf;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
 /// Every variable a node knows.
-const KNOWN: [&str; 11] = [
+const KNOWN: [&str; 14] = [
     "HOLM_NODE__NAME",
     "HOLM_DATA_DIR",
     "HOLM_CLUSTER__NAME",
     "HOLM_CLUSTER__LISTEN",
+    "HOLM_CLUSTER__ADVERTISE",
     "HOLM_CLUSTER__SEEDS",
     "HOLM_CLUSTER__EXPECTED_NODES",
     "HOLM_CLUSTER__REPLICATION",
     "HOLM_CLUSTER__SHARDS",
-    "HOLM_CLUSTER__SECRET",
+    SECRET,
+    SECRET_FILE,
     "HOLM_HTTP__BIND",
     "HOLM_HTTP__TOKEN",
+    "HOLM_HTTP__TOKEN__FILE",
 ];
+
+const SECRET: &str = "HOLM_CLUSTER__SECRET";
+const SECRET_FILE: &str = "HOLM_CLUSTER__SECRET__FILE";
+
+/// Longest file of a secret: a key of 4,096 bits in any text form is shorter, and a wrong path to something large is noticed.
+const SECRET_FILE_BYTES: u64 = 4_096;
 
 /// What the variables say; what is absent keeps its default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,6 +39,7 @@ pub(crate) struct Environment {
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) cluster: Option<String>,
     pub(crate) listen: Option<std::net::SocketAddr>,
+    pub(crate) advertise: Option<std::net::SocketAddr>,
     pub(crate) seeds: Option<Vec<std::net::SocketAddr>>,
     pub(crate) expected_nodes: Option<u32>,
     pub(crate) replication: Option<u32>,
@@ -40,21 +53,24 @@ impl Environment {
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, EnvironmentError> {
         let mut settings = Self::default();
+        let (mut secret, mut secret_file) = (None, None);
         for (name, value) in variables {
             match name.as_str() {
                 "HOLM_NODE__NAME" => settings.node_name = Some(value),
                 "HOLM_DATA_DIR" => settings.data_dir = Some(value.into()),
                 "HOLM_CLUSTER__NAME" => settings.cluster = Some(value),
                 "HOLM_CLUSTER__LISTEN" => settings.listen = Some(parse(&name, &value)?),
+                "HOLM_CLUSTER__ADVERTISE" => settings.advertise = Some(parse(&name, &value)?),
                 "HOLM_CLUSTER__SEEDS" => settings.seeds = Some(parse_list(&name, &value)?),
                 "HOLM_CLUSTER__EXPECTED_NODES" => {
                     settings.expected_nodes = Some(parse(&name, &value)?);
                 }
                 "HOLM_CLUSTER__REPLICATION" => settings.replication = Some(parse(&name, &value)?),
                 "HOLM_CLUSTER__SHARDS" => settings.shards = Some(parse(&name, &value)?),
-                "HOLM_CLUSTER__SECRET" => settings.secret = Some(value),
+                SECRET => secret = Some(value),
+                SECRET_FILE => secret_file = Some(value),
                 // Read by whoever serves the pages.
-                "HOLM_HTTP__BIND" | "HOLM_HTTP__TOKEN" => {}
+                "HOLM_HTTP__BIND" | "HOLM_HTTP__TOKEN" | "HOLM_HTTP__TOKEN__FILE" => {}
                 other if other.starts_with("HOLM_") && !other.starts_with("HOLM_DEV_") => {
                     return Err(EnvironmentError::Unknown {
                         nearest: nearest(other),
@@ -64,8 +80,52 @@ impl Environment {
                 _ => {}
             }
         }
+        settings.secret = secret_of(SECRET, secret, secret_file)?;
         Ok(settings)
     }
+}
+
+/// The secret that the variable `name` of this process holds, or the first line of the file that `name__FILE` names.
+///
+/// # Errors
+/// [`EnvironmentError::Secret`] names the file that cannot be read; [`EnvironmentError::Twice`] when both are set.
+pub fn secret_variable(name: &str) -> Result<Option<String>, EnvironmentError> {
+    let read = |name: &str| std::env::var(name).ok();
+    secret_of(name, read(name), read(&format!("{name}__FILE")))
+}
+
+fn secret_of(
+    name: &str,
+    value: Option<String>,
+    file: Option<String>,
+) -> Result<Option<String>, EnvironmentError> {
+    match (value, file) {
+        (Some(_), Some(_)) => Err(EnvironmentError::Twice { name: name.to_owned() }),
+        (value, None) => Ok(value),
+        (None, Some(file)) => read_secret(Path::new(&file)).map(Some).map_err(|reason| {
+            EnvironmentError::Secret { name: format!("{name}__FILE"), path: file.into(), reason }
+        }),
+    }
+}
+
+/// A secret is one line; an editor may have ended it.
+fn read_secret(path: &Path) -> Result<String, String> {
+    let mut text = String::new();
+    let read = std::fs::File::open(path)
+        .and_then(|file| file.take(SECRET_FILE_BYTES + 1).read_to_string(&mut text));
+    read.map_err(|error| error.to_string())?;
+    if text.len() as u64 > SECRET_FILE_BYTES {
+        return Err(format!("it is longer than {SECRET_FILE_BYTES} bytes"));
+    }
+    let secret = text.strip_suffix('\n').unwrap_or(&text);
+    let secret = secret.strip_suffix('\r').unwrap_or(secret);
+    if secret.is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    if secret.contains(['\n', '\r']) {
+        return Err("it has more than one line".to_owned());
+    }
+    Ok(secret.to_owned())
 }
 
 fn parse<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, EnvironmentError>
@@ -116,6 +176,22 @@ pub enum EnvironmentError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The file of a secret cannot be used.
+    #[error("{name} names {}, which cannot be used: {reason}", path.display())]
+    Secret {
+        /// The variable.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A secret is given by itself and by its file.
+    #[error("{name} and {name}__FILE are both set; keep one of them")]
+    Twice {
+        /// The variable of the secret itself.
+        name: String,
+    },
 }
 
 #[cfg(test)]
@@ -129,14 +205,51 @@ mod tests {
     #[test]
     fn every_known_variable_is_read() {
         let values = |name: &str| match name {
-            "HOLM_CLUSTER__LISTEN" => "127.0.0.1:0",
+            "HOLM_CLUSTER__LISTEN" | "HOLM_CLUSTER__ADVERTISE" => "127.0.0.1:7",
             "HOLM_CLUSTER__SEEDS" => "127.0.0.1:1, 127.0.0.1:2",
             _ => "3",
         };
-        let all: Vec<_> = KNOWN.iter().map(|name| (*name, values(name))).collect();
+        // The secret itself or its file, not both.
+        let known = KNOWN.iter().filter(|name| **name != SECRET_FILE);
+        let all: Vec<_> = known.map(|name| (*name, values(name))).collect();
         let settings = read(&all).unwrap();
         assert_eq!(settings.seeds.map(|seeds| seeds.len()), Some(2));
         assert_eq!(settings.replication, Some(3));
+        assert_eq!(settings.advertise, Some(([127, 0, 0, 1], 7).into()));
+        assert_eq!(settings.secret.as_deref(), Some("3"));
+    }
+
+    #[test]
+    fn a_secret_may_stand_in_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("secret");
+        let path = file.to_str().unwrap();
+        for (text, expected) in [
+            ("s3cret", Some("s3cret")),
+            ("s3cret\n", Some("s3cret")),
+            (" s3cret \r\n", Some(" s3cret ")),
+            ("", None),
+            ("\n", None),
+            ("one\ntwo\n", None),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            let secret = read(&[(SECRET_FILE, path)]).map(|settings| settings.secret);
+            match expected {
+                Some(expected) => assert_eq!(secret, Ok(Some(expected.to_owned())), "{text:?}"),
+                None => assert!(secret.unwrap_err().to_string().contains(path), "{text:?}"),
+            }
+        }
+        std::fs::write(&file, vec![b'x'; 4_097]).unwrap();
+        let error = read(&[(SECRET_FILE, path)]).unwrap_err();
+        assert!(error.to_string().contains("longer than 4096"), "{error}");
+    }
+
+    #[test]
+    fn a_file_of_a_secret_that_is_not_there_is_named() {
+        let error = read(&[(SECRET_FILE, "/nowhere/secret")]).unwrap_err().to_string();
+        assert!(error.starts_with("HOLM_CLUSTER__SECRET__FILE names /nowhere/secret,"), "{error}");
+        let error = read(&[(SECRET, "a"), (SECRET_FILE, "/nowhere/secret")]).unwrap_err();
+        assert_eq!(error, EnvironmentError::Twice { name: SECRET.into() });
     }
 
     #[test]

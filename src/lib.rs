@@ -17,7 +17,7 @@ mod start_error;
 
 pub use builder::{Builder, ClusterSettings};
 pub use client::ClientBuilder;
-pub use environment::EnvironmentError;
+pub use environment::{EnvironmentError, secret_variable};
 pub use handle::{Holm, NodeFacts};
 pub use start_error::StartError;
 

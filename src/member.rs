@@ -35,6 +35,7 @@ pub(crate) async fn start(builder: Builder, settings: ClusterSettings) -> Result
     let clock = Arc::clone(&builder.clock);
     let options = ClusterOptions {
         listen: settings.listen,
+        advertise: settings.advertise,
         http: settings.http,
         secret: settings.secret.map(Secret::new),
         seeds: settings.seeds,

@@ -39,7 +39,7 @@ pub struct Global {
     /// Management HTTP of a node; without it the local cluster of `holm dev`, else http://127.0.0.1:7070
     #[arg(long, global = true, value_name = "URL")]
     pub url: Option<String>,
-    /// Bearer token of the management HTTP, where it wants one
+    /// Bearer token of the management HTTP, where it wants one; HOLM_HTTP__TOKEN__FILE names a file that holds it
     #[arg(
         long,
         global = true,
@@ -144,8 +144,7 @@ impl Global {
         if let Some(url) = &self.url {
             return Ok(vec![url.clone()]);
         }
-        let running = std::env::current_dir()
-            .and_then(|directory| RunningCluster::read(&directory))
+        let running = RunningCluster::here()
             .map_err(|error| Failure::new("cannot read where the local cluster is", error))?;
         Ok(match running {
             Some(cluster) if !cluster.nodes.is_empty() => {
@@ -153,6 +152,18 @@ impl Global {
             }
             _ => vec![DEFAULT_URL.to_owned()],
         })
+    }
+
+    /// The bearer token, from the command line or its variable, else from the file that `HOLM_HTTP__TOKEN__FILE` names.
+    ///
+    /// # Errors
+    /// When that file cannot be used.
+    pub fn token(&self) -> Result<Option<String>, Failure> {
+        if self.token.is_some() {
+            return Ok(self.token.clone());
+        }
+        holm::secret_variable("HOLM_HTTP__TOKEN")
+            .map_err(|error| Failure::usage("the token cannot be read", error))
     }
 
     /// A client for each of these nodes.
@@ -168,7 +179,7 @@ impl Global {
     /// # Errors
     /// As [`Global::clients`].
     pub fn patient_clients(&self, timeout: Option<Duration>) -> Result<Vec<ApiClient>, Failure> {
-        let options = ClientOptions { token: self.token.clone(), timeout };
+        let options = ClientOptions { token: self.token()?, timeout };
         self.urls()?
             .iter()
             .map(|url| ApiClient::new(url, options.clone()).map_err(Failure::from))

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::dev::DevPaths;
+
 /// Where the file stands, below the directory in which `holm dev` was called.
 pub const STATE_FILE: &str = ".holm/dev/cluster.json";
 
@@ -39,6 +41,14 @@ pub struct RunningNode {
 }
 
 impl RunningCluster {
+    /// The cluster that runs from here: below `HOLM_DEV_DIR`, else below the current directory. `None` when there is none.
+    ///
+    /// # Errors
+    /// As [`RunningCluster::read`], and when the current directory is gone.
+    pub fn here() -> std::io::Result<Option<Self>> {
+        Self::read(DevPaths::here()?.root())
+    }
+
     /// Reads the file below `directory`. `None` when there is none: no cluster is running from here.
     ///
     /// # Errors

@@ -17,7 +17,6 @@ use super::pacer::Pacer;
 use super::report::LoadReport;
 use super::verify;
 use crate::api_client::{ApiClient, ClientOptions};
-use crate::dev::DevPaths;
 use crate::ledger::LedgerFile;
 use crate::output::{Exit, Failure, Output};
 use crate::state_file::RunningCluster;
@@ -184,8 +183,7 @@ impl Target {
                 .or_try("holm dev")
                 .or_try("holm load --cluster NAME --seeds HOST:PORT,… --ledger FILE")
         };
-        let local = DevPaths::here()
-            .and_then(|paths| RunningCluster::read(paths.root()))
+        let local = RunningCluster::here()
             .map_err(|error| Failure::new("cannot read where the local cluster is", error))?;
         let seeds = if args.seeds.is_empty() {
             let nodes = local.iter().flat_map(|cluster| &cluster.nodes);

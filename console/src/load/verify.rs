@@ -7,7 +7,6 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use crate::api_client::{ApiClient, ClientError, ClientOptions};
-use crate::dev::DevPaths;
 use crate::dev::screen::grouped;
 use crate::ledger::{ReadBackError, RecordSource, SeenRecord, Verdict, audit_file};
 use crate::output::{Exit, Failure, Mark, Output};
@@ -122,8 +121,7 @@ pub async fn audit<'a>(
 }
 
 pub(super) async fn run(ledger: Option<PathBuf>, output: Output) -> Result<Exit, Failure> {
-    let local = DevPaths::here()
-        .and_then(|paths| RunningCluster::read(paths.root()))
+    let local = RunningCluster::here()
         .map_err(|error| Failure::new("cannot read where the local cluster is", error))?
         .ok_or_else(|| {
             Failure::new("there is nothing to read back", "no local cluster is running from here")

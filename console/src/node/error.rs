@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 
-use holm::StartError;
+use holm::{EnvironmentError, StartError};
 
 use crate::management::ServeError;
 use crate::output::Failure;
@@ -22,6 +22,9 @@ pub enum NodeError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The token of the management HTTP cannot be read.
+    #[error("the token of the management HTTP cannot be read")]
+    Secret(#[source] EnvironmentError),
     /// The management HTTP cannot be served.
     #[error("the management HTTP cannot be served")]
     Http(#[from] ServeError),
@@ -58,6 +61,7 @@ impl From<NodeError> for Failure {
             NodeError::Setting { name, .. } => {
                 failure.or_try(format!("{name}=127.0.0.1:7070")).exits(crate::output::Exit::Usage)
             }
+            NodeError::Secret(_) => failure.exits(crate::output::Exit::Usage),
             NodeError::Http(ServeError::Bind { .. }) => {
                 failure.or_try("HOLM_HTTP__BIND=127.0.0.1:0     let the system pick a free port")
             }

@@ -10,7 +10,8 @@ const TOKEN: &str = "HOLM_HTTP__TOKEN";
 
 /// Options of the management HTTP from the variables of the process.
 pub(super) fn http_from_env() -> Result<HttpOptions, NodeError> {
-    read(std::env::var(BIND).ok(), std::env::var(TOKEN).ok())
+    let token = holm::secret_variable(TOKEN).map_err(NodeError::Secret)?;
+    read(std::env::var(BIND).ok(), token)
 }
 
 fn read(bind: Option<String>, token: Option<String>) -> Result<HttpOptions, NodeError> {

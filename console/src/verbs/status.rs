@@ -57,7 +57,7 @@ impl StatusArgs {
         let clients = global.patient_clients(Some(LOOK_TIMEOUT))?;
         let seen = first_to_answer(clients, async |client| client.cluster().await).await?;
         // The state file is about a cluster that runs from here, which is not the one that `--url` names.
-        let local = if global.url.is_none() { local_cluster() } else { None };
+        let local = if global.url.is_none() { RunningCluster::here().ok().flatten() } else { None };
         let local = local.filter(|local| local.cluster == seen.body.cluster);
         let document = describe(seen, local, global).await;
         if output.is_json() {
@@ -67,10 +67,6 @@ impl StatusArgs {
         }
         Ok(Exit::Ok)
     }
-}
-
-fn local_cluster() -> Option<RunningCluster> {
-    RunningCluster::read(&std::env::current_dir().ok()?).ok().flatten()
 }
 
 async fn describe(
@@ -124,7 +120,7 @@ async fn node_status(
 }
 
 async fn pid_of(http: &str, global: &Global) -> Option<u32> {
-    let options = ClientOptions { token: global.token.clone(), timeout: Some(HELLO_TIMEOUT) };
+    let options = ClientOptions { token: global.token().ok()?, timeout: Some(HELLO_TIMEOUT) };
     let version = ApiClient::new(http, options).ok()?.version().await.ok()?;
     Some(version.pid)
 }

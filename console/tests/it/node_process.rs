@@ -26,7 +26,12 @@ struct Node {
 
 impl Node {
     fn start(dir: &Path) -> Self {
-        let mut child = program(dir, &[("HOLM_NODE__NAME", "islet")])
+        Self::start_with(dir, &[])
+    }
+
+    fn start_with(dir: &Path, variables: &[(&str, &str)]) -> Self {
+        let mut child = program(dir, variables)
+            .env("HOLM_NODE__NAME", "islet")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -149,4 +154,32 @@ fn wrong_settings_are_named_before_anything_starts() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text.contains("needs a token there"), "{text}");
     assert!(output.stdout.is_empty());
+    let (output, text) = told(&[("HOLM_HTTP__TOKEN__FILE", "/nowhere/token")]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text.contains("HOLM_HTTP__TOKEN__FILE names /nowhere/token"), "{text}");
+    let (output, text) = told(&[("HOLM_CLUSTER__SECRET__FILE", "/nowhere/secret")]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text.contains("HOLM_CLUSTER__SECRET__FILE names /nowhere/secret"), "{text}");
+}
+
+#[test]
+fn a_token_in_a_file_guards_the_node_and_lets_the_command_line_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    std::fs::write(&file, "0123456789abcdef\n").unwrap();
+    let variables = [("HOLM_HTTP__TOKEN__FILE", file.to_str().unwrap())];
+    let node = Node::start_with(dir.path(), &variables);
+    let request = || node.http.get(format!("{}/api/v1/members", node.ready.http));
+    assert_eq!(request().send().unwrap().status().as_u16(), 401);
+    let allowed = request().bearer_auth("0123456789abcdef").send().unwrap();
+    assert_eq!(allowed.status().as_u16(), 200);
+    let status = |variables: &[(&str, &str)]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_holm"));
+        command.args(["status", "--url", &node.ready.http]).env_clear();
+        command.envs(variables.iter().copied()).output().unwrap()
+    };
+    assert_eq!(status(&[]).status.code(), Some(1));
+    let let_in = status(&variables);
+    assert!(let_in.status.success(), "{let_in:?}");
+    assert_eq!(node.terminate(), Some(0));
 }

@@ -19,6 +19,43 @@ async fn holm(arguments: &[&str]) -> Output {
     tokio::task::spawn_blocking(run).await.unwrap()
 }
 
+/// Every verb finds the local cluster below `HOLM_DEV_DIR`, wherever it is called.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_local_cluster_is_found_below_the_directory_that_is_named() {
+    let node = OneNode::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(dir.path().join(".holm/dev")).unwrap();
+    let running = json!({
+        "cluster": "elsewhere",
+        "data_dir": "/nowhere",
+        "nodes": [{
+            "name": "holm-1", "id": 1, "pid": 1, "http": node.url(), "peer": "", "log": "",
+        }],
+    });
+    std::fs::write(dir.path().join(".holm/dev/cluster.json"), running.to_string()).unwrap();
+    let run = |arguments: &'static [&str], here: bool| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_holm"));
+        command.args(arguments).env_remove("HOLM_HTTP__TOKEN");
+        let elsewhere = tempfile::tempdir().unwrap();
+        command.current_dir(elsewhere.path());
+        if here {
+            command.env("HOLM_DEV_DIR", dir.path());
+        }
+        tokio::task::spawn_blocking(move || (command.output().unwrap(), elsewhere).0)
+    };
+    for arguments in [
+        &["status"][..],
+        &["send", "account/alice", "open", r#"{"owner":"ada"}"#],
+        &["show", "account/alice"],
+    ] {
+        let found = run(arguments, true).await.unwrap();
+        assert!(found.status.success(), "{arguments:?}: {found:?}");
+    }
+    let unknown = run(&["dev", "status"], false).await.unwrap();
+    assert_eq!(unknown.status.code(), Some(4), "{unknown:?}");
+    node.stop().await;
+}
+
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
