@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use super::{Supervisor, start};
 use crate::dev::control::{Request, Response};
 use crate::dev::ports;
-use crate::dev::process::signal_group;
+use crate::dev::process::{is_alive, signal_group};
 use crate::dev::state::ProcessState;
 use crate::wall_clock::now_us;
 
@@ -121,10 +121,15 @@ impl Supervisor {
             return;
         }
         // It must have ended and given back its ports and its data before it can be started again.
-        if let Err(reason) = self.kill(index, false) {
+        // Who has ended a moment ago cannot be signalled any more, and is started when its end is heard of, which is next.
+        let pid = self.nodes[index].status.node.pid;
+        if let Err(reason) = self.kill(index, false)
+            && is_alive(pid)
+        {
             let _ = answer.send(Response::Refused { reason });
             return;
         }
+        self.nodes[index].status.state = ProcessState::Killed;
         self.nodes[index].restart = Some(answer);
     }
 
