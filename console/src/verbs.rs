@@ -1,5 +1,7 @@
 //! The verbs that ask a running cluster: `status`, `send`, `show`.
 
+mod diff;
+mod point;
 mod send;
 mod show;
 mod status;

@@ -1,9 +1,11 @@
-//! `holm show TYPE/ID`: the history of one entity, and its state now or at any point of its past.
+//! `holm show TYPE/ID`: the history of one entity, its state now or at any point of its past, and what differs between two of them.
 
 use clap::Args;
 use holm::EntityAddress;
 use serde_json::{Value, json};
 
+use super::diff::{self, Line};
+use super::point::Point;
 use super::{address, first_to_answer};
 use crate::cli::Global;
 use crate::output::{Exit, Failure, Output, clock_of_day};
@@ -15,9 +17,12 @@ pub struct ShowArgs {
     /// The entity, as in account/alice
     #[arg(value_name = "TYPE/ID", value_parser = address)]
     pub entity: EntityAddress,
-    /// The state after the event with this sequence number
-    #[arg(long, value_name = "SEQ")]
-    pub at: Option<u64>,
+    /// The state at a point of the past: after the event with this sequence number, or at a time, as in 16:14:22, -5m or 2026-01-31T16:14:22Z
+    #[arg(long, value_name = "SEQ|TIME", allow_hyphen_values = true)]
+    pub at: Option<Point>,
+    /// What differs between two points, as in 187..214, -5m..now or 187.. (until now)
+    #[arg(long, value_name = "A..B", value_parser = span, allow_hyphen_values = true, conflicts_with_all = ["at", "before"])]
+    pub diff: Option<(Point, Point)>,
     /// How many events to list, the newest of them last
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=1000))]
     pub last: u64,
@@ -33,8 +38,13 @@ impl ShowArgs {
     /// When there is no such entity or no node can be reached.
     pub async fn run(self, global: &Global, output: Output) -> Result<Exit, Failure> {
         let (entity_type, id) = (self.entity.entity_type(), self.entity.id());
+        if let Some(span) = self.diff {
+            return self.compare(span, global, output).await;
+        }
+        let point = self.at.unwrap_or(Point::Now);
         let (state, history) = first_to_answer(global.clients()?, async |client| {
-            let state = client.state(entity_type, id, self.at).await?;
+            let at = point.seq(client, entity_type, id).await?;
+            let state = client.state(entity_type, id, at).await?;
             let end = self.before.map_or(state.body.seq, |before| before.saturating_sub(1));
             let end = end.min(state.body.seq);
             let after = end.saturating_sub(self.last);
@@ -55,6 +65,43 @@ impl ShowArgs {
         Ok(Exit::Ok)
     }
 
+    async fn compare(
+        &self,
+        (from, to): (Point, Point),
+        global: &Global,
+        output: Output,
+    ) -> Result<Exit, Failure> {
+        let (entity_type, id) = (self.entity.entity_type(), self.entity.id());
+        let (earlier, later) = first_to_answer(global.clients()?, async |client| {
+            let (from, to) =
+                (from.seq(client, entity_type, id).await?, to.seq(client, entity_type, id).await?);
+            let earlier = client.state(entity_type, id, from).await?;
+            Ok((earlier, client.state(entity_type, id, to).await?))
+        })
+        .await?;
+        let (earlier, later) = (&earlier.body, &later.body);
+        if output.is_json() {
+            let side = |it: &EntityDocument| json!({ "seq": it.seq, "state": it.state });
+            output.document(&json!({
+                "entity": later.entity,
+                "from": side(earlier),
+                "to": side(later),
+            }));
+            return Ok(Exit::Ok);
+        }
+        let entity = output.strong(&later.entity);
+        output.line(format_args!("{entity}   seq {} against seq {}", earlier.seq, later.seq));
+        output.line("");
+        for line in diff::compare(&earlier.state, &later.state) {
+            match line {
+                Line::Same(text) => output.line(format_args!("    {text}")),
+                Line::Gone(text) => output.line(format_args!("  - {text}")),
+                Line::New(text) => output.line(format_args!("  + {text}")),
+            }
+        }
+        Ok(Exit::Ok)
+    }
+
     fn print(
         &self,
         state: &Served<EntityDocument>,
@@ -68,7 +115,7 @@ impl ShowArgs {
             output.strong(&entity.entity),
             entity.shard,
             entity.highest_seq,
-            self.at.map(|at| format!("   as of seq {at}")).unwrap_or_default(),
+            self.at.map(|_| format!("   as of seq {}", entity.seq)).unwrap_or_default(),
         ));
         if let Some(history) = history {
             output.line("");
@@ -83,10 +130,20 @@ impl ShowArgs {
         let first = self.before.unwrap_or(entity.seq).saturating_sub(self.last);
         if first > 0 {
             output.line("");
-            let older = format!("older: --before {first}     past state: --at {first}");
+            let older = format!(
+                "older: --before {first}     past state: --at {first} | --at 16:14:22 | --at -5m     compare: --diff {first}..{}",
+                entity.seq
+            );
             output.line(format_args!("  {}", output.faint(older)));
         }
     }
+}
+
+/// Two points with two dots between them; nothing behind the dots is now.
+fn span(text: &str) -> Result<(Point, Point), String> {
+    let (from, to) = text.split_once("..").ok_or("write two points, as in 187..214")?;
+    let to = if to.is_empty() { Point::Now } else { to.parse()? };
+    Ok((from.parse()?, to))
 }
 
 fn document(state: &Served<EntityDocument>, events: &[EventDocument]) -> Value {
@@ -137,6 +194,13 @@ fn in_words(data: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_span_ends_now_unless_it_says_otherwise() {
+        assert_eq!(span("187..214"), Ok((Point::Seq(187), Point::Seq(214))));
+        assert_eq!(span("187.."), Ok((Point::Seq(187), Point::Now)));
+        assert!(span("187").is_err() && span("..x").is_err());
+    }
 
     #[test]
     fn an_event_is_told_in_words() {

@@ -144,6 +144,19 @@ async fn show_lists_events_and_goes_back_in_time() {
         &holm(&["--url", node.url(), "show", "account/alice", "--at", "1", "--json"]).await,
     );
     assert_eq!((&past["seq"], &past["state"]["balance"]), (&json!(1), &json!(0)));
+    let show = ["--url", node.url(), "show", "account/alice", "--json"];
+    let ago = document(&holm(&[&show[..], &["--at", "-0s"]].concat()).await);
+    assert_eq!(ago["seq"], 2, "so long ago, everything was there");
+    let before = document(&holm(&[&show[..], &["--at", "2020-01-01T00:00:00Z"]].concat()).await);
+    assert_eq!(before["seq"], 0, "nothing had happened yet");
+    let diff = document(&holm(&[&show[..], &["--diff", "1..now"]].concat()).await);
+    assert_eq!((&diff["from"]["seq"], &diff["to"]["seq"]), (&json!(1), &json!(2)));
+    let lines = holm(&["--url", node.url(), "show", "account/alice", "--diff", "1.."]).await;
+    let lines = text(&lines.stdout);
+    assert!(
+        lines.contains("  -   \"balance\": 0") && lines.contains("  +   \"balance\": 7"),
+        "{lines}"
+    );
     let ascii = holm(&["--url", node.url(), "--ascii", "status"]).await;
     assert!(ascii.stdout.is_ascii() && text(&ascii.stdout).contains("ok 4 of 4 shards serving"));
     node.stop().await;
