@@ -21,6 +21,9 @@ use crate::syscalls::{self, Attached, Injection};
 /// Until a killed process is gone.
 const GONE: Duration = Duration::from_secs(10);
 
+/// Until a node has met the end of its disk. The database grows by half a megabyte at a time, which at the lowest loads lasts for some ten seconds.
+const NOTICED: Duration = Duration::from_secs(40);
+
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// What each sync of a slow disk takes longer.
@@ -190,9 +193,7 @@ impl Hands for SystemHands {
         let mut problems = Vec::new();
         if matches!(shape.kind(), FaultKind::Full | FaultKind::Eio) {
             for victim in victims {
-                // A node that cannot write must not say that it can.
-                let client = ApiClient::new(&victim.node.http, ClientOptions::default())?;
-                if client.ready().await.unwrap_or(false) {
+                if !says_that_it_cannot(victim).await? {
                     problems.push(format!("{} still says that it is ready", victim.node.name));
                 }
             }
@@ -226,6 +227,19 @@ impl Hands for SystemHands {
         }
         Ok(())
     }
+}
+
+/// Waits until a node that cannot write says so. A full disk hurts only when the database needs its next segment, which may take a while.
+async fn says_that_it_cannot(victim: &NodeStatus) -> anyhow::Result<bool> {
+    let client = ApiClient::new(&victim.node.http, ClientOptions::default())?;
+    let end = Instant::now() + NOTICED;
+    while client.ready().await.unwrap_or(false) {
+        if Instant::now() >= end {
+            return Ok(false);
+        }
+        sleep(LOOK_EVERY).await;
+    }
+    Ok(true)
 }
 
 async fn kill_all(names: &[String], control: &mut Control) -> anyhow::Result<Inflicted> {
