@@ -18,6 +18,7 @@ mod host;
 mod inspector;
 mod options;
 mod registry;
+mod rehearsal;
 mod shell;
 mod snapshot_payload;
 
@@ -35,6 +36,7 @@ pub use options::{
     WriteFailurePolicy,
 };
 pub use registry::{CommandView, EntityTypeView, Registry, RegistryError};
+pub use rehearsal::{Rehearsal, Rehearsed, RehearsedEvent};
 
 /// What a caught panic said.
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

@@ -1,27 +1,8 @@
-//! What an account does, told as given, when, then, through the API that a service uses.
+//! What an account does, told as given, when, then. Nothing runs here but the account: a test of an entity needs no node.
 
-use holm::{Entity, EntityError, EntityRef, Holm};
+use holm_kit::Given;
 
 use super::*;
-
-type Refused = EntityError<AccountRejection>;
-
-/// An account on a node of its own.
-async fn account(given: &[AccountEvent]) -> (Holm, EntityRef<Account>) {
-    let holm = Holm::builder().entity::<Account>().in_memory().shards(1).arbiters(1);
-    let holm = holm.start().await.unwrap();
-    let account = holm.entity::<Account>("alice");
-    for event in given {
-        match event {
-            AccountEvent::Opened { owner } => account.ask(Open { owner: owner.clone() }).await,
-            AccountEvent::Deposited { amount } => account.ask(Deposit { amount: *amount }).await,
-            AccountEvent::Withdrawn { amount } => account.ask(Withdraw { amount: *amount }).await,
-            AccountEvent::Closed { .. } => account.ask(Close {}).await,
-        }
-        .unwrap();
-    }
-    (holm, account)
-}
 
 fn opened() -> AccountEvent {
     AccountEvent::Opened { owner: "ada".into() }
@@ -31,87 +12,72 @@ fn deposited(amount: u64) -> AccountEvent {
     AccountEvent::Deposited { amount }
 }
 
-fn rejected(rejection: AccountRejection) -> Result<u64, Refused> {
-    Err(EntityError::Rejected(rejection))
+#[test]
+fn every_reply_is_the_balance() {
+    Given::<Account>::nothing()
+        .when(Open { owner: "ada".into() })
+        .then_events([opened()])
+        .then_reply(0)
+        .when(Deposit { amount: 100 })
+        .then_events([deposited(100)])
+        .then_reply(100)
+        .when(Withdraw { amount: 60 })
+        .then_events([AccountEvent::Withdrawn { amount: 60 }])
+        .then_reply(40)
+        .when(Balance {})
+        .then_reply(40)
+        .when(Close {})
+        .then_events([AccountEvent::Closed { paid_out: 40 }])
+        .then_reply(0)
+        .then_rests()
+        .then_state(Account { status: Status::Closed, owner: "ada".into(), balance: 0 });
 }
 
 #[test]
-fn the_state_is_what_the_events_say() {
-    let mut account = Account::default();
-    let withdrawn = AccountEvent::Withdrawn { amount: 60 };
-    for event in [opened(), deposited(100), withdrawn, AccountEvent::Closed { paid_out: 40 }] {
-        account.apply(&event);
-    }
-    let closed = Account { status: Status::Closed, owner: "ada".into(), balance: 0 };
-    assert_eq!(account, closed);
+fn nothing_happens_before_it_is_opened() {
+    let nobody = Given::<Account>::nothing();
+    nobody.clone().when(Balance {}).then_rejected(AccountRejection::NotOpen {});
+    nobody.clone().when(Deposit { amount: 1 }).then_rejected(AccountRejection::NotOpen {});
+    nobody.when(Open { owner: " ".into() }).then_rejected(AccountRejection::OwnerMissing {});
 }
 
-#[tokio::test]
-async fn every_reply_is_the_balance() {
-    let (holm, account) = account(&[]).await;
-    assert_eq!(account.ask(Open { owner: "ada".into() }).await, Ok(0));
-    assert_eq!(account.ask(Deposit { amount: 100 }).await, Ok(100));
-    assert_eq!(account.ask(Withdraw { amount: 60 }).await, Ok(40));
-    assert_eq!(account.ask(Balance {}).await, Ok(40));
-    assert_eq!(account.ask(Close {}).await, Ok(0));
-    holm.shutdown().await;
+#[test]
+fn an_open_account_cannot_be_opened_again() {
+    let already = AccountRejection::AlreadyOpen { owner: "ada".into() };
+    Given::<Account>::events([opened()]).when(Open { owner: "bob".into() }).then_rejected(already);
 }
 
-#[tokio::test]
-async fn nothing_happens_before_it_is_opened() {
-    let (holm, account) = account(&[]).await;
-    assert_eq!(account.ask(Balance {}).await, rejected(AccountRejection::NotOpen {}));
-    let deposit = account.ask(Deposit { amount: 1 }).await;
-    assert_eq!(deposit, rejected(AccountRejection::NotOpen {}));
-    let open = account.ask(Open { owner: " ".into() }).await;
-    assert_eq!(open, rejected(AccountRejection::OwnerMissing {}));
-    holm.shutdown().await;
+#[test]
+fn money_that_is_not_there_cannot_be_withdrawn() {
+    Given::<Account>::events([opened(), deposited(100)])
+        .when(Withdraw { amount: 101 })
+        .then_rejected(AccountRejection::Overdraft { balance: 100, amount: 101 })
+        .when(Withdraw { amount: 100 })
+        .then_reply(0);
 }
 
-#[tokio::test]
-async fn an_open_account_cannot_be_opened_again() {
-    let (holm, account) = account(&[opened()]).await;
-    let again = account.ask(Open { owner: "bob".into() }).await;
-    assert_eq!(again, rejected(AccountRejection::AlreadyOpen { owner: "ada".into() }));
-    holm.shutdown().await;
+#[test]
+fn an_amount_is_above_zero_and_can_be_counted() {
+    Given::<Account>::events([opened(), deposited(1)])
+        .when(Deposit { amount: 0 })
+        .then_rejected(AccountRejection::ZeroAmount {})
+        .when(Withdraw { amount: 0 })
+        .then_rejected(AccountRejection::ZeroAmount {})
+        .when(Deposit { amount: u64::MAX })
+        .then_rejected(AccountRejection::Overflow { balance: 1, amount: u64::MAX })
+        .when(Deposit { amount: u64::MAX - 1 })
+        .then_reply(u64::MAX);
 }
 
-#[tokio::test]
-async fn money_that_is_not_there_cannot_be_withdrawn() {
-    let (holm, account) = account(&[opened(), deposited(100)]).await;
-    let withdraw = account.ask(Withdraw { amount: 101 }).await;
-    assert_eq!(withdraw, rejected(AccountRejection::Overdraft { balance: 100, amount: 101 }));
-    assert_eq!(account.ask(Withdraw { amount: 100 }).await, Ok(0));
-    holm.shutdown().await;
-}
-
-#[tokio::test]
-async fn an_amount_is_above_zero_and_can_be_counted() {
-    let (holm, account) = account(&[opened(), deposited(1)]).await;
-    let nothing = account.ask(Deposit { amount: 0 }).await;
-    assert_eq!(nothing, rejected(AccountRejection::ZeroAmount {}));
-    let nothing = account.ask(Withdraw { amount: 0 }).await;
-    assert_eq!(nothing, rejected(AccountRejection::ZeroAmount {}));
-    let too_much = account.ask(Deposit { amount: u64::MAX }).await;
-    let overflow = AccountRejection::Overflow { balance: 1, amount: u64::MAX };
-    assert_eq!(too_much, rejected(overflow));
-    assert_eq!(account.ask(Deposit { amount: u64::MAX - 1 }).await, Ok(u64::MAX));
-    holm.shutdown().await;
-}
-
-#[tokio::test]
-async fn a_closed_account_stays_closed() {
-    let (holm, account) = account(&[opened(), AccountEvent::Closed { paid_out: 0 }]).await;
-    for answer in [
-        account.ask(Open { owner: "ada".into() }).await,
-        account.ask(Deposit { amount: 1 }).await,
-        account.ask(Withdraw { amount: 1 }).await,
-        account.ask(Close {}).await,
-        account.ask(Balance {}).await,
-    ] {
-        assert_eq!(answer, rejected(AccountRejection::Closed {}));
-    }
-    holm.shutdown().await;
+#[test]
+fn a_closed_account_stays_closed() {
+    let closed = AccountRejection::Closed {};
+    let account = Given::<Account>::events([opened(), AccountEvent::Closed { paid_out: 0 }]);
+    account.clone().when(Open { owner: "ada".into() }).then_rejected(closed.clone());
+    account.clone().when(Deposit { amount: 1 }).then_rejected(closed.clone());
+    account.clone().when(Withdraw { amount: 1 }).then_rejected(closed.clone());
+    account.clone().when(Close {}).then_rejected(closed.clone());
+    account.when(Balance {}).then_rejected(closed);
 }
 
 #[test]

@@ -1,14 +1,11 @@
-//! What an airport does, told as given, when, then, through the API that a service uses.
+//! What an airport does, told as given, when, then.
 
-use holm::{EntityError, EntityRef, Holm};
+use holm_kit::Given;
 
 use super::*;
 
-async fn airport() -> (Holm, EntityRef<Airport>) {
-    let holm = Holm::builder().entity::<Airport>().in_memory().shards(1).arbiters(1);
-    let holm = holm.start().await.unwrap();
-    let airport = holm.entity::<Airport>("LAX");
-    (holm, airport)
+fn airport() -> Given<Airport> {
+    Given::nothing().id("LAX")
 }
 
 fn depart(delay: i32, distance: u32, to: &str) -> Depart {
@@ -19,28 +16,28 @@ fn arrive(delay: i32, distance: u32, from: &str) -> Arrive {
     Arrive { at: "2001/01/01 00:47".into(), delay, distance, from: from.into() }
 }
 
-#[tokio::test]
-async fn delays_and_distances_add_up_over_departures_and_arrivals_alike() {
-    let (holm, airport) = airport().await;
-    assert_eq!(airport.ask(Totals {}).await, Ok(AirportTotals::default()));
-    airport.ask(depart(66, 1_750, "DTW")).await.unwrap();
-    airport.ask(arrive(-70, 407, "OAK")).await.unwrap();
-    let totals =
+#[test]
+fn delays_and_distances_add_up_over_departures_and_arrivals_alike() {
+    let both =
         AirportTotals { departures: 1, arrivals: 1, delay_minutes: -4, distance_miles: 2_157 };
-    assert_eq!(airport.ask(Totals {}).await, Ok(totals));
-    holm.shutdown().await;
+    airport()
+        .when(Totals {})
+        .then_reply(AirportTotals::default())
+        .when(depart(66, 1_750, "DTW"))
+        .when(arrive(-70, 407, "OAK"))
+        .then_reply(both)
+        .when(Totals {})
+        .then_reply(both);
 }
 
-#[tokio::test]
-async fn a_report_that_says_nothing_is_refused() {
-    let (holm, airport) = airport().await;
-    let same = AirportRejection::SameAirport { airport: "LAX".into() };
-    assert_eq!(airport.ask(depart(0, 1, "LAX")).await, Err(EntityError::Rejected(same)));
-    let no_code = AirportRejection::OtherAirportMalformed { allowed: 16 };
-    assert_eq!(airport.ask(arrive(0, 1, "")).await, Err(EntityError::Rejected(no_code)));
-    let timeless = Depart { at: String::new(), ..depart(0, 1, "OAK") };
-    let no_time = AirportRejection::TimeMalformed { allowed: 40 };
-    assert_eq!(airport.ask(timeless).await, Err(EntityError::Rejected(no_time)));
-    assert_eq!(airport.ask(Totals {}).await, Ok(AirportTotals::default()));
-    holm.shutdown().await;
+#[test]
+fn a_report_that_says_nothing_is_refused() {
+    airport()
+        .when(depart(0, 1, "LAX"))
+        .then_rejected(AirportRejection::SameAirport { airport: "LAX".into() })
+        .when(arrive(0, 1, ""))
+        .then_rejected(AirportRejection::OtherAirportMalformed { allowed: 16 })
+        .when(Depart { at: String::new(), ..depart(0, 1, "OAK") })
+        .then_rejected(AirportRejection::TimeMalformed { allowed: 40 })
+        .then_state(Airport::default());
 }
