@@ -9,14 +9,15 @@ mod converged;
 mod finding;
 mod fold;
 mod gap_free;
-mod intentions;
+pub(crate) mod intentions;
 mod linear;
-mod logs;
+pub(crate) mod logs;
 mod nothing_lost;
 mod once;
 mod one_writer;
 mod order;
 mod register;
+mod replies;
 
 use std::fmt;
 use std::time::Duration;
@@ -107,7 +108,8 @@ pub fn judge(history: &History, rules: &Rules) -> Report {
         searched.findings,
         atomic::check(history, &logs),
         bounded::check(history, &logs, &rules.limits, rules.patience),
-        rules.registry.as_ref().map_or_else(Vec::new, |it| fold::check(history, &logs, it)),
+        rehearsed(rules, |registry| fold::check(history, &logs, registry)),
+        rehearsed(rules, |registry| replies::check(&intentions, &logs, registry, &rules.limits)),
         if rules.healed { converged::check(&logs) } else { Vec::new() },
     ]
     .concat();
@@ -125,6 +127,11 @@ pub fn judge(history: &History, rules: &Rules) -> Report {
         found,
         findings,
     }
+}
+
+/// What needs the entities themselves, when they are at hand.
+fn rehearsed(rules: &Rules, check: impl FnOnce(&Registry) -> Vec<Finding>) -> Vec<Finding> {
+    rules.registry.as_ref().map_or_else(Vec::new, check)
 }
 
 impl fmt::Display for Report {
@@ -151,4 +158,4 @@ impl fmt::Display for Report {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -11,12 +11,12 @@ type Identity<'a> = (&'a EntityAddress, &'a IdempotencyKey, &'a str, u64, bool);
 
 /// Everything that was tried for one intention, in the order of asking.
 #[derive(Debug, Clone)]
-pub(super) struct Intention<'a> {
-    pub(super) tries: Vec<(OperationId, &'a Operation)>,
+pub(crate) struct Intention<'a> {
+    pub(crate) tries: Vec<(OperationId, &'a Operation)>,
 }
 
 /// The intentions of a history. Reads are recorded under no key, so each read is an intention of its own.
-pub(super) fn of(history: &History) -> Vec<Intention<'_>> {
+pub(crate) fn of(history: &History) -> Vec<Intention<'_>> {
     let mut intentions: Vec<Intention<'_>> = Vec::new();
     let mut known: BTreeMap<Identity<'_>, usize> = BTreeMap::new();
     for (id, operation) in history.operations().iter().enumerate() {
@@ -41,12 +41,12 @@ fn identity(operation: &Operation) -> Identity<'_> {
 
 impl<'a> Intention<'a> {
     /// The first try; the others ask the same.
-    pub(super) fn first(&self) -> &'a Operation {
+    pub(crate) fn first(&self) -> &'a Operation {
         self.tries[0].1
     }
 
     /// The tries that were answered by the entity, with the places that the answers name.
-    pub(super) fn answers(
+    pub(crate) fn answers(
         &self,
     ) -> impl Iterator<Item = (OperationId, &'a Operation, &'a Place)> + '_ {
         self.tries
@@ -55,21 +55,21 @@ impl<'a> Intention<'a> {
     }
 
     /// Whether each try ended in an error that promises that nothing happened.
-    pub(super) fn surely_not_applied(&self) -> bool {
+    pub(crate) fn surely_not_applied(&self) -> bool {
         self.tries.iter().all(|(_, operation)| operation.told.surely_not_applied())
     }
 
     /// When it was first asked; nothing happened before.
-    pub(super) fn begun(&self) -> Moment {
+    pub(crate) fn begun(&self) -> Moment {
         self.tries.iter().map(|(_, operation)| operation.call.invoked).min().unwrap_or_default()
     }
 
     /// When it was first answered; whatever happened had happened by then. None while its outcome is open, which may be for ever.
-    pub(super) fn answered(&self) -> Option<Moment> {
+    pub(crate) fn answered(&self) -> Option<Moment> {
         self.answers().filter_map(|(_, operation, _)| operation.completed).min()
     }
 
-    pub(super) fn ids(&self) -> impl Iterator<Item = OperationId> + '_ {
+    pub(crate) fn ids(&self) -> impl Iterator<Item = OperationId> + '_ {
         self.tries.iter().map(|(id, _)| *id)
     }
 }

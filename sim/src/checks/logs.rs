@@ -11,28 +11,28 @@ use crate::history::{History, SeenBatch, SeenRecord};
 
 /// A record and where it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Entry<'a> {
-    pub(super) shard: ShardId,
-    pub(super) offset: Offset,
-    pub(super) term: Term,
-    pub(super) record: &'a SeenRecord,
+pub(crate) struct Entry<'a> {
+    pub(crate) shard: ShardId,
+    pub(crate) offset: Offset,
+    pub(crate) term: Term,
+    pub(crate) record: &'a SeenRecord,
 }
 
 /// The key of one intention: the same key on two entities is two intentions.
-pub(super) type KeyOfEntity<'a> = (&'a EntityAddress, &'a IdempotencyKey);
+pub(crate) type KeyOfEntity<'a> = (&'a EntityAddress, &'a IdempotencyKey);
 
 /// Every log that was read back.
 #[derive(Debug, Default)]
-pub(super) struct Logs<'a> {
+pub(crate) struct Logs<'a> {
     /// Each node's copy of each shard, its batches by first offset.
-    pub(super) copies: BTreeMap<(ShardId, NodeId), Vec<&'a SeenBatch>>,
+    pub(crate) copies: BTreeMap<(ShardId, NodeId), Vec<&'a SeenBatch>>,
     shards: BTreeMap<ShardId, BTreeMap<Offset, Entry<'a>>>,
     entities: BTreeMap<&'a EntityAddress, Vec<Entry<'a>>>,
     keys: HashMap<KeyOfEntity<'a>, Vec<Entry<'a>>>,
 }
 
 impl<'a> Logs<'a> {
-    pub(super) fn of(history: &'a History) -> Self {
+    pub(crate) fn of(history: &'a History) -> Self {
         let mut logs = Self::default();
         for batch in history.batches() {
             logs.copies.entry((batch.shard, batch.node)).or_default().push(batch);
@@ -54,37 +54,37 @@ impl<'a> Logs<'a> {
     }
 
     /// The record at a place.
-    pub(super) fn at(&self, shard: ShardId, offset: Offset) -> Option<&Entry<'a>> {
+    pub(crate) fn at(&self, shard: ShardId, offset: Offset) -> Option<&Entry<'a>> {
         self.shards.get(&shard)?.get(&offset)
     }
 
     /// The records made under a key, in offset order.
-    pub(super) fn under<'s>(&'s self, key: KeyOfEntity<'s>) -> &'s [Entry<'s>] {
+    pub(crate) fn under<'s>(&'s self, key: KeyOfEntity<'s>) -> &'s [Entry<'s>] {
         self.keys.get(&key).map_or(&[], Vec::as_slice)
     }
 
     /// Every key with its records, in no order.
-    pub(super) fn keys(&self) -> impl Iterator<Item = (&KeyOfEntity<'a>, &[Entry<'a>])> {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = (&KeyOfEntity<'a>, &[Entry<'a>])> {
         self.keys.iter().map(|(key, entries)| (key, entries.as_slice()))
     }
 
     /// The history of one entity, in offset order.
-    pub(super) fn history_of(&self, entity: &EntityAddress) -> &[Entry<'a>] {
+    pub(crate) fn history_of(&self, entity: &EntityAddress) -> &[Entry<'a>] {
         self.entities.get(entity).map_or(&[], Vec::as_slice)
     }
 
     /// Every entity with its history.
-    pub(super) fn entities(&self) -> impl Iterator<Item = (&'a EntityAddress, &[Entry<'a>])> {
+    pub(crate) fn entities(&self) -> impl Iterator<Item = (&'a EntityAddress, &[Entry<'a>])> {
         self.entities.iter().map(|(entity, entries)| (*entity, entries.as_slice()))
     }
 
     /// Every shard with its records.
-    pub(super) fn shards(&self) -> impl Iterator<Item = (ShardId, &BTreeMap<Offset, Entry<'a>>)> {
+    pub(crate) fn shards(&self) -> impl Iterator<Item = (ShardId, &BTreeMap<Offset, Entry<'a>>)> {
         self.shards.iter().map(|(shard, entries)| (*shard, entries))
     }
 
     /// How many records there are, each counted once.
-    pub(super) fn record_count(&self) -> usize {
+    pub(crate) fn record_count(&self) -> usize {
         self.shards.values().map(BTreeMap::len).sum()
     }
 }

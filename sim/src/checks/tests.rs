@@ -2,7 +2,7 @@
 
 mod oracle;
 mod planted;
-mod right;
+pub(crate) mod right;
 
 use holm_core::SeededEntropy;
 use holm_runtime::Registry;

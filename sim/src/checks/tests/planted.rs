@@ -25,7 +25,7 @@ const fn violation(
     Violation { name, breaks, plant }
 }
 
-pub(super) const VIOLATIONS: [Violation; 23] = [
+pub(super) const VIOLATIONS: [Violation; 24] = [
     violation("an acknowledged record is lost", Promise::Durable, lose_the_end),
     violation("one copy stays behind", Promise::Durable, leave_one_behind),
     violation("a reply is altered", Promise::Durable, alter_a_reply),
@@ -48,6 +48,7 @@ pub(super) const VIOLATIONS: [Violation; 23] = [
     violation("a copy holds a part of a batch", Promise::Atomic, tear_a_batch),
     violation("a read saw half a command", Promise::Atomic, see_half),
     violation("nobody answers", Promise::Bounded, let_wait),
+    violation("log and caller agree on a wrong reply", Promise::Deterministic, agree_on_a_lie),
     violation("a snapshot holds another state", Promise::Deterministic, spoil_a_snapshot),
 ];
 
@@ -282,6 +283,23 @@ fn invent_a_value(parts: &mut Parts, pick: &mut dyn Entropy) -> bool {
     let Some(chosen) = any(&parts.operations, pick, read) else { return false };
     let Told::Accepted { reply, .. } = &mut parts.operations[chosen].told else { return false };
     *reply = Content::of(&encode(&7u64).unwrap());
+    true
+}
+
+/// The record and every answer tell the same value, which no handler ever said.
+fn agree_on_a_lie(parts: &mut Parts, pick: &mut dyn Entropy) -> bool {
+    let accepted = |it: &Operation| is_write(it) && matches!(it.told, Told::Accepted { .. });
+    let Some(chosen) = any(&parts.operations, pick, accepted) else { return false };
+    let place = *parts.operations[chosen].told.place().unwrap();
+    let lie = encode(&7u64).unwrap();
+    edit(parts, (place.shard, place.offset), |record| record.verdict = lie.clone());
+    for operation in &mut parts.operations {
+        let same = |it: &Place| (it.shard, it.offset) == (place.shard, place.offset);
+        if is_write(operation) && operation.told.place().is_some_and(same) {
+            let place = *operation.told.place().unwrap();
+            operation.told = Told::Accepted { reply: Content::of(&lie), place };
+        }
+    }
     true
 }
 

@@ -20,18 +20,18 @@ use crate::history::{
 use crate::register::{Burst, Look, Register, RegisterEvent, RegisterRejection, Swap, Write};
 
 /// Three disks hold a copy each.
-pub(super) const NODES: u64 = 3;
+pub(crate) const NODES: u64 = 3;
 
 /// A history in pieces, so that a test can spoil one.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Parts {
-    pub(super) operations: Vec<Operation>,
-    pub(super) batches: Vec<SeenBatch>,
-    pub(super) snapshots: Vec<SeenSnapshot>,
+pub(crate) struct Parts {
+    pub(crate) operations: Vec<Operation>,
+    pub(crate) batches: Vec<SeenBatch>,
+    pub(crate) snapshots: Vec<SeenSnapshot>,
 }
 
 impl Parts {
-    pub(super) fn history(&self) -> History {
+    pub(crate) fn history(&self) -> History {
         let mut history = History::default();
         let parts = self.clone();
         parts.operations.into_iter().for_each(|it| history.add_operation(it).unwrap());
@@ -83,7 +83,7 @@ struct World {
 }
 
 /// The history that follows from a seed.
-pub(super) fn right(seed: u64, steps: usize) -> Parts {
+pub(crate) fn right(seed: u64, steps: usize) -> Parts {
     let shard =
         |leader| Shard { term: Term(1), leader: NodeId(leader), next: Offset(1), open: Vec::new() };
     let mut world = World {
@@ -319,13 +319,13 @@ impl World {
 }
 
 /// A snapshot's payload as the runtime writes it: format version, no remembered keys, the state.
-pub(super) fn snapshot_of(state: &Register) -> Bytes {
+pub(crate) fn snapshot_of(state: &Register) -> Bytes {
     let state = encode(state).unwrap();
     let parts = encode(&(Vec::<u64>::new(), serde_bytes::Bytes::new(&state))).unwrap();
     [&[1][..], &parts].concat().into()
 }
 
-pub(super) fn written(value: u64) -> SeenEvent {
+pub(crate) fn written(value: u64) -> SeenEvent {
     let payload = encode(&RegisterEvent::Written { value }).unwrap();
     SeenEvent { name: "Written".into(), schema_version: 1, payload }
 }

@@ -1,0 +1,191 @@
+//! Sometimes: situations that runs must have met. A promise that held because nothing happened was not tested.
+//!
+//! Each has a name and a meaning. Those of the first table are read off a finished history; those of the second only the world sees, and it counts
+//! them as it makes them. Over a batch of seeds [`Sometimes::missing`] says what never came; then the batch is red, however right its histories.
+
+mod derived;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::derived::derive;
+
+macro_rules! situations {
+    ($(($kind:ident, $name:literal, $source:ident, $meaning:literal),)*) => {
+        /// A situation that a batch of runs must have met.
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+        )]
+        pub enum Situation {
+            $(#[doc = $meaning] #[serde(rename = $name)] $kind),*
+        }
+
+        impl Situation {
+            /// Every situation.
+            pub const ALL: [Self; [$($name),*].len()] = [$(Self::$kind),*];
+
+            /// Its name in reports.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$kind => $name),* }
+            }
+
+            /// What it means.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$kind => $meaning),* }
+            }
+
+            /// Who sees it.
+            #[must_use]
+            pub const fn source(self) -> Source {
+                match self { $(Self::$kind => Source::$source),* }
+            }
+        }
+    };
+}
+
+/// Who sees a situation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// It can be read off a finished history.
+    History,
+    /// Only the world that runs the nodes sees it.
+    World,
+}
+
+situations! {
+    (RetryMetFirstTry, "retry-met-first-try", History, "A retry was answered from the record of its own first try."),
+    (TwinsBothAnswered, "twins-both-answered", History, "Two tries of one key were on their way at once, and both were answered."),
+    (RepeatAfterFailover, "repeat-after-failover", History, "A repeated key was answered by another node than the one that handled it."),
+    (RejectionRepeated, "rejection-repeated", History, "A repeated key was answered with its recorded rejection."),
+    (UnknownCommitted, "unknown-committed", History, "A command whose outcome nobody ever heard stands in the log."),
+    (UnknownAbsent, "unknown-absent", History, "A command whose outcome nobody ever heard stands nowhere."),
+    (UnknownResolved, "unknown-resolved", History, "A try ended unknown, and a retry of its key was answered."),
+    (RefusedThenApplied, "refused-then-applied", History, "A try was surely not applied, and a retry of its key was answered."),
+    (KeyReuseRefused, "key-reuse-refused", History, "A key that was used for one command was refused to another."),
+    (RejectedUnderConcurrency, "rejected-under-concurrency", History, "An entity refused a command while another one was on its way to it."),
+    (ReadDuringWrite, "read-during-write", History, "A read was on its way together with a write that the entity accepted."),
+    (ReadOfNothing, "read-of-nothing", History, "An entity without any history was read."),
+    (AskedElsewhere, "asked-elsewhere", History, "A node was asked and another one answered."),
+    (LimitNamed, "limit-named", History, "A command was refused with the name of a limit."),
+    (LongCommand, "long-command", History, "A command of more than 64 KiB was accepted."),
+    (DeadlinePassed, "deadline-passed", History, "A caller stopped waiting at its deadline."),
+    (PanicContained, "panic-contained", History, "A poisoned command failed alone, and its entity answered again later."),
+    (SeveralInOneBatch, "several-in-one-batch", History, "Several commands became durable in one batch."),
+    (EntitiesInOneBatch, "entities-in-one-batch", History, "Commands of several entities became durable in one batch."),
+    (SeveralEvents, "several-events", History, "One command stored several events."),
+    (NoEvents, "no-events", History, "A command was accepted and stored no event."),
+    (TermChanged, "term-changed", History, "A shard was written under more than one term."),
+    (HistoryAcrossTerms, "history-across-terms", History, "One entity's history was written under more than one term."),
+    (SnapshotOvertaken, "snapshot-overtaken", History, "An entity went on after a snapshot of it was taken."),
+    (CopyBehind, "copy-behind", History, "A node's copy of a shard ended before another's."),
+    (CrashBeforeSync, "crash-before-sync", World, "A node died between an append and its sync."),
+    (CrashBeforeReply, "crash-before-reply", World, "A node died when a batch was durable and not yet answered."),
+    (CrashDuringRecovery, "crash-during-recovery", World, "A node died while it recovered."),
+    (AllLostPower, "all-lost-power", World, "All nodes lost power at once."),
+    (TornTail, "torn-tail", World, "A disk held a part of the last write after a crash."),
+    (SyncFailed, "sync-failed", World, "A sync returned an error."),
+    (DiskFull, "disk-full", World, "A disk had no room for a write."),
+    (LeaderCutOff, "leader-cut-off", World, "A leader lost its majority and was cut off from it."),
+    (OneWayCut, "one-way-cut", World, "A node could speak and not hear, or hear and not speak."),
+    (MessageLost, "message-lost", World, "A message was lost."),
+    (MessageTwice, "message-twice", World, "A message arrived twice."),
+    (MessageLate, "message-late", World, "A message arrived after a later one."),
+    (PausedBeyondLease, "paused-beyond-lease", World, "A leader was paused for longer than its lease, and woke up."),
+    (FormerLeaderRefused, "former-leader-refused", World, "A deposed leader tried to write and was refused at the log."),
+    (LeadershipMoved, "leadership-moved", World, "A shard got another leader while commands were on their way to it."),
+    (TailReplaced, "tail-replaced", World, "A follower dropped entries that no majority had."),
+    (NodeCaughtUp, "node-caught-up", World, "A node that was away caught up."),
+    (RecoveredFromSnapshot, "recovered-from-snapshot", World, "An entity came back from a snapshot and the records behind it."),
+    (WokenFromRest, "woken-from-rest", World, "An entity that was put to rest was asked again."),
+    (ClockJumped, "clock-jumped", World, "A node's clock jumped."),
+}
+
+/// How often each situation was met.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sometimes {
+    counts: BTreeMap<Situation, u64>,
+}
+
+impl Sometimes {
+    /// Nothing was met yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The situation was met.
+    pub fn met(&mut self, situation: Situation) {
+        self.met_times(situation, 1);
+    }
+
+    /// The situation was met so often.
+    pub fn met_times(&mut self, situation: Situation, times: u64) {
+        if times > 0 {
+            *self.counts.entry(situation).or_default() += times;
+        }
+    }
+
+    /// Adds what another run met.
+    pub fn merge(&mut self, other: &Self) {
+        for (situation, times) in &other.counts {
+            self.met_times(*situation, *times);
+        }
+    }
+
+    /// How often a situation was met.
+    #[must_use]
+    pub fn count(&self, situation: Situation) -> u64 {
+        self.counts.get(&situation).copied().unwrap_or_default()
+    }
+
+    /// The situations of these sources that were never met.
+    #[must_use]
+    pub fn missing(&self, sources: &[Source]) -> Vec<Situation> {
+        let never = |it: &Situation| self.count(*it) == 0 && sources.contains(&it.source());
+        Situation::ALL.into_iter().filter(never).collect()
+    }
+}
+
+impl fmt::Display for Sometimes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for situation in Situation::ALL {
+            let (count, name) = (self.count(situation), situation.name());
+            writeln!(f, "{count:>9}  {name:<28} {}", situation.meaning())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn what_was_never_met_is_missing() {
+        let mut batch = Sometimes::new();
+        let of_world = Situation::ALL.into_iter().filter(|it| it.source() == Source::World);
+        assert_eq!(batch.missing(&[Source::World]).len(), of_world.count());
+        let mut run = Sometimes::new();
+        run.met(Situation::TornTail);
+        run.met_times(Situation::DiskFull, 0);
+        batch.merge(&run);
+        batch.merge(&run);
+        assert_eq!(batch.count(Situation::TornTail), 2);
+        let missing = batch.missing(&[Source::World]);
+        assert!(missing.contains(&Situation::DiskFull) && !missing.contains(&Situation::TornTail));
+    }
+
+    #[test]
+    fn names_are_unique_and_every_one_is_reported() {
+        let names: BTreeSet<_> = Situation::ALL.map(Situation::name).into();
+        assert_eq!(names.len(), Situation::ALL.len());
+        let report = Sometimes::new().to_string();
+        assert!(names.iter().all(|name| report.contains(name)));
+    }
+}

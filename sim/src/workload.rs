@@ -1,0 +1,195 @@
+//! The workload: draws what a client does next, from a seed and a small memory of what was done before. Pure.
+//!
+//! It is made to be unpleasant: hot keys and cold ones, retries from another node, the same command twice at once, keys used again for something else,
+//! commands too long by one byte, poison, deadlines that cannot be met. How much of each is drawn anew for every seed ([`Mix`]), since a mix
+//! of everything hides what only happens when something is missing. Nothing is awaited or sent here.
+
+mod domains;
+mod kind;
+mod mix;
+mod registers;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use holm_core::{EntityAddress, Entropy, IdempotencyKey, Limits, SeededEntropy};
+use holm_persistence::encode;
+use holm_runtime::{Command, Entity};
+
+pub use self::kind::Kind;
+pub use self::mix::Mix;
+use self::registers::Registers;
+use crate::history::Told;
+
+/// Earlier commands that may be sent again. A retry comes soon, or it meets a key that was forgotten; both are wanted.
+const REMEMBERED: usize = 128;
+
+/// What a client does next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ask {
+    /// What it is drawn for.
+    pub kind: Kind,
+    /// Whom to ask.
+    pub entity: EntityAddress,
+    /// The command's name.
+    pub command: &'static str,
+    /// Whether it changes nothing by its type.
+    pub reads: bool,
+    /// The key; an earlier one when this is a retry.
+    pub key: IdempotencyKey,
+    /// The encoded command.
+    pub payload: Bytes,
+    /// Through which nodes, by their places among the nodes of the run: one try through each, all at once. Mostly one.
+    pub through: Vec<usize>,
+    /// How long the client waits.
+    pub patience: Duration,
+}
+
+/// Draws commands.
+#[derive(Debug)]
+pub struct Workload {
+    mix: Mix,
+    limits: Limits,
+    entropy: SeededEntropy,
+    registers: Registers,
+    /// Commands that may be sent again, oldest first.
+    recent: VecDeque<Ask>,
+    /// Those of unknown outcome, which are worth sending again before all others.
+    open: VecDeque<Ask>,
+}
+
+impl Workload {
+    /// The workload of a seed, for clients of so many nodes that were given these limits.
+    ///
+    /// # Panics
+    /// When there is no node.
+    #[must_use]
+    pub fn new(seed: u64, nodes: usize, limits: Limits) -> Self {
+        assert!(nodes > 0, "somebody must be asked");
+        let mut entropy = SeededEntropy::new(seed);
+        let mix = Mix::draw(&mut entropy, nodes);
+        let registers = Registers::new(&mix);
+        Self { mix, limits, entropy, registers, recent: VecDeque::new(), open: VecDeque::new() }
+    }
+
+    /// How much of what this seed brings.
+    #[must_use]
+    pub fn mix(&self) -> &Mix {
+        &self.mix
+    }
+
+    /// Draws the next command.
+    pub fn draw(&mut self) -> Ask {
+        let kind = self.mix.draw_kind(&mut self.entropy);
+        let ask = match kind {
+            Kind::Repeat | Kind::Elsewhere | Kind::Twins | Kind::ReusedKey => self.again(kind),
+            Kind::Bank => domains::bank(self),
+            Kind::Seats => domains::seats(self),
+            Kind::Flights => domains::flights(self),
+            _ => registers::ask(self, kind),
+        };
+        if !ask.reads {
+            remember(&mut self.recent, &ask);
+        }
+        ask
+    }
+
+    /// What a client was told, so that open outcomes are asked again.
+    pub fn told(&mut self, ask: &Ask, told: &Told) {
+        if told.is_unknown() && !ask.reads {
+            remember(&mut self.open, ask);
+        }
+    }
+
+    /// An earlier command once more, in the way of `kind`; a fresh write while there is none.
+    fn again(&mut self, kind: Kind) -> Ask {
+        let open = !self.open.is_empty() && self.chance(1, 2);
+        let from = if open { &self.open } else { &self.recent };
+        if from.is_empty() {
+            return registers::ask(self, Kind::Write);
+        }
+        let place = usize::try_from(self.entropy.below(from.len() as u64)).unwrap_or_default();
+        let earlier = if open { self.open.remove(place) } else { self.recent.get(place).cloned() };
+        let Some(mut ask) = earlier else { return registers::ask(self, Kind::Write) };
+        ask.kind = kind;
+        ask.patience = self.mix.patience;
+        let first = ask.through.first().copied().unwrap_or_default();
+        ask.through = vec![first];
+        match kind {
+            Kind::Elsewhere => ask.through = vec![(first + 1) % self.mix.nodes],
+            Kind::Twins => {
+                ask.through =
+                    (0..2 + self.below(2)).map(|step| (first + step) % self.mix.nodes).collect()
+            }
+            Kind::ReusedKey if ask.entity.entity_type() == crate::register::Register::TYPE => {
+                let other = registers::ask(self, Kind::Write);
+                (ask.command, ask.payload) = (other.command, other.payload);
+            }
+            // Only a register can be asked for anything at any time; for the others it is a retry.
+            _ => ask.kind = Kind::Repeat,
+        }
+        ask
+    }
+
+    /// A new intention.
+    fn fresh<E: Entity, C: Command>(
+        &mut self,
+        kind: Kind,
+        id: &str,
+        command: &C,
+        reads: bool,
+    ) -> Ask {
+        let node = self.below(self.mix.nodes);
+        Ask {
+            kind,
+            entity: EntityAddress::new(E::TYPE, id).expect("the workload's ids are well-formed"),
+            command: C::NAME,
+            reads,
+            key: self.key(),
+            payload: encode(command).expect("the workload's commands can be encoded"),
+            through: vec![node],
+            patience: self.mix.patience,
+        }
+    }
+
+    /// Drawn keys mostly, as clients make them; sometimes one that a person chose.
+    fn key(&mut self) -> IdempotencyKey {
+        if self.chance(1, 8) {
+            let text = format!("order-{:016x}", self.entropy.next_u64());
+            return text.parse().expect("printable and short");
+        }
+        IdempotencyKey::generate(&mut self.entropy)
+    }
+
+    /// One of the ids of a type: a hot one or a cold one.
+    fn id(&mut self) -> usize {
+        if self.chance(self.mix.hot_percent, 100) {
+            self.below(self.mix.hot)
+        } else {
+            self.mix.hot + self.below(self.mix.cold)
+        }
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.entropy.below(bound as u64)).expect("below a usize")
+    }
+
+    fn entropy_below(&mut self, bound: u64) -> u64 {
+        self.entropy.below(bound)
+    }
+
+    fn chance(&mut self, part: u64, whole: u64) -> bool {
+        self.entropy.below(whole) < part
+    }
+}
+
+fn remember(asks: &mut VecDeque<Ask>, ask: &Ask) {
+    if asks.len() == REMEMBERED {
+        asks.pop_front();
+    }
+    asks.push_back(ask.clone());
+}
+
+#[cfg(test)]
+mod tests;
