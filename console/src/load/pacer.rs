@@ -5,12 +5,13 @@
 //! share two cores, a spinning pacer takes one of them away from what it measures (seen here: a third of the sends late, p99 three times as high).
 #![expect(clippy::disallowed_methods, reason = "pacing is the measurement of time itself")]
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 /// Shortest sleep. Above 10,000/s several sends become due in one wake-up, each at most this much late.
 const GRAIN: Duration = Duration::from_micros(100);
@@ -37,6 +38,24 @@ impl Due {
     }
 }
 
+/// When each send is planned: evenly spaced, from a beginning on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
+    start: Instant,
+    rate: u32,
+}
+
+impl Plan {
+    fn beginning_now(rate: u32) -> Self {
+        Self { start: Instant::now(), rate }
+    }
+
+    /// The planned time of the `nth` send, counted from zero.
+    pub(crate) fn at(&self, nth: u64) -> Instant {
+        self.start + planned_after(nth, self.rate)
+    }
+}
+
 /// The thread, which ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Pacer {
@@ -48,12 +67,37 @@ impl Pacer {
     /// Starts to plan `rate` sends a second, evenly spaced, beginning now.
     pub(crate) fn start(rate: u32) -> std::io::Result<(Self, mpsc::Receiver<Due>)> {
         let (due, receiver) = mpsc::channel(WAITING);
+        let plan = Plan::beginning_now(rate);
+        let pacer = Self::run(plan, move |nths| {
+            nths.into_iter().all(|nth| {
+                let (planned, handed_over) = (plan.at(nth), Instant::now());
+                due.blocking_send(Due { planned, handed_over }).is_ok()
+            })
+        })?;
+        Ok((pacer, receiver))
+    }
+
+    /// The same for senders who know the plan: each due send is one more permit.
+    pub(crate) fn permit(rate: u32, permits: Arc<Semaphore>) -> std::io::Result<(Self, Plan)> {
+        let plan = Plan::beginning_now(rate);
+        let pacer = Self::run(plan, move |nths| {
+            permits.add_permits(usize::try_from(nths.end - nths.start).unwrap_or_default());
+            !permits.is_closed()
+        })?;
+        Ok((pacer, plan))
+    }
+
+    /// Hands over the numbers of what became due, each once; `hand_over` says whether anybody still wants more.
+    fn run(
+        plan: Plan,
+        hand_over: impl FnMut(Range<u64>) -> bool + Send + 'static,
+    ) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&stop);
         let thread = std::thread::Builder::new()
             .name("holm-pacer".into())
-            .spawn(move || pace(rate, &due, &seen))?;
-        Ok((Self { stop, thread: Some(thread) }, receiver))
+            .spawn(move || pace(plan, hand_over, &seen))?;
+        Ok(Self { stop, thread: Some(thread) })
     }
 }
 
@@ -61,30 +105,24 @@ impl Drop for Pacer {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // It sleeps for at most one interval, or ends when the receiver is gone.
+            // It sleeps for at most one interval, or ends when nobody wants more.
             thread.thread().unpark();
         }
     }
 }
 
-fn pace(rate: u32, due: &mpsc::Sender<Due>, stop: &AtomicBool) {
+fn pace(plan: Plan, mut hand_over: impl FnMut(Range<u64>) -> bool, stop: &AtomicBool) {
     wake_without_slack();
-    let start = Instant::now();
-    let mut nth: u64 = 0;
+    let mut next: u64 = 0;
     while !stop.load(Ordering::Relaxed) {
-        let planned = start + planned_after(nth, rate);
-        wait_until(planned);
+        wait_until(plan.at(next));
         // Everything that became due meanwhile goes out in one wake-up.
-        let now = Instant::now();
-        while !stop.load(Ordering::Relaxed) {
-            let planned = start + planned_after(nth, rate);
-            if planned > now {
-                break;
-            }
-            if due.blocking_send(Due { planned, handed_over: Instant::now() }).is_err() {
-                return;
-            }
-            nth += 1;
+        let (first, now) = (next, Instant::now());
+        while plan.at(next) <= now {
+            next += 1;
+        }
+        if !hand_over(first..next) {
+            return;
         }
     }
 }
