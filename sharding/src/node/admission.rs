@@ -142,9 +142,12 @@ impl Core {
         if std::mem::replace(&mut request.forwarded, true) {
             return self.wait("the cluster log has no leader");
         }
-        self.ask_leader(JOIN, &request)
-            .await
-            .unwrap_or_else(|| self.wait("the cluster log has no leader"))
+        match self.ask_leader(JOIN, &request).await {
+            // Who answers at the leader's address knows no cluster: the leader has lost its disk, and is perhaps the very node that asks. Handed on,
+            // the answer would make it found a second cluster beside this one.
+            None | Some(JoinAnswer::NotFormed) => self.wait("the cluster log has no leader"),
+            Some(answer) => answer,
+        }
     }
 
     /// Decides on a request to leave. The answer is empty, or the reason why not now.

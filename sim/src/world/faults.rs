@@ -13,6 +13,9 @@ use super::network::{Host, Quality};
 use super::settings::FaultWeights;
 use super::{Settings, World};
 
+/// By then the cluster log has as many voters as it will have.
+const FOUNDED: Duration = Duration::from_secs(5);
+
 /// Most machines that a world grows to.
 const MOST_MACHINES: usize = 7;
 
@@ -119,12 +122,7 @@ impl Schedule {
         world.trace.note("# everything is mended");
         world.wires.heal();
         for machine in &mut world.machines {
-            machine.resume(&world.trace);
-            machine.disk.set_full(false);
-            machine.disk.fail_syncs(0);
-            machine.speed.set(None);
-            machine.clock.set_ahead(0);
-            machine.start_later(world.now);
+            machine.mend(world.now, &world.wires, &world.trace);
         }
     }
 
@@ -214,7 +212,8 @@ impl Schedule {
             .machines
             .iter()
             .all(|machine| machine.wipes == 0 && (!machine.belongs() || machine.node().is_some()));
-        if self.disk_lost || !all_up {
+        // A cluster log that was just founded has one voter; its disk is the majority.
+        if self.disk_lost || !all_up || world.now() < FOUNDED {
             return false;
         }
         let Some(machine) = self.pick_to_fail(world) else { return false };

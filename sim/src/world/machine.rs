@@ -56,6 +56,8 @@ pub(super) struct Machine {
     known_as: Option<NodeId>,
     /// How often its disk was replaced.
     pub(super) wipes: u32,
+    /// Its disk was damaged, and nobody has replaced it yet.
+    suspect: bool,
 }
 
 impl Machine {
@@ -78,6 +80,7 @@ impl Machine {
             failing_since: None,
             known_as: None,
             wipes: 0,
+            suspect: false,
         }
     }
 
@@ -108,10 +111,14 @@ impl Machine {
 
     /// Starts a process now.
     pub(super) fn start(&mut self, common: &Common, wires: &Wires, trace: &Trace) {
-        if self.process.is_some() || self.wanted == Wanted::Gone {
+        if self.wanted == Wanted::Gone {
             return;
         }
         self.wanted = Wanted::Running;
+        if self.process.is_some() {
+            // One that is ending is started again when it has ended.
+            return;
+        }
         self.start_at = None;
         self.failing_since = None;
         self.pace = Pace::Usual;
@@ -154,11 +161,16 @@ impl Machine {
         if self.disk.damage(damage) {
             trace.note(format_args!("# the disk of {}: {damage:?}", self.name));
             self.wipes += u32::from(damage == Damage::Wiped);
+            self.suspect = damage != Damage::Wiped;
         }
     }
 
     /// Tells the process to end in order.
     pub(super) fn order(&mut self, order: Order, trace: &Trace) {
+        if self.wanted == Wanted::Gone {
+            // It is leaving already.
+            return;
+        }
         trace.note(format_args!("# {} is told: {order:?}", self.name));
         self.wanted = if order == Order::Leave { Wanted::Gone } else { Wanted::Down };
         match &self.process {
@@ -230,9 +242,15 @@ impl Machine {
         self.disk.crash(Crash::Killed);
         wires.end_process(self.host);
         match ended {
+            Ended::Stopped if self.wanted == Wanted::Running => {
+                self.start_at = Some(now + START_AGAIN);
+            }
             Ended::Stopped => {}
             Ended::Left => self.wanted = Wanted::Gone,
             Ended::StillHere(_) | Ended::NotStarted(_) => {
+                if self.suspect {
+                    self.damage(Damage::Wiped, trace);
+                }
                 self.wanted = Wanted::Running;
                 self.start_at = Some(now + START_AGAIN);
             }
@@ -264,10 +282,23 @@ impl Machine {
         }
     }
 
-    /// Starts it at a later time, unless it left.
-    pub(super) fn start_later(&mut self, at: Duration) {
-        if self.wanted != Wanted::Gone && self.process.is_none() {
-            self.start_at = Some(at);
+    /// Whoever looks after it mends it: a damaged disk is replaced, and a process runs.
+    pub(super) fn mend(&mut self, now: Duration, wires: &Wires, trace: &Trace) {
+        self.resume(trace);
+        self.disk.set_full(false);
+        self.disk.fail_syncs(0);
+        self.speed.set(None);
+        self.clock.set_ahead(0);
+        if self.wanted == Wanted::Gone {
+            return;
+        }
+        if self.suspect {
+            self.crash(Crash::Killed, wires, trace);
+            self.damage(Damage::Wiped, trace);
+        }
+        self.wanted = Wanted::Running;
+        if self.process.is_none() {
+            self.start_at = Some(now);
         }
     }
 }

@@ -22,6 +22,9 @@ const FORMING: Duration = Duration::from_secs(20);
 /// Quiet time after everything answered, in which copies become the same.
 const SETTLING: Duration = Duration::from_secs(4);
 
+/// How a log says that it has no replica of a shard.
+const MOVED: &str = "this node holds no replica of it";
+
 /// Bytes of a log read back at once.
 const READ_BYTES: usize = 4 * 1024 * 1024;
 
@@ -198,6 +201,8 @@ impl<'a> Running<'a> {
         loop {
             let batches = match log.read(shard, next, READ_BYTES) {
                 Ok(batches) => batches,
+                // A replica that moved away since the view was taken.
+                Err(error) if error.to_string().ends_with(MOVED) => return,
                 Err(error) => {
                     let node = node.node();
                     self.problems.push(format!("node {node} cannot read shard {shard}: {error}"));

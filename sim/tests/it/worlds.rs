@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use holm_sim::world::{FaultWeights, Outcome, Settings, is_repeatable, run};
+use holm_core::NodeId;
+use holm_persistence::{Crash, Damage};
+use holm_sim::world::{FaultWeights, Outcome, Settings, World, is_repeatable, run};
 
 fn world(seed: u64, seconds: u64, faults: bool) -> Outcome {
     let lives = move || {
@@ -42,6 +44,25 @@ fn a_few_worlds_with_faults_hold() {
     for seed in 1..=4 {
         hold(&world(seed, 10, true));
     }
+}
+
+/// Promise G3: a first seed that comes back with an empty disk, while the others still take it for their leader, founds no second cluster beside them.
+#[test]
+fn a_first_seed_without_its_disk_joins_the_cluster_that_it_founded() {
+    let mut settings = Settings::draw(1);
+    (settings.nodes, settings.faults) = (3, FaultWeights::none());
+    let mut world = World::new(&settings).expect("a world can be made");
+    (0..3).for_each(|machine| world.start(machine));
+    let serving = |world: &World| (0..3).all(|machine| world.node(machine).is_some());
+    assert!(world.run_until(Duration::from_secs(20), serving));
+    world.run_for(Duration::from_secs(5));
+    world.crash(0, Crash::PowerLost);
+    world.damage(0, Damage::Wiped);
+    world.start(0);
+    assert!(world.run_until(Duration::from_secs(20), serving));
+    let back = world.node(0).unwrap().node();
+    assert_ne!(back, NodeId(1), "its old id went with its disk");
+    assert!(world.node(1).unwrap().view().member(back).is_some(), "the others know it");
 }
 
 /// Promise G10: the same seed is the same run, where chance is the seed's alone.
