@@ -15,6 +15,7 @@ pub const MAX_KEY_BYTES: usize = 64;
 ///
 /// Keys made by [`IdempotencyKey::generate`] take 16 bytes; keys chosen by callers are 1 to [`MAX_KEY_BYTES`] printable ASCII characters.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "Form")]
 pub struct IdempotencyKey(Form);
 
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -80,6 +81,18 @@ fn parse_drawn(text: &str) -> Option<u128> {
     if canonical { u128::from_str_radix(digits, 16).ok() } else { None }
 }
 
+/// What was stored or sent keeps the rules of [`IdempotencyKey::new`]: a length without a bound, or two forms of one key, must not come in this way.
+impl TryFrom<Form> for IdempotencyKey {
+    type Error = InvalidKey;
+
+    fn try_from(form: Form) -> Result<Self, InvalidKey> {
+        match &form {
+            Form::Chosen(text) if Self::new(text)?.0 != form => Err(InvalidKey::Form),
+            _ => Ok(Self(form)),
+        }
+    }
+}
+
 impl fmt::Display for IdempotencyKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
@@ -116,6 +129,9 @@ pub enum InvalidKey {
     /// Something other than printable ASCII.
     #[error("an idempotency key is printable ASCII without spaces")]
     Characters,
+    /// The text of a generated key where its bits belong.
+    #[error("a generated idempotency key is encoded by its bits")]
+    Form,
 }
 
 #[cfg(test)]
@@ -136,6 +152,24 @@ mod tests {
         {
             assert_eq!(IdempotencyKey::new(text).unwrap().to_string(), text);
         }
+    }
+
+    /// A key that comes out of a decoder keeps the rules too.
+    #[test]
+    fn decoded_keys_keep_the_rules() {
+        let read = |form: Form| {
+            let text = serde_json::to_string(&form).unwrap();
+            serde_json::from_str::<IdempotencyKey>(&text).map_err(|error| error.to_string())
+        };
+        for text in ["", &"x".repeat(65), "a b", &format!("k-{:032x}", 5)] {
+            let error = read(Form::Chosen(text.into())).unwrap_err();
+            assert!(error.contains("an idempotency key") || error.contains("generated"), "{error}");
+        }
+        assert_eq!(
+            read(Form::Drawn(5)),
+            IdempotencyKey::new(&format!("k-{:032x}", 5)).map_err(|e| e.to_string())
+        );
+        assert_eq!(read(Form::Chosen("once".into())).unwrap().to_string(), "once");
     }
 
     #[test]

@@ -11,6 +11,9 @@ mod entity_events;
 mod entity_index;
 mod followers;
 mod forgetting;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod memory_log;
 mod record;

@@ -153,19 +153,7 @@ impl SnapshotStore {
     ) -> Result<Snapshot, String> {
         let range = parts_range(shard, address, sequence);
         let parts = self.store.read_derived(Derived::Snapshots, |tree| tree.pairs(range));
-        let mut bytes = value::join(&parts.map_err(|error| error.to_string())?)?;
-        if bytes.len() < HEADER_BYTES {
-            return Err(format!(
-                "it has {} bytes, its header alone has {HEADER_BYTES}",
-                bytes.len()
-            ));
-        }
-        let header = bytes.split_to(HEADER_BYTES);
-        let number =
-            |at: usize| u64::from_be_bytes(header[at..at + 8].try_into().expect("eight bytes"));
-        let (offset, at) = (Offset(number(0)), Timestamp::from_millis(number(8)));
-        // In memory of its own: what sled gave may share a page with other values.
-        Ok(Snapshot { sequence, offset, at, payload: Bytes::copy_from_slice(&bytes) })
+        read_joined(sequence, value::join(&parts.map_err(|error| error.to_string())?)?)
     }
 
     fn remove(
@@ -182,6 +170,19 @@ impl SnapshotStore {
         }
         Ok(())
     }
+}
+
+/// A snapshot from its joined parts.
+pub(crate) fn read_joined(sequence: SequenceNumber, mut bytes: Bytes) -> Result<Snapshot, String> {
+    if bytes.len() < HEADER_BYTES {
+        return Err(format!("it has {} bytes, its header alone has {HEADER_BYTES}", bytes.len()));
+    }
+    let header = bytes.split_to(HEADER_BYTES);
+    let number =
+        |at: usize| u64::from_be_bytes(header[at..at + 8].try_into().expect("eight bytes"));
+    let (offset, at) = (Offset(number(0)), Timestamp::from_millis(number(8)));
+    // In memory of its own: what sled gave may share a page with other values.
+    Ok(Snapshot { sequence, offset, at, payload: Bytes::copy_from_slice(&bytes) })
 }
 
 fn put(batch: &mut Changes, shard: ShardId, address: &EntityAddress, snapshot: &Snapshot) {

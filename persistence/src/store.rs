@@ -9,6 +9,8 @@ mod database;
 mod disk;
 mod engine;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod group;
 mod inner;
 mod keeper;

@@ -1,6 +1,8 @@
 //! The project's chores: `cargo xtask tidy` checks what a compiler cannot, `cargo xtask ci` runs what the build server runs, `cargo xtask chaos` a
-//! campaign of faults.
+//! campaign of faults, `cargo xtask mutants` checks the tests, `cargo xtask miri` looks for what no test thought of.
 
+mod miri;
+mod mutants;
 mod sim;
 mod tidy;
 
@@ -28,6 +30,10 @@ enum Chore {
     },
     /// Run seeds of the simulated cluster.
     Sim(sim::Simulation),
+    /// Plant known bugs in a copy of the tree, one at a time, and see that the tests catch each.
+    Mutants(mutants::Options),
+    /// Run the tests of what is pure in miri, where it is installed.
+    Miri,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -37,6 +43,8 @@ fn main() -> anyhow::Result<ExitCode> {
         Chore::Ci => run_ci(&root),
         Chore::Chaos { args } => run_chaos(&root, &args),
         Chore::Sim(wanted) => sim::run(&root, &wanted),
+        Chore::Mutants(options) => mutants::run(&root, &options),
+        Chore::Miri => miri::run(&root),
     }
 }
 

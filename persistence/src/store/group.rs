@@ -80,8 +80,10 @@ impl<'a> Group<'a> {
             Op::Append { log, index, ref value } => {
                 let before = extent(extents, log);
                 let purged = self.after.purged(log);
-                let expected =
-                    before.map_or_else(|| purged.map(|index| index + 1), |e| Some(e.last + 1));
+                let expected = before.map_or_else(
+                    || purged.map(|index| index.saturating_add(1)),
+                    |e| Some(e.last + 1),
+                );
                 if expected.is_some_and(|expected| expected != index) || index > MAX_INDEX {
                     let reason =
                         format!("entry {index} does not follow {:?}", before.map(|e| e.last));

@@ -99,7 +99,7 @@ impl Logs {
             let (expected, found) = (expected.last, found.map(|found| found.last));
             return Err(StoreError::EntriesMissing { dir, log, expected, found });
         };
-        let begins = self.purged(log).map_or(expected.first, |purged| purged + 1);
+        let begins = self.purged(log).map_or(expected.first, |purged| purged.saturating_add(1));
         if found.first > begins.max(expected.first) {
             let reason = format!("the log begins at {} only", found.first);
             return Err(StoreError::EntryDamaged { dir, log, index: begins, reason });
@@ -175,7 +175,7 @@ pub(super) fn read_entries(
             stretch(tree, range, max_bytes.saturating_sub(bytes))
         })?;
         let before = next;
-        for parts in stretch.chunk_by(|a, b| a.0[..12] == b.0[..12]) {
+        for parts in stretch.chunk_by(|a, b| a.0.get(..12) == b.0.get(..12)) {
             if keys::parse_key(&parts[0].0) != Some(Named::Part { log, index: next, part: 0 }) {
                 return Err(damaged(next, "it is missing".to_owned()));
             }

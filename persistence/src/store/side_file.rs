@@ -68,7 +68,7 @@ impl SideFile {
         written.map_err(|error| StoreError::io(medium.dir(), "writing the side file", &error))
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let mut text = String::with_capacity(256 + self.logs.len() * 40);
         let _ = writeln!(text, "{FIRST_LINE}");
         let _ = writeln!(text, "directory {:032x}", self.directory);
@@ -88,7 +88,7 @@ impl SideFile {
         text
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         let first_line = text.lines().next().unwrap_or_default();
         if first_line != FIRST_LINE {
             return Err(format!("its first line is `{first_line}`, not `{FIRST_LINE}`"));

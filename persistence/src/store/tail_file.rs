@@ -53,56 +53,69 @@ impl TailFile {
         epoch: u64,
         logs: impl Iterator<Item = (LogId, Reach)>,
     ) -> io::Result<()> {
-        let slot = &mut self.slot;
-        slot.clear();
-        slot.extend_from_slice(&MAGIC.to_le_bytes());
-        slot.extend_from_slice(&[0; 4]);
-        slot.extend_from_slice(&epoch.to_le_bytes());
-        slot.extend_from_slice(&(self.writings + 1).to_le_bytes());
-        slot.extend_from_slice(&[0; 4]);
-        let mut count = 0u32;
-        for (log, reach) in logs.take(MAX_LOGS) {
-            let extent = reach.extent.unwrap_or(EMPTY);
-            slot.extend_from_slice(&log.0.to_le_bytes());
-            slot.extend_from_slice(&extent.first.to_le_bytes());
-            slot.extend_from_slice(&extent.last.to_le_bytes());
-            slot.extend_from_slice(&reach.records.to_le_bytes());
-            count += 1;
-        }
-        slot[24..HEADER_BYTES].copy_from_slice(&count.to_le_bytes());
-        let checksum = crc32c::crc32c(&slot[8..]);
-        slot[4..8].copy_from_slice(&checksum.to_le_bytes());
+        write_slot(&mut self.slot, epoch, self.writings + 1, logs);
         self.writings += 1;
-        self.file.write_at(slot, (self.writings % 2) * SLOT_BYTES as u64)
+        self.file.write_at(&self.slot, (self.writings % 2) * SLOT_BYTES as u64)
     }
 }
 
-struct Slot {
+/// Lays out a slot in place of what was in the buffer.
+pub(super) fn write_slot(
+    slot: &mut Vec<u8>,
     epoch: u64,
     writing: u64,
-    logs: BTreeMap<LogId, Reach>,
+    logs: impl Iterator<Item = (LogId, Reach)>,
+) {
+    slot.clear();
+    slot.extend_from_slice(&MAGIC.to_le_bytes());
+    slot.extend_from_slice(&[0; 4]);
+    slot.extend_from_slice(&epoch.to_le_bytes());
+    slot.extend_from_slice(&writing.to_le_bytes());
+    slot.extend_from_slice(&[0; 4]);
+    let mut count = 0u32;
+    for (log, reach) in logs.take(MAX_LOGS) {
+        let extent = reach.extent.unwrap_or(EMPTY);
+        slot.extend_from_slice(&log.0.to_le_bytes());
+        slot.extend_from_slice(&extent.first.to_le_bytes());
+        slot.extend_from_slice(&extent.last.to_le_bytes());
+        slot.extend_from_slice(&reach.records.to_le_bytes());
+        count += 1;
+    }
+    slot[24..HEADER_BYTES].copy_from_slice(&count.to_le_bytes());
+    let checksum = crc32c::crc32c(&slot[8..]);
+    slot[4..8].copy_from_slice(&checksum.to_le_bytes());
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Slot {
+    pub(super) epoch: u64,
+    writing: u64,
+    pub(super) logs: BTreeMap<LogId, Reach>,
 }
 
 fn read_slot(file: &dyn FixedFile, number: u64) -> io::Result<Option<Slot>> {
     let mut bytes = vec![0; SLOT_BYTES];
     file.read_at(&mut bytes, number * SLOT_BYTES as u64)?;
-    let count = u32_at(&bytes, 24) as usize;
-    if u32_at(&bytes, 0) != MAGIC || count > MAX_LOGS {
-        return Ok(None);
+    Ok(parse_slot(&bytes))
+}
+
+/// What a slot says; none when it was never written, or only in part.
+pub(super) fn parse_slot(bytes: &[u8]) -> Option<Slot> {
+    let count = u32::from_le_bytes(*bytes.get(24..HEADER_BYTES)?.first_chunk()?) as usize;
+    if u32_at(bytes, 0) != MAGIC || count > MAX_LOGS {
+        return None;
     }
     let end = HEADER_BYTES + count * LOG_BYTES;
-    if crc32c::crc32c(&bytes[8..end]) != u32_at(&bytes, 4) {
-        return Ok(None);
+    if crc32c::crc32c(bytes.get(8..end)?) != u32_at(bytes, 4) {
+        return None;
     }
     let logs = (HEADER_BYTES..end).step_by(LOG_BYTES).map(|at| {
-        let extent = Extent { first: u64_at(&bytes, at + 4), last: u64_at(&bytes, at + 12) };
-        let reach = Reach {
-            extent: Some(extent).filter(|&e| e != EMPTY),
-            records: u64_at(&bytes, at + 20),
-        };
-        (LogId(u32_at(&bytes, at)), reach)
+        let extent = Extent { first: u64_at(bytes, at + 4), last: u64_at(bytes, at + 12) };
+        let reach =
+            Reach { extent: Some(extent).filter(|&e| e != EMPTY), records: u64_at(bytes, at + 20) };
+        (LogId(u32_at(bytes, at)), reach)
     });
-    Ok(Some(Slot { epoch: u64_at(&bytes, 8), writing: u64_at(&bytes, 16), logs: logs.collect() }))
+    Some(Slot { epoch: u64_at(bytes, 8), writing: u64_at(bytes, 16), logs: logs.collect() })
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {

@@ -1,6 +1,7 @@
 //! Tests of the store as a whole; what needs processes or a mount is in the integration tests.
 
 use std::sync::mpsc;
+use std::time::Duration;
 
 use super::*;
 
@@ -26,7 +27,8 @@ fn start(store: &Store, ops: Vec<Op>) -> mpsc::Receiver<Result<(), StoreError>> 
 }
 
 fn commit(store: &Store, ops: Vec<Op>) -> Result<(), StoreError> {
-    start(store, ops).recv().unwrap()
+    let answered = start(store, ops).recv_timeout(Duration::from_secs(20));
+    answered.expect("a commit is answered, also when it is refused")
 }
 
 fn value(index: u64) -> Vec<u8> {
@@ -181,6 +183,51 @@ fn an_emptied_database_and_a_missing_side_file_are_named() {
         };
         assert_eq!(emptied, expected);
         assert!(emptied.to_string().contains("log 3 must reach entry 5 but is empty"), "{emptied}");
+    }
+}
+
+/// A failure must not be healed by forgetting: what the disk lost meanwhile is asked for when the database is opened again in place.
+#[test]
+fn a_database_emptied_behind_a_failure_is_not_taken_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Arc::new(Disk::default());
+    let store = try_open(dir.path(), &disk).unwrap();
+    fill(&store, LOG, 1..=5);
+    disk.fail(DiskPoint::Write, 1, FaultKind::Io);
+    commit(&store, vec![append(LOG, 6, b"6")]).unwrap_err();
+    // Closed first: sled writes when it goes.
+    drop(store.inner.engine.write().unwrap().take());
+    std::fs::File::create(dir.path().join("db")).unwrap();
+    for entry in std::fs::read_dir(dir.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap().to_string_lossy().starts_with("snap.") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    for _ in 0..2 {
+        let emptied = store.reopen().unwrap_err();
+        assert!(
+            matches!(emptied, StoreError::EntriesMissing { log: LOG, expected: 5, .. }),
+            "{emptied}"
+        );
+        assert!(commit(&store, vec![append(LOG, 1, b"again")]).is_err());
+    }
+}
+
+/// The side file lags by no more than it says: after so many entries it is written again, without anybody closing the store.
+#[test]
+fn the_side_file_follows_the_logs() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = StoreOptions { side_file_every: 10, ..StoreOptions::default() };
+    let store = Store::open(dir.path(), options).unwrap();
+    let said = || side_file::SideFile::read(&medium::Directory::new(dir.path())).unwrap().unwrap();
+    for last in [15, 30, 45] {
+        fill(&store, LOG, last - 14..=last);
+        // Twice: the committer orders the writing after it has answered, so the first round may overtake it at the keeper.
+        store.settle();
+        store.settle();
+        let extent = said().logs[&LOG].extent.unwrap();
+        assert!(extent.last + 10 > last, "it reaches {} of {last}", extent.last);
     }
 }
 

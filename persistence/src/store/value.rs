@@ -94,6 +94,15 @@ fn checksum(key: &[u8], header: &[u8], payload: &[u8]) -> u32 {
     crc32c::crc32c_append(crc, payload)
 }
 
+/// Makes the checksum of a changed value right again, so that what lies behind it is reached.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn repair_checksum(key: &[u8], value: &mut [u8]) {
+    if value.len() >= HEADER_BYTES {
+        let checksum = checksum(key, &value[..CHECKSUM_AT], &value[HEADER_BYTES..]);
+        value[CHECKSUM_AT..HEADER_BYTES].copy_from_slice(&checksum.to_le_bytes());
+    }
+}
+
 fn four(bytes: &[u8]) -> [u8; 4] {
     bytes.try_into().expect("four bytes")
 }
@@ -104,6 +113,11 @@ pub(crate) fn join(parts: &[(IVec, IVec)]) -> Result<Bytes, String> {
     let first = unseal(key, value.clone())?;
     if usize::from(first.parts) != parts.len() {
         return Err(format!("{} of its {} parts are there", parts.len(), first.parts));
+    }
+    // Before anything of that length is allocated.
+    if first.length > parts.len() * MAX_PAYLOAD_BYTES {
+        let most = parts.len() * MAX_PAYLOAD_BYTES;
+        return Err(format!("its parts hold at most {most} bytes, not {}", first.length));
     }
     let entry = if parts.len() == 1 {
         first.payload

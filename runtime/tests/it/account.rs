@@ -17,6 +17,8 @@ pub(crate) enum AccountEvent {
     Withdrawn {
         amount: u64,
     },
+    /// Doubles what is there, so that its place among other events matters.
+    Doubled,
     /// `apply` panics on it, always: a poisoned event.
     Poisoned,
     /// `apply` panics on it when the amount is 13 and the balance is not zero.
@@ -48,6 +50,13 @@ pub(crate) struct Withdraw {
 #[command(reply = u64)]
 pub(crate) struct Collect {
     pub(crate) parts: u64,
+}
+
+/// A deposit and a doubling, in this order and together.
+#[derive(Debug, Command, Serialize, Deserialize)]
+#[command(reply = u64)]
+pub(crate) struct DepositAndDouble {
+    pub(crate) amount: u64,
 }
 
 #[derive(Debug, Command, Serialize, Deserialize)]
@@ -98,6 +107,7 @@ impl Entity for Account {
         match event {
             AccountEvent::Deposited { amount } => self.balance += amount,
             AccountEvent::Withdrawn { amount } => self.balance -= amount,
+            AccountEvent::Doubled => self.balance *= 2,
             AccountEvent::Poisoned => panic!("poisoned"),
             AccountEvent::Padded { .. } => {}
         }
@@ -108,6 +118,7 @@ impl Entity for Account {
             .handle::<Deposit>()
             .handle::<Withdraw>()
             .handle::<Collect>()
+            .handle::<DepositAndDouble>()
             .handle::<Nothing>()
             .handle::<DepositAndRest>()
             .handle::<Panic>()
@@ -139,6 +150,14 @@ impl Handle<Withdraw> for Account {
 impl Handle<Collect> for Account {
     fn handle(&self, command: Collect, cx: &mut Context<'_, Self>) -> Outcome<u64> {
         let events = (0..command.parts).map(|_| AccountEvent::Deposited { amount: 1 });
+        Ok(cx.persist_all(events).reply(|account| account.balance))
+    }
+}
+
+impl Handle<DepositAndDouble> for Account {
+    fn handle(&self, command: DepositAndDouble, cx: &mut Context<'_, Self>) -> Outcome<u64> {
+        let deposited = AccountEvent::Deposited { amount: command.amount };
+        let events = [deposited, AccountEvent::Doubled];
         Ok(cx.persist_all(events).reply(|account| account.balance))
     }
 }

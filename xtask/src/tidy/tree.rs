@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::{fs, io};
 
-/// Folders that hold no source of ours.
-const SKIPPED_FOLDERS: [&str; 4] = ["target", ".git", ".holm", "node_modules"];
+/// What holds no source of ours. In a second work tree of the repository `.git` is a file.
+const SKIPPED: [&str; 4] = ["target", ".git", ".holm", "node_modules"];
 
 /// The files of the project.
 #[derive(Debug, Default)]
@@ -38,7 +38,10 @@ impl Tree {
             let name = entry.file_name().to_string_lossy().into_owned();
             let path = format!("{prefix}{name}");
             let kind = entry.file_type()?;
-            if kind.is_dir() && !SKIPPED_FOLDERS.contains(&name.as_str()) {
+            if SKIPPED.contains(&name.as_str()) {
+                continue;
+            }
+            if kind.is_dir() {
                 self.read_folder(&entry.path(), &format!("{path}/"))?;
             } else if kind.is_file() {
                 let text = String::from_utf8(fs::read(entry.path())?).unwrap_or_default();

@@ -5,7 +5,7 @@ use holm_core::{EntityAddress, Limits, Offset, SequenceNumber, Timestamp};
 use holm_persistence::{ShardLog, Snapshot, SnapshotCriteria};
 use holm_runtime::engine::{FailureKind, Wanted};
 
-use crate::account::{Balance, Collect, Deposit, Look, Withdraw};
+use crate::account::{Balance, Collect, Deposit, DepositAndDouble, Look, Withdraw};
 use crate::driver::{Driver, SHARD, number};
 
 fn limits(snapshot_every: u64) -> Limits {
@@ -32,6 +32,17 @@ fn an_entity_comes_back_as_it_was() {
     assert_eq!(answer.sequence, SequenceNumber(700));
     assert_eq!(number(&driver.ask("a", &Balance {}, "k-b")), (0..700).sum::<u64>());
     assert_eq!(number(&driver.ask("never-seen", &Balance {}, "k-b")), 0);
+}
+
+/// Promise G10. Law E1: events are applied again in the order in which they were persisted, also those of one command.
+#[test]
+fn events_come_back_in_their_order() {
+    let mut driver = Driver::new(limits(1_000_000));
+    for amount in [3, 5] {
+        driver.ask("a", &DepositAndDouble { amount }, &format!("k{amount}")).unwrap();
+    }
+    driver.reopen();
+    assert_eq!(number(&driver.ask("a", &Balance {}, "b")), (3 * 2 + 5) * 2);
 }
 
 /// Laws T1, T2: every 2 events there is a snapshot, counted across restarts; a command with three events gets one, after all of them.
