@@ -92,10 +92,17 @@ pub struct OneEntity {
     pub in_flight: u32,
     /// Commands per second of the one entity.
     pub rate: f64,
-    /// Appends with `fdatasync` per second to a plain file in the same directory, measured in the same run.
+    /// Writes with `fdatasync` per second to a plain file in the same directory, in place, or appended where that is faster: the most that the disk
+    /// can do. Measured in the same run.
     pub disk_fsyncs: f64,
-    /// How many times as fast.
+    /// How many times as fast as that.
     pub ratio: f64,
+    /// The same, appended: what a log without group commit would do.
+    #[serde(default)]
+    pub disk_appends: f64,
+    /// How many times as fast as that.
+    #[serde(default)]
+    pub ratio_to_appends: f64,
 }
 
 impl StepFigures {

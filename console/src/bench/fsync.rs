@@ -16,11 +16,27 @@ const BYTES: usize = 128;
 /// Length of the file that is written in place.
 const IN_PLACE_BYTES: u64 = 1024 * 1024;
 
-/// Writes with `fdatasync` per second to a file in `dir`, the better of the two ways, each measured for half of `time`.
+/// Writes with `fdatasync` per second to a plain file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rates {
+    /// At the end of the file.
+    pub(super) appended: f64,
+    /// In place, or appended where that is faster.
+    pub(super) best: f64,
+}
+
+impl Rates {
+    /// The better of two measurements, each way by itself.
+    pub(super) fn max(self, other: Self) -> Self {
+        Self { appended: self.appended.max(other.appended), best: self.best.max(other.best) }
+    }
+}
+
+/// Measures both ways in `dir`, each for half of `time`.
 ///
 /// # Errors
 /// When the file cannot be written.
-pub(super) fn rate(dir: &Path, time: Duration) -> std::io::Result<f64> {
+pub(super) fn rates(dir: &Path, time: Duration) -> std::io::Result<Rates> {
     let path = dir.join("fsync-probe");
     let mut file = OpenOptions::new().create(true).truncate(true).write(true).open(&path)?;
     let appended =
@@ -33,7 +49,8 @@ pub(super) fn rate(dir: &Path, time: Duration) -> std::io::Result<f64> {
         file.write_all_at(&[8; BYTES], at).and_then(|()| file.sync_data())
     });
     std::fs::remove_file(&path)?;
-    Ok(appended?.max(in_place?))
+    let (appended, in_place) = (appended?, in_place?);
+    Ok(Rates { appended, best: appended.max(in_place) })
 }
 
 /// How often a second something can be done.
@@ -54,7 +71,8 @@ mod tests {
     #[test]
     fn a_rate_is_measured_and_nothing_is_left_behind() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(rate(dir.path(), Duration::from_millis(20)).unwrap() > 0.0);
+        let rates = rates(dir.path(), Duration::from_millis(20)).unwrap();
+        assert!(rates.appended > 0.0 && rates.best >= rates.appended, "{rates:?}");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

@@ -110,7 +110,7 @@ async fn one_entity(
     let unopened = |error| Failure::new("the account cannot be opened", error);
     closed_loop::open_accounts(&alone, 1).await.map_err(unopened)?;
     let (warm_up, time) = times(args);
-    let before = fsync::rate(dir, FSYNC_TIME).map_err(failed)?;
+    let before = fsync::rates(dir, FSYNC_TIME).map_err(failed)?;
     let asks = closed_loop::run(
         "one entity alone",
         Kind::Persist,
@@ -120,15 +120,17 @@ async fn one_entity(
         time,
     );
     let mut figures = step("4/4 one entity alone", target, output, asks).await;
-    let after = fsync::rate(dir, FSYNC_TIME).map_err(failed)?;
+    let after = fsync::rates(dir, FSYNC_TIME).map_err(failed)?;
     figures.name = format!("one entity, {ONE_ENTITY_IN_FLIGHT} in flight");
-    // The disk's better figure of the two: the comparison shall not flatter us.
-    let disk_fsyncs = before.max(after);
+    // The disk's better figures of the two: the comparison shall not flatter us.
+    let disk = before.max(after);
     let one = OneEntity {
         in_flight: ONE_ENTITY_IN_FLIGHT,
         rate: figures.rate,
-        disk_fsyncs,
-        ratio: figures.rate / disk_fsyncs,
+        disk_fsyncs: disk.best,
+        ratio: figures.rate / disk.best,
+        disk_appends: disk.appended,
+        ratio_to_appends: figures.rate / disk.appended,
     };
     Ok((figures, one))
 }

@@ -69,6 +69,11 @@ pub(super) fn document(document: &BenchDocument, saved: &Path, output: Output) {
             rate(one.disk_fsyncs),
             one.ratio
         ));
+        output.line(format_args!(
+            "    that is for writes in place, the most that this disk can do; appended to a log {}/s: {:.1} times as fast",
+            rate(one.disk_appends),
+            one.ratio_to_appends
+        ));
     }
     if let Some(fsyncs) = document.fsyncs {
         output.line(format_args!("    fdatasync was called {} times", grouped(fsyncs)));
