@@ -110,7 +110,12 @@ impl Subscriber for Listener {
         let mut said = Said::default();
         event.record(&mut said);
         let level = event.metadata().level();
-        self.trace.note(format_args!("{level} {}{}", said.message, said.fields));
+        if event.metadata().target().starts_with("holm") {
+            self.trace.note(format_args!("{level} {}{}", said.message, said.fields));
+        } else {
+            let said = without_times_of_day(&format!("{}{}", said.message, said.fields));
+            self.trace.note(format_args!("{level} {said}"));
+        }
     }
 
     fn enter(&self, _: &span::Id) {}
@@ -132,5 +137,54 @@ impl Visit for Said {
         } else {
             write!(self.fields, " {}={value:?}", field.name())
         };
+    }
+}
+
+/// openraft prints an instant as the time of day of the machine on which the simulation runs. That is the one thing in a trace that is not the
+/// simulated world's, so it is left out.
+fn without_times_of_day(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let length = time_of_day(rest.as_bytes());
+        if length > 0 {
+            kept.push_str("<time>");
+            rest = &rest[length..];
+        } else {
+            kept.push(first);
+            rest = &rest[first.len_utf8()..];
+        }
+    }
+    kept
+}
+
+/// The length of `00:00:00`, with or without a fraction, at the beginning of a text; zero when there is none.
+fn time_of_day(text: &[u8]) -> usize {
+    const FORM: &[u8; 8] = b"00:00:00";
+    let Some(time) = text.first_chunk::<8>() else { return 0 };
+    let fits = time.iter().zip(FORM).all(|(found, form)| match form {
+        b'0' => found.is_ascii_digit(),
+        colon => found == colon,
+    });
+    if !fits {
+        return 0;
+    }
+    match text[8..].split_first() {
+        Some((b'.', fraction)) => {
+            9 + fraction.iter().take_while(|digit| digit.is_ascii_digit()).count()
+        }
+        _ => 8,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_day_are_left_out_and_nothing_else() {
+        let said = "… sending_time: 00:36:35.968813(round=123) at 12:00:01, 1:2:3 – 10.5";
+        let kept = "… sending_time: <time>(round=123) at <time>, 1:2:3 – 10.5";
+        assert_eq!(without_times_of_day(said), kept);
     }
 }
