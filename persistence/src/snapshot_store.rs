@@ -65,7 +65,7 @@ impl SnapshotStore {
             self.remove(&mut changes, shard, address, oldest)?;
         }
         self.store
-            .write_derived_each(Derived::Snapshots, changes)
+            .write_derived(Derived::Snapshots, changes.separable())
             .map_err(|error| failed(shard, &error))
     }
 

@@ -308,14 +308,6 @@ impl Store {
         self.with_engine(|engine| engine.write_derived(derived, changes))
     }
 
-    pub(crate) fn write_derived_each(
-        &self,
-        derived: Derived,
-        changes: Changes,
-    ) -> Result<(), StoreError> {
-        self.with_engine(|engine| engine.write_derived_each(derived, changes))
-    }
-
     fn extent(&self, log: LogId) -> Option<(u64, u64)> {
         self.inner
             .with_logs(|logs| logs.extents.get(&log).map(|extent| (extent.first, extent.last)))

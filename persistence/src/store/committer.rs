@@ -138,11 +138,10 @@ fn write<'a>(
     if group.shortened().next().is_some() {
         side = Some(inner.expect_less(|before| shared(before, &group.after))?);
     }
-    let joined = group.joined;
     let (changes, after) = group.into_changes();
     let written = inner.options.disk.pass(DiskPoint::Write);
     written.map_err(|error| StoreError::io(&inner.dir, "writing", &error))?;
-    if joined { engine.apply(changes) } else { engine.apply_each(changes) }?;
+    engine.apply(changes)?;
     Ok(Written { after, appended, side })
 }
 

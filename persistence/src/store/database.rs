@@ -1,4 +1,4 @@
-//! The database under a store: four ordered trees of bytes, changed in atomic batches. sled in production, a simulated disk in a simulation.
+//! The database under a store: four ordered trees of bytes. sled in production, a simulated disk in a simulation.
 //!
 //! Narrow on purpose: what [`super::engine`] adds (one writer at a time, containment of panics, the first failure kept) is the same over both.
 
@@ -23,23 +23,32 @@ pub(super) enum Tree {
     Derived(Derived),
 }
 
-/// Changes of one tree. A later change of a key replaces an earlier one.
+/// Changes of one tree, in order; a later change of a key replaces an earlier one. After a crash all of them are there or none, unless they are
+/// [separable](Changes::separable).
 #[derive(Debug, Default)]
-pub(crate) struct Changes(pub(super) Vec<(IVec, Option<IVec>)>);
+pub(crate) struct Changes {
+    pub(super) pairs: Vec<(IVec, Option<IVec>)>,
+    pub(super) separable: bool,
+}
 
 impl Changes {
     pub(crate) fn insert(&mut self, key: impl Into<IVec>, value: impl Into<IVec>) {
-        self.0.push((key.into(), Some(value.into())));
+        self.pairs.push((key.into(), Some(value.into())));
     }
 
     pub(crate) fn remove(&mut self, key: impl Into<IVec>) {
-        self.0.push((key.into(), None));
+        self.pairs.push((key.into(), None));
+    }
+
+    /// Each of these changes means something by itself: a crash may leave the first of them. That is cheaper to write.
+    pub(crate) fn separable(self) -> Self {
+        Self { separable: true, ..self }
     }
 }
 
 impl FromIterator<(IVec, Option<IVec>)> for Changes {
     fn from_iter<I: IntoIterator<Item = (IVec, Option<IVec>)>>(changes: I) -> Self {
-        Self(changes.into_iter().collect())
+        Self { pairs: changes.into_iter().collect(), separable: false }
     }
 }
 
@@ -69,14 +78,8 @@ pub(super) trait Database: fmt::Debug + Send + Sync {
         visit: Visit<'_>,
     ) -> sled::Result<()>;
 
-    /// Applies changes together: after a crash all of them are there or none. Readable at once, durable after [`Database::flush`] and
-    /// [`Database::sync`].
+    /// Readable at once, durable after [`Database::flush`] and [`Database::sync`]. What is lost in a crash is lost from the end.
     fn apply(&self, tree: Tree, changes: Changes) -> sled::Result<()>;
-
-    /// The same one by one and in order: what is lost in a crash is lost from the end, so the first of them may remain.
-    fn apply_each(&self, tree: Tree, changes: Changes) -> sled::Result<()> {
-        changes.0.into_iter().try_for_each(|change| self.apply(tree, Changes(vec![change])))
-    }
 
     /// Hands everything applied to the operating system.
     fn flush(&self) -> sled::Result<()>;

@@ -39,14 +39,9 @@ impl Engine {
         self.broken.get()
     }
 
-    /// Applies changes of the log tree atomically. They are readable at once, but durable only after [`Engine::make_durable`].
+    /// Applies changes of the log tree. They are readable at once, but durable only after [`Engine::make_durable`].
     pub(super) fn apply(&self, changes: Changes) -> Result<(), StoreError> {
         self.exclusive("writing", || self.database.apply(Tree::Log, changes))
-    }
-
-    /// The same one by one: a crash may leave the first of them.
-    pub(super) fn apply_each(&self, changes: Changes) -> Result<(), StoreError> {
-        self.exclusive("writing", || self.database.apply_each(Tree::Log, changes))
     }
 
     /// Makes everything applied so far durable: the database's flush, then a real fsync.
@@ -84,17 +79,6 @@ impl Engine {
     ) -> Result<(), StoreError> {
         self.exclusive("writing derived data", || {
             self.database.apply(Tree::Derived(derived), changes)
-        })
-    }
-
-    /// The same one by one: a crash may leave the first of them.
-    pub(super) fn write_derived_each(
-        &self,
-        derived: Derived,
-        changes: Changes,
-    ) -> Result<(), StoreError> {
-        self.exclusive("writing derived data", || {
-            self.database.apply_each(Tree::Derived(derived), changes)
         })
     }
 

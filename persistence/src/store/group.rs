@@ -30,7 +30,7 @@ pub(super) struct Group<'a> {
     scratch: Vec<u8>,
     pub(super) appended: u64,
     /// Some commit of the group is more than a value or does more than append, and must be there whole or not at all.
-    pub(super) joined: bool,
+    joined: bool,
 }
 
 impl<'a> Group<'a> {
@@ -63,7 +63,8 @@ impl<'a> Group<'a> {
     }
 
     pub(super) fn into_changes(self) -> (Changes, Logs) {
-        (self.changes.into_iter().collect(), self.after)
+        let changes: Changes = self.changes.into_iter().collect();
+        (if self.joined { changes } else { changes.separable() }, self.after)
     }
 
     /// Checks an operation against the logs as they will be, and notes how it changes them in `extents` (none: the log is empty).

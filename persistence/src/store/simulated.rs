@@ -349,15 +349,20 @@ impl Database for Handle {
         let mut state = self.room()?;
         let content = state.database.get_or_insert_default();
         let tree = number(tree);
-        let mut before = Vec::with_capacity(changes.0.len());
-        for (key, value) in changes.0 {
+        let mut before = Vec::with_capacity(changes.pairs.len());
+        for (key, value) in changes.pairs {
             let old = match value {
                 Some(value) => content.trees[tree].insert(key.clone(), value),
                 None => content.trees[tree].remove(&key),
             };
             before.push((key, old));
+            if changes.separable {
+                content.unsynced.push(Undo { tree, before: std::mem::take(&mut before) });
+            }
         }
-        content.unsynced.push(Undo { tree, before });
+        if !before.is_empty() {
+            content.unsynced.push(Undo { tree, before });
+        }
         Ok(())
     }
 
