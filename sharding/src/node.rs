@@ -21,6 +21,7 @@ mod leaving;
 mod messages;
 mod options;
 mod reports;
+mod seated;
 mod start;
 mod steward;
 mod thread;

@@ -8,7 +8,6 @@
 mod callers;
 mod clients;
 mod faults;
-mod host;
 mod machine;
 mod network;
 mod process;

@@ -10,12 +10,13 @@ use holm_core::{
 };
 use holm_persistence::{Pump, SimulatedDisk, Store, StoreError, StoreOptions};
 use holm_runtime::{HostOptions, Placement, Registry};
-use holm_sharding::{ClusterNode, ClusterOptions, Network, Secret, Surroundings};
+use holm_sharding::{
+    ClusterNode, ClusterOptions, HostSeat, HostedShards, Network, Secret, Surroundings,
+};
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::LocalSet;
 
-use super::host;
 use super::network::Host;
 use super::runtime;
 use super::time::WallClock;
@@ -246,7 +247,9 @@ fn options(given: Given, store: Arc<Store>, entropy: &mut SeededEntropy) -> Clus
         loaders: 2,
         ..HostOptions::new(common.registry.clone(), common.shards)
     };
-    let start_host = Box::new(move |seat| host::seat(host_options, seat));
+    let start_host = Box::new(move |seat: HostSeat| {
+        Ok(Arc::new(seat.take(host_options)?) as Arc<dyn HostedShards>)
+    });
     let surroundings = Surroundings::simulated(clock.clone(), network, entropy.next_u64());
     ClusterOptions {
         listen: host.address(),

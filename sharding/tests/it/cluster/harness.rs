@@ -6,20 +6,17 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bytes::Bytes;
 use holm_core::{
-    Answer, AskError, Clock, CommandEnvelope, EntityAddress, Limits, NodeId, Offset, SeededEntropy,
-    SequenceNumber, ShardId, SystemClock, Term,
+    Answer, AskError, Clock, CommandEnvelope, EntityAddress, NodeId, SeededEntropy, SystemClock,
 };
-use holm_persistence::{OpenError, Pending, Store, StoreOptions, encode};
+use holm_persistence::{Pending, Store, StoreOptions};
 use holm_runtime::{
     AskOptions, Asker, Caller, Command, Commands, Context, Effect, Entity, EntityError, EntityRef,
-    Event, Handle, HostOptions, NoRejection, Read, Registry, ReplyTo, ShardHost,
-    WriteFailurePolicy,
+    Event, Handle, HostOptions, NoRejection, Read, Registry, ShardHost,
 };
 use holm_sharding::{
-    ClusterNode, ClusterOptions, ClusterView, HostSeat, HostedShards, LocalShards, OnAnswer,
-    Router, ShardState, StartError,
+    ClusterNode, ClusterOptions, ClusterView, HostSeat, HostedShards, Router, ShardState,
+    StartError,
 };
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
@@ -254,65 +251,9 @@ async fn open_store(dir: &Path) -> Arc<Store> {
 
 fn seat_host(seat: HostSeat, slot: &OnceLock<ShardHost>) -> Result<Arc<dyn HostedShards>, String> {
     let registry = Registry::new().entity::<Tally>();
-    let options = HostOptions {
-        node: seat.node,
-        on_snapshot: Some(seat.on_snapshot),
-        on_write_failure: WriteFailurePolicy::StepDown(Arc::new(|_, _, _| {})),
-        limits: Limits::default(),
-        arbiters: 1,
-        ..HostOptions::new(registry, seat.shards)
-    };
-    let host = ShardHost::start(options, seat.log).map_err(|error| error.to_string())?;
-    Ok(Arc::new(Seated(slot.get_or_init(|| host).clone())))
-}
-
-struct Seated(ShardHost);
-
-impl LocalShards for Seated {
-    fn leads(&self, shard: ShardId) -> bool {
-        self.0.is_leading(shard)
-    }
-
-    fn submit(&self, envelope: CommandEnvelope, done: OnAnswer) {
-        self.0.submit(envelope, ReplyTo::new(done));
-    }
-
-    fn history(
-        &self,
-        address: EntityAddress,
-        after: SequenceNumber,
-        limit: usize,
-    ) -> Pending<Result<Bytes, AskError>> {
-        let page = self.0.inspector().history(address, after, limit);
-        Box::pin(async move { Ok(encode(&page.await?).unwrap()) })
-    }
-
-    fn batches(
-        &self,
-        shard: ShardId,
-        from: Offset,
-        max_bytes: usize,
-    ) -> Pending<Result<Vec<Bytes>, AskError>> {
-        self.0.inspector().batches(shard, from, max_bytes)
-    }
-}
-
-impl HostedShards for Seated {
-    fn lead(&self, shard: ShardId, term: Term) -> Pending<Result<(), OpenError>> {
-        self.0.lead(shard, term)
-    }
-
-    fn drain(&self, shard: ShardId) -> Pending<()> {
-        self.0.drain(shard)
-    }
-
-    fn depose(&self, shard: ShardId) {
-        self.0.depose(shard);
-    }
-
-    fn stop(&self) {
-        drop(self.0.stop());
-    }
+    let options = HostOptions { arbiters: 1, ..HostOptions::new(registry, seat.shards) };
+    let host = seat.take(options)?;
+    Ok(Arc::new(slot.get_or_init(|| host).clone()))
 }
 
 struct Routed(Router);
