@@ -10,6 +10,7 @@ use holm_core::NodeId;
 use tokio::io::AsyncRead;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::codec::FramedRead;
+use tokio_util::sync::CancellationToken;
 
 use crate::transport::assembly::Assembly;
 use crate::transport::complaint::Complaint;
@@ -33,6 +34,8 @@ pub(crate) struct Inbound {
     outbox: Outbox,
     /// Requests that wait for their answers.
     answering: AtomicUsize,
+    /// The peer does not read: the writer may be stuck in a write, and reading on would only make answers that are lost.
+    deaf: CancellationToken,
     limits: PeerLimits,
     remote: SocketAddr,
 }
@@ -74,6 +77,7 @@ impl Inbound {
             // It asks and does not read: nothing that it is sent would arrive.
             tracing::warn!(remote = %self.remote, ?lane, allowed, "closing the connection of a peer that does not read its answers");
             self.outbox.close();
+            self.deaf.cancel();
         }
     }
 
@@ -104,6 +108,7 @@ pub(crate) async fn serve(
     let inbound = Arc::new(Inbound {
         outbox: shared.limits.outbox(),
         answering: AtomicUsize::new(0),
+        deaf: CancellationToken::new(),
         limits: shared.limits.clone(),
         remote,
     });
@@ -120,6 +125,7 @@ pub(crate) async fn serve(
     let heard = AtomicBool::new(true);
     let ended = tokio::select! {
         biased;
+        () = inbound.deaf.cancelled() => Err("it does not read its answers".to_owned()),
         read = read_requests(&shared, &inbound, hail, read, &heard) => read.map_err(|error| error.to_string()),
         written = inbound.outbox.drain_into(write, shared.limits.write_stall) => written.map_err(|error| error.to_string()),
         () = silence(&heard, &shared.limits) => Err("nothing was heard of the peer".to_owned()),
