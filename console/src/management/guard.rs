@@ -14,6 +14,9 @@ use axum::response::{IntoResponse as _, Response};
 use super::problem::Problem;
 use super::server::Serving;
 
+/// What a page of a node may load and who may frame it: itself, and nobody.
+const POLICY: &str = "default-src 'self'; frame-ancestors 'none'";
+
 /// Passes the request on, or answers with the reason why not.
 pub(super) async fn check(
     State(serving): State<Arc<Serving>>,
@@ -32,6 +35,7 @@ pub(super) async fn check(
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, header::HeaderValue::from_static("nosniff"));
     headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
     headers.insert(header::REFERRER_POLICY, header::HeaderValue::from_static("no-referrer"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, header::HeaderValue::from_static(POLICY));
     response
 }
 

@@ -1,6 +1,7 @@
 //! Whole clusters in one process: real stores in temporary directories, real fsyncs, real sockets on loopback.
 
 mod advertised;
+mod bombs;
 mod forming;
 mod harness;
 mod losing;

@@ -4,6 +4,7 @@
 
 mod cluster;
 mod connections;
+mod edges;
 mod gossip;
 mod messages;
 mod routing;

@@ -98,7 +98,7 @@ fn garbage_behind_the_handshake_closes_one_connection() {
 }
 
 /// Speaks the handshake by hand, as `docs/wire-format.md` says, without a secret.
-async fn shake_hands(stream: &mut TcpStream) {
+pub(crate) async fn shake_hands(stream: &mut TcpStream) {
     let mut body = Vec::new();
     body.extend_from_slice(&1u16.to_le_bytes());
     body.extend_from_slice(&1u16.to_le_bytes());
