@@ -194,6 +194,32 @@ pub enum EnvironmentError {
     },
 }
 
+/// The door of the fuzz target to the variables: names and values alternate, each ends with a zero byte. Compiled for tests and for fuzzing only.
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub fn fuzz_settings(data: &[u8]) {
+    let mut words = data.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word));
+    let mut variables = Vec::new();
+    while let (Some(name), Some(value)) = (words.next(), words.next()) {
+        variables.push((name.into_owned(), value.into_owned()));
+    }
+    if let Err(error) = Environment::read(variables) {
+        assert!(error.to_string().contains("HOLM_"), "{error}");
+    }
+}
+
+/// Seeds of [`fuzz_settings`].
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+#[must_use]
+pub fn fuzz_settings_seeds() -> Vec<Vec<u8>> {
+    let values = ["holm-1", "127.0.0.1:4000", "[::1]:1, 127.0.0.1:2", "3", "many", ""];
+    let pair = |name: &str, value: &str| format!("{name}\0{value}\0").into_bytes();
+    let all = |value: &str| KNOWN.iter().flat_map(|name| pair(name, value)).collect();
+    let unknown = [pair(&format!("{}S", KNOWN[7]), "3"), pair("HOLM_DEV_DIR", "x")];
+    values.into_iter().map(all).chain(unknown).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,6 +288,13 @@ mod tests {
             })
         );
         assert!(read(&[("HOLM_DEV_DIR", "x"), ("PATH", "y")]).is_ok());
+    }
+
+    #[test]
+    fn seeds_and_their_beginnings_pass() {
+        for seed in fuzz_settings_seeds() {
+            (0..=seed.len()).for_each(|end| fuzz_settings(&seed[..end]));
+        }
     }
 
     #[test]

@@ -18,6 +18,9 @@ mod start_error;
 pub use builder::{Builder, ClusterSettings};
 pub use client::ClientBuilder;
 pub use environment::{EnvironmentError, secret_variable};
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub use environment::{fuzz_settings, fuzz_settings_seeds};
 pub use handle::{Holm, NodeFacts};
 pub use start_error::StartError;
 

@@ -6,6 +6,8 @@
 
 mod courier;
 mod flights;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod line;
 mod report;
 

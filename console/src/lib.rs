@@ -7,6 +7,9 @@ pub mod api_client;
 pub mod bench;
 pub mod cli;
 pub mod dev;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod import;
 pub mod ledger;
 pub mod load;

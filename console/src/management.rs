@@ -11,6 +11,8 @@ mod cluster;
 mod commands;
 mod connections;
 mod entities;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod guard;
 mod measures;
 mod options;

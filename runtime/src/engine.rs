@@ -14,6 +14,9 @@
 mod anticipation;
 mod confirm;
 mod execute;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod pipeline;
 mod ports;
 mod recovery;

@@ -3,6 +3,9 @@
 mod client;
 mod cluster_log;
 mod controller;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod membership;
 mod node;
 mod plan;

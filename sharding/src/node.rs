@@ -10,6 +10,8 @@ mod core;
 mod erasing;
 mod failover;
 mod founding;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod gate;
 mod groups;
 mod host;

@@ -6,6 +6,8 @@
 //! replica catches up by reading it.
 
 pub(crate) mod entry;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub(crate) mod group;
 pub(crate) mod log_storage;
 pub(crate) mod machine;

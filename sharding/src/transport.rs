@@ -10,6 +10,8 @@ mod dialler;
 mod error;
 mod event;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod greeting;
 mod handler;
 mod handshake;

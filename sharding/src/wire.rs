@@ -3,6 +3,9 @@
 //! The first byte of a body says which layout follows. Raft messages and the cluster's own requests go as they are, behind a few
 //! fixed bytes, so that nothing is encoded twice and decoding copies nothing; everything else is a [`Message`] in bincode.
 
+#[cfg(test)]
+pub(crate) mod shape;
+
 use bytes::Bytes;
 use holm_core::{
     Answer, AskError, CommandEnvelope, EntityAddress, Offset, SequenceNumber, ShardId,

@@ -1,6 +1,7 @@
 //! The project's chores: `cargo xtask tidy` checks what a compiler cannot, `cargo xtask ci` runs what the build server runs, `cargo xtask chaos` a
-//! campaign of faults, `cargo xtask mutants` checks the tests, `cargo xtask miri` looks for what no test thought of.
+//! campaign of faults, `cargo xtask mutants` checks the tests, `cargo xtask fuzz` and `cargo xtask miri` look for what no test thought of.
 
+mod fuzz;
 mod miri;
 mod mutants;
 mod sim;
@@ -32,6 +33,8 @@ enum Chore {
     Sim(sim::Simulation),
     /// Plant known bugs in a copy of the tree, one at a time, and see that the tests catch each.
     Mutants(mutants::Options),
+    /// Run the fuzz targets: every decoder that reads bytes of others.
+    Fuzz(fuzz::Options),
     /// Run the tests of what is pure in miri, where it is installed.
     Miri,
 }
@@ -44,6 +47,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Chore::Chaos { args } => run_chaos(&root, &args),
         Chore::Sim(wanted) => sim::run(&root, &wanted),
         Chore::Mutants(options) => mutants::run(&root, &options),
+        Chore::Fuzz(options) => fuzz::run(&root, &options),
         Chore::Miri => miri::run(&root),
     }
 }

@@ -19,10 +19,15 @@ pub(super) async fn json(body: Body, limits: &HttpLimits) -> Result<Value, Probl
         Problem::new(StatusCode::REQUEST_TIMEOUT, "body-timeout", "the body came too slowly")
             .detail(format!("the body was not whole after {} s", limits.body_timeout.as_secs()))
     })??;
+    parse(&bytes)
+}
+
+/// The bytes of a body as JSON; none are an empty object.
+pub(super) fn parse(bytes: &[u8]) -> Result<Value, Problem> {
     if bytes.is_empty() {
         return Ok(Value::Object(serde_json::Map::new()));
     }
-    serde_json::from_slice(&bytes)
+    serde_json::from_slice(bytes)
         .map_err(|error| Problem::bad_request(format!("the body is no JSON: {error}")))
 }
 

@@ -123,3 +123,23 @@ pub(super) fn body(kind: u8, message: &impl Serialize) -> Option<Bytes> {
     let bytes = encode(message).ok()?;
     Some(Message::Cluster { kind, bytes }.encode())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::shape::walk;
+
+    /// Promise G9: nothing that a node sends costs the other one more than its bytes.
+    #[test]
+    fn no_message_between_nodes_is_a_bomb() {
+        for ways in [
+            walk::<JoinRequest>(),
+            walk::<JoinAnswer>(),
+            walk::<LeaveRequest>(),
+            walk::<Report>(),
+            walk::<SnapshotCopy>(),
+        ] {
+            assert!(ways.as_ref().is_ok_and(|ways| *ways > 0), "{ways:?}");
+        }
+    }
+}

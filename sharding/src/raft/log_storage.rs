@@ -299,7 +299,7 @@ fn log_id_bytes(id: &LogId) -> Bytes {
     Bytes::copy_from_slice(&bytes)
 }
 
-fn read_log_id(bytes: &[u8]) -> io::Result<LogId> {
+pub(super) fn read_log_id(bytes: &[u8]) -> io::Result<LogId> {
     let bytes: &[u8; 16] = bytes
         .try_into()
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "a log id has 16 bytes"))?;

@@ -25,7 +25,7 @@ const FAILED: u8 = 1;
 
 /// What precedes the entries of an append message.
 #[derive(Serialize, Deserialize)]
-struct AppendHead {
+pub(crate) struct AppendHead {
     vote: Vote,
     previous: Option<LogId>,
     commit: Option<LogId>,
@@ -55,10 +55,13 @@ pub(crate) fn write_append(rpc: &AppendEntriesRequest<Types>, out: &mut Vec<u8>)
     Ok(())
 }
 
-fn read_append(mut bytes: Bytes) -> io::Result<AppendEntriesRequest<Types>> {
+/// Reads an append message.
+pub(crate) fn read_append(mut bytes: Bytes) -> io::Result<AppendEntriesRequest<Types>> {
     let head = take(&mut bytes)?;
     let head: AppendHead = decode(&head).map_err(io::Error::other)?;
-    let first = head.previous.map_or(0, |previous| previous.index() + 1);
+    let first = head.previous.map_or(Some(0), |previous| previous.index().checked_add(1));
+    let first = first.filter(|first| first.checked_add(head.entries.into()).is_some());
+    let first = first.ok_or_else(malformed)?;
     let mut entries = Vec::with_capacity((head.entries as usize).min(bytes.len() / 4));
     for step in 0..u64::from(head.entries) {
         entries.push(entry::from_bytes(first + step, &own(take(&mut bytes)?))?);
@@ -174,9 +177,28 @@ fn finish(mut work: BoxFuture<'static, Bytes>, respond: Responder) {
 #[cfg(test)]
 mod tests {
     use openraft::EntryPayload;
+    use openraft::raft::{
+        AppendEntriesResponse, TransferLeaderResponse, VoteRequest, VoteResponse,
+    };
 
     use super::*;
     use crate::raft::{Entry, Payload};
+    use crate::wire::shape::walk;
+
+    #[test]
+    fn no_message_of_a_group_is_a_bomb() {
+        let walked = [
+            walk::<AppendHead>(),
+            walk::<AppendEntriesResponse<Types>>(),
+            walk::<VoteRequest<Types>>(),
+            walk::<VoteResponse<Types>>(),
+            walk::<TransferLeaderRequest<Types>>(),
+            walk::<TransferLeaderResponse<Types>>(),
+        ];
+        for ways in walked {
+            assert!(ways.as_ref().is_ok_and(|ways| *ways > 0), "{ways:?}");
+        }
+    }
 
     fn append(count: u64) -> AppendEntriesRequest<Types> {
         let entries = (0..count)
@@ -217,6 +239,18 @@ mod tests {
         }
         bytes.push(0);
         assert!(read_append(bytes.into()).is_err());
+    }
+
+    #[test]
+    fn entries_behind_the_last_index_are_an_error() {
+        let previous = Some(entry::log_id(2, u64::MAX - 2));
+        // An entry at the last index would leave none for the next.
+        for (count, is_readable) in [(0, true), (1, true), (2, false), (3, false)] {
+            let rpc = AppendEntriesRequest { prev_log_id: previous, ..append(count) };
+            let mut bytes = Vec::new();
+            write_append(&rpc, &mut bytes).unwrap();
+            assert_eq!(read_append(bytes.into()).is_ok(), is_readable, "{count} entries");
+        }
     }
 
     #[test]

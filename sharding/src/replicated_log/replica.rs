@@ -220,3 +220,7 @@ fn lock(opening: &Mutex<Opening>) -> MutexGuard<'_, Opening> {
     // An opening is a plain value, whole at any moment.
     opening.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+#[path = "replica/tests.rs"]
+mod tests;

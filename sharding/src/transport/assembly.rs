@@ -20,6 +20,12 @@ impl Assembly {
         Self { unfinished: HashMap::new(), bytes: 0, allowed }
     }
 
+    /// The bytes that wait for the ends of their messages.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn unfinished_bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Takes a frame; returns the whole message when this was its last part.
     pub(crate) fn take(&mut self, frame: Frame) -> Result<Option<Bytes>, FrameError> {
         let place = (frame.kind, frame.correlation);

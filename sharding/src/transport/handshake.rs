@@ -68,7 +68,8 @@ async fn within<T>(
     tokio::time::timeout(time, handshake).await.unwrap_or(Err(HandshakeError::TimedOut(time)))
 }
 
-async fn dial_unbounded<S: AsyncRead + AsyncWrite + Unpin>(
+/// [`dial`] without its time limit.
+pub(crate) async fn dial_unbounded<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     me: &Credentials,
 ) -> Result<Hail, HandshakeError> {
@@ -105,7 +106,8 @@ async fn dial_unbounded<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-async fn accept_unbounded<S: AsyncRead + AsyncWrite + Unpin>(
+/// [`accept`] without its time limit.
+pub(crate) async fn accept_unbounded<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     me: &Credentials,
 ) -> Result<Hail, HandshakeError> {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
-use holm_persistence::{LogId as StoreLog, Store, StoreOptions};
+use holm_persistence::{Disk, LogId as StoreLog, Store, StoreOptions};
 use openraft::alias::{SnapshotMetaOf, SnapshotOf};
 use openraft::entry::RaftEntry as _;
 use openraft::storage::{
@@ -138,6 +138,34 @@ async fn the_log_survives_reopening() {
     assert_eq!(log.get_log_state().await.unwrap().last_log_id, Some(entry::log_id(2, 199)));
     assert_eq!(log.read_vote().await.unwrap(), Some(Vote::new_committed(2, 7)));
     assert_eq!(log.payload(150).unwrap().unwrap().len(), 300);
+}
+
+/// Promise G1: a replica's word counts towards the majority, so it is given when the entries, or the vote, are on its disk and not before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_said_before_it_is_durable() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = Arc::new(Disk::default());
+    let options = StoreOptions { disk: disk.clone(), ..StoreOptions::default() };
+    let store = Store::open(directory.path(), options).unwrap();
+    let log = GroupLog::open(store, StoreLog(3), TAIL_BYTES, KeepCommitted::No).unwrap();
+    for entries in [true, false] {
+        disk.hold();
+        let mut writer = log.clone();
+        let written = tokio::spawn(async move {
+            if entries {
+                writer.blocking_append([entry_of(2, 0, 5)]).await.map_err(|e| e.to_string())
+            } else {
+                writer.save_vote(&Vote::new(5, 7)).await.map_err(|e| e.to_string())
+            }
+        });
+        while !disk.is_holding() {
+            assert!(!written.is_finished(), "it was said before the disk was asked");
+            tokio::task::yield_now().await;
+        }
+        assert!(!written.is_finished(), "it was said while the disk was still busy");
+        disk.release();
+        written.await.unwrap().unwrap();
+    }
 }
 
 /// A step of replication is bounded by bytes, whether it comes from the tail or from the disk.

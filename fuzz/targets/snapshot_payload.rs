@@ -1,0 +1,8 @@
+//! State and window of keys in a snapshot.
+
+#![no_main]
+
+holm_fuzz::target!(
+    holm_runtime::engine::fuzzing::snapshot_payload,
+    holm_runtime::engine::fuzzing::snapshot_payload_seeds
+);
