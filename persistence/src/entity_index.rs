@@ -9,6 +9,9 @@
 //! use. What `locate` says is compared with the batch it leads to by the reader. An index that fails either test, or knows of entries that
 //! the log does not have, is discarded and built from the log.
 //!
+//! Where every entry of a log is a batch in its place, not each of them need be known: a reader may go forward from one. Such an index is sparse, because
+//! writing down each batch a second time costs as much as writing the batch.
+//!
 //! Keys in the tree: log (u32), a kind, then: `e` + bucket (u16) + entity type + 0 + entity id -> offset of its newest record; `o` + first
 //! offset of a batch (u64) -> its log entry; `m` -> the mark. Numbers are big endian.
 
@@ -31,6 +34,9 @@ const FLUSH_CHANGES: usize = 8_192;
 /// Log bytes after which a flush begins, because a crash means reading as much again: 8 MiB are 20 ms, 0.6 s for 32 shards.
 const FLUSH_LOG_BYTES: usize = 8 * 1024 * 1024;
 
+/// Log bytes between the entries that a sparse index knows: a reader goes through half of it on average.
+const SPACING_BYTES: usize = 8 * 1024;
+
 /// Changes in memory at which `apply` waits for the flush under way.
 const MAX_CHANGES: usize = 2 * FLUSH_CHANGES;
 
@@ -49,6 +55,8 @@ struct Shared {
     log: LogId,
     /// The opening of the store that this index belongs to.
     opening: u64,
+    /// Log bytes between the entries that are taken in; zero: each is.
+    spacing: usize,
     state: Mutex<State>,
     flushed: Condvar,
 }
@@ -72,6 +80,19 @@ impl EntityIndex {
     /// # Errors
     /// When the store cannot be read.
     pub fn open(store: &Arc<Store>, log: LogId) -> Result<Self, StoreError> {
+        Self::open_spaced(store, log, 0)
+    }
+
+    /// As [`EntityIndex::open`], for a log whose every entry is a batch that follows the one before: [`EntityIndex::locate`] may lead to an entry
+    /// before the one that is looked for.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn open_sparse(store: &Arc<Store>, log: LogId) -> Result<Self, StoreError> {
+        Self::open_spaced(store, log, SPACING_BYTES)
+    }
+
+    fn open_spaced(store: &Arc<Store>, log: LogId, spacing: usize) -> Result<Self, StoreError> {
         let opening = store.opening();
         let mark = match tree::read_mark(store, log) {
             Ok(Some(mark)) if store.last_index(log).is_some_and(|last| mark.reaches <= last) => {
@@ -102,7 +123,7 @@ impl EntityIndex {
             failed: None,
         });
         let (store, flushed) = (Arc::clone(store), Condvar::new());
-        Ok(Self { shared: Arc::new(Shared { store, log, opening, state, flushed }) })
+        Ok(Self { shared: Arc::new(Shared { store, log, opening, spacing, state, flushed }) })
     }
 
     /// The log entry up to which this index was flushed or applied. Entries without a batch need not be applied.
@@ -149,9 +170,11 @@ impl EntityIndex {
             let address = address.map_err(|error| damaged(error.to_string()))?;
             state.dirty.put_head(address.entity_type, address.entity_id, record.offset);
         }
-        state.dirty.put_entry(batch.first(), entry, batch.bytes().len());
+        state.dirty.put_entry(batch.first(), entry, batch.bytes().len(), shared.spacing);
         state.progress = Progress { watermark: entry, last_offset: batch.last() };
-        if state.dirty.changes() >= FLUSH_CHANGES || state.dirty.log_bytes() >= FLUSH_LOG_BYTES {
+        if state.dirty.changes() >= FLUSH_CHANGES
+            || state.dirty.log_bytes() >= flush_log_bytes(shared.log)
+        {
             shared.begin_flush(&mut state);
         }
         while state.dirty.changes() >= MAX_CHANGES && state.flushing.is_some() {
@@ -191,8 +214,8 @@ impl EntityIndex {
         }
     }
 
-    /// The log entry whose batch holds the record at `offset`; none beyond the last offset. Whoever finds another batch there calls
-    /// [`EntityIndex::report_damage`].
+    /// The log entry whose batch holds the record at `offset`, in a sparse index that entry or one before it; none beyond the last offset. Whoever
+    /// does not find the record there calls [`EntityIndex::report_damage`].
     ///
     /// # Errors
     /// When the index cannot be read.
@@ -245,6 +268,11 @@ impl EntityIndex {
             state = shared.wait(state);
         }
     }
+}
+
+/// When a flush of this log begins. Shards that are equally busy would all flush at the same time, and stop the commits for as long.
+fn flush_log_bytes(log: LogId) -> usize {
+    FLUSH_LOG_BYTES - (log.0 % 8) as usize * (FLUSH_LOG_BYTES / 16)
 }
 
 impl Shared {

@@ -17,6 +17,8 @@ pub(super) struct Dirty {
     heads: HashMap<Box<[u8]>, Offset>,
     entries: BTreeMap<Offset, u64>,
     log_bytes: usize,
+    /// Log bytes since the last entry in `entries`.
+    skipped_bytes: usize,
     /// Reused for look-ups, so that a known entity costs no allocation.
     key: Vec<u8>,
 }
@@ -32,16 +34,27 @@ impl Dirty {
         }
     }
 
-    pub(super) fn put_entry(&mut self, first: Offset, entry: u64, log_bytes: usize) {
-        self.entries.insert(first, entry);
+    /// Takes in where a batch is, unless one is known less than `spacing` bytes before it.
+    pub(super) fn put_entry(
+        &mut self,
+        first: Offset,
+        entry: u64,
+        log_bytes: usize,
+        spacing: usize,
+    ) {
         self.log_bytes += log_bytes;
+        self.skipped_bytes += log_bytes;
+        if self.skipped_bytes >= spacing || self.entries.is_empty() {
+            self.entries.insert(first, entry);
+            self.skipped_bytes = 0;
+        }
     }
 
     pub(super) fn head(&self, key: &[u8]) -> Option<Offset> {
         self.heads.get(key).copied()
     }
 
-    /// The entry whose batch begins at or before `offset`, when it is here.
+    /// The last known entry whose batch begins at or before `offset`, when it is here.
     pub(super) fn entry_of(&self, offset: Offset) -> Option<u64> {
         self.entries.range(..=offset).next_back().map(|(_, &entry)| entry)
     }

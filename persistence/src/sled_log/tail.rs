@@ -13,6 +13,9 @@ use crate::store::{LogId, Store, StoreError};
 /// Log bytes read at a time when an index catches up.
 const CATCH_UP_BYTES: usize = 4 * 1024 * 1024;
 
+/// Log bytes read at a time from where the index leads to.
+const SEARCH_BYTES: usize = 4 * 1024;
+
 pub(super) struct Tail {
     shard: ShardId,
     index: Option<Arc<EntityIndex>>,
@@ -68,7 +71,7 @@ impl Tail {
     /// Opens the index and applies what it missed. What arrives meanwhile waits for the lock that the caller holds.
     fn catch_up(&self, store: &Arc<Store>) -> Result<EntityIndex, StoreError> {
         let log = LogId::from(self.shard);
-        let index = EntityIndex::open(store, log)?;
+        let index = EntityIndex::open_sparse(store, log)?;
         loop {
             let from = index.watermark() + 1;
             let entries = store.entries(log, from, u64::MAX, CATCH_UP_BYTES)?;
@@ -99,22 +102,47 @@ pub(super) fn batch_at(
     index: &EntityIndex,
     offset: Offset,
 ) -> Result<Batch, ReadError> {
-    let corrupt = |reason: String| ReadError::Corrupt { shard, offset, reason };
-    let entry = index.locate(offset).map_err(|error| read_error(shard, offset, error))?;
-    let entry = entry.ok_or_else(|| corrupt("no batch holds it".to_owned()))?;
-    let bytes = store.entry(LogId::from(shard), entry);
-    let bytes = bytes.map_err(|error| read_error(shard, offset, error))?;
-    let bytes = bytes.ok_or_else(|| corrupt(format!("log entry {entry} is missing")))?;
-    holding(parse(shard, offset, bytes)?, index, offset)
+    let found = search(store, shard, index, offset)?;
+    let (_, batch) = found.ok_or_else(|| {
+        let reason = "no batch holds it".to_owned();
+        ReadError::Corrupt { shard, offset, reason }
+    })?;
+    Ok(batch)
 }
 
-/// The batch, when it holds the offset that the index said it does.
-fn holding(batch: Batch, index: &EntityIndex, offset: Offset) -> Result<Batch, ReadError> {
-    if (batch.first()..=batch.last()).contains(&offset) {
-        return Ok(batch);
+/// The entry and the batch that hold `offset`: the one that the index leads to or one soon after it. None beyond the last offset.
+fn search(
+    store: &Store,
+    shard: ShardId,
+    index: &EntityIndex,
+    offset: Offset,
+) -> Result<Option<(u64, Batch)>, ReadError> {
+    let located = index.locate(offset).map_err(|error| read_error(shard, offset, error))?;
+    let Some(mut next) = located else { return Ok(None) };
+    let mut expected = None;
+    loop {
+        let entries = store.entries(LogId::from(shard), next, u64::MAX, SEARCH_BYTES);
+        let entries = entries.map_err(|error| read_error(shard, offset, error))?;
+        for (entry, bytes) in entries {
+            let batch = parse(shard, offset, bytes)?;
+            if batch.first() > offset || expected.is_some_and(|expected| batch.first() != expected)
+            {
+                return Err(misled(shard, index, offset));
+            }
+            if batch.last() >= offset {
+                return Ok(Some((entry, batch)));
+            }
+            (expected, next) = (Some(batch.last().next()), entry + 1);
+        }
+        if store.last_index(LogId::from(shard)).is_none_or(|last| next > last) {
+            return Err(misled(shard, index, offset));
+        }
     }
-    let error = index.report_damage("it leads to a batch that does not hold the offset");
-    Err(read_error(batch.shard(), offset, error))
+}
+
+fn misled(shard: ShardId, index: &EntityIndex, offset: Offset) -> ReadError {
+    let error = index.report_damage("it does not lead to the batch that holds an offset");
+    read_error(shard, offset, error)
 }
 
 /// The durable batches from the one that holds `from`.
@@ -126,20 +154,21 @@ pub(super) fn read(
     max_bytes: usize,
 ) -> Result<Vec<Batch>, ReadError> {
     let from = from.max(Offset(1));
-    let located = index.locate(from).map_err(|error| read_error(shard, from, error))?;
-    let Some(entry) = located else { return Ok(Vec::new()) };
-    let entries = store.entries(LogId::from(shard), entry, u64::MAX, max_bytes);
-    let mut batches: Vec<Batch> = Vec::new();
+    let Some((entry, first)) = search(store, shard, index, from)? else { return Ok(Vec::new()) };
+    let left = max_bytes.saturating_sub(first.bytes().len());
+    let mut batches = vec![first];
+    if left == 0 {
+        return Ok(batches);
+    }
+    let entries = store.entries(LogId::from(shard), entry + 1, u64::MAX, left);
+    let mut expected = batches[0].last().next();
     for (_, bytes) in entries.map_err(|error| read_error(shard, from, error))? {
-        let Some(expected) = batches.last().map(|batch| batch.last().next()) else {
-            batches.push(holding(parse(shard, from, bytes)?, index, from)?);
-            continue;
-        };
         let batch = parse(shard, expected, bytes)?;
         if batch.first() != expected {
             let reason = format!("the next batch begins at {}", batch.first());
             return Err(ReadError::Corrupt { shard, offset: expected, reason });
         }
+        expected = batch.last().next();
         batches.push(batch);
     }
     Ok(batches)
