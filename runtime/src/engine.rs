@@ -13,7 +13,9 @@
 
 mod anticipation;
 mod confirm;
+mod ending;
 mod execute;
+mod figures;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -31,8 +33,8 @@ mod window;
 use std::collections::VecDeque;
 
 use holm_core::{
-    Answer, AskError, CommandEnvelope, EntityAddress, Limits, NodeId, Offset, Outcome,
-    SeededEntropy, ShardId, Term, Timestamp,
+    Answer, AskError, CommandEnvelope, EntityAddress, Limits, NodeId, Outcome, SeededEntropy,
+    ShardId, Term, Timestamp,
 };
 use holm_persistence::{AppendError, ReadError};
 
@@ -264,75 +266,6 @@ impl<T> ShardEngine<T> {
     /// The next thing to be done.
     pub fn poll_output(&mut self) -> Option<Output<T>> {
         self.outputs.pop_front()
-    }
-
-    /// The counts so far.
-    #[must_use]
-    pub fn counters(&self) -> Counters {
-        Counters {
-            live: self.slots.len() as u64,
-            recovering: self.recoveries.len() as u64,
-            in_flight: (self.pipeline.parked_count() + self.confirmations.len()) as u64,
-            ..self.counters
-        }
-    }
-
-    /// Gives how long commands took since this was last called.
-    pub fn take_timings(&mut self, mut take: impl FnMut(Timing)) {
-        let registry = &self.registry;
-        self.tally.drain(|index, rejected, took, count| {
-            let kind = registry.kind_at(index.kind);
-            let (entity_type, command) = (kind.name(), kind.command_name(index.command));
-            take(Timing { entity_type, command, rejected, took, count });
-        });
-    }
-
-    /// The entity types, each with how many of it are in memory.
-    pub fn live_by_type(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        let counts = self.slots.by_kind().iter().zip(0u16..);
-        counts.map(|(count, kind)| (self.registry.kind_at(kind).name(), u64::from(*count)))
-    }
-
-    /// The term it was made for.
-    #[must_use]
-    pub fn term(&self) -> Term {
-        self.term
-    }
-
-    /// The last offset that it knows to be durable.
-    #[must_use]
-    pub fn durable_offset(&self) -> Offset {
-        self.pipeline.durable()
-    }
-
-    fn end(&mut self, reason: &str) {
-        if matches!(self.phase, Phase::Over { .. }) {
-            return;
-        }
-        let was_draining = self.phase == Phase::Draining;
-        self.phase = Phase::Over { reason: reason.into() };
-        for waiting in self.pipeline.abandon() {
-            let replies = waiting.parked.into_iter().filter_map(|parked| parked.reply);
-            let repeats = waiting.repeats.into_iter().map(|repeat| repeat.reply);
-            for reply in replies.chain(repeats) {
-                self.answer(reply, Err(AskError::Interrupted { reason: reason.into() }));
-            }
-        }
-        let (held, repeats) = self.recoveries.abandon();
-        for repeat in repeats {
-            self.answer(repeat.reply, Err(AskError::Interrupted { reason: reason.into() }));
-        }
-        let reads = self.confirmations.abandon().into_iter().filter_map(|read| read.reply);
-        for reply in held.into_iter().chain(reads) {
-            let (shard, outcome) = (self.shard, Outcome::NotApplied);
-            let reason = reason.into();
-            self.answer(reply, Err(AskError::Unavailable { shard, reason, outcome }));
-        }
-        self.repeating = 0;
-        self.slots = Slots::new();
-        if was_draining {
-            self.outputs.push_back(Output::Drained);
-        }
     }
 
     fn send_batches(&mut self, drained: bool) -> bool {

@@ -18,7 +18,7 @@ pub(crate) struct Parts<'a> {
 }
 
 /// One remembered key, as stored: the lower 96 bits of its digest, and how far offset and time (in seconds since the epoch) are from those of the
-/// entry before it, which keeps them to a byte or two.
+/// entry before it, which keeps them to a byte or two. The time is written for people who read snapshots; a restored key counts from its restoration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WindowEntry {
     pub(crate) low: u64,

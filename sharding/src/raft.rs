@@ -5,6 +5,7 @@
 //! [`holm_persistence::Store`]; logs are never purged and openraft's own snapshots are off, because the log is the truth and a new
 //! replica catches up by reading it.
 
+pub(crate) mod consensus;
 pub(crate) mod entry;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use super::Interrupted;
 use super::follower::trim_payload;
 use crate::raft::Applied;
-use crate::raft::group::{Consensus, NotProposed};
+use crate::raft::consensus::{Consensus, NotProposed};
 use crate::raft::log_storage::GroupLog;
 
 /// One replica.

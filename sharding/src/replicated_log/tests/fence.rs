@@ -6,7 +6,7 @@ use holm_persistence::{AppendError, ShardLog as _};
 
 use super::nodes::Nodes;
 use crate::raft::Applied;
-use crate::raft::group::{Consensus as _, NotProposed};
+use crate::raft::consensus::{Consensus as _, NotProposed};
 
 const SHARD: ShardId = ShardId(0);
 

@@ -13,7 +13,8 @@ use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 
-use crate::raft::group::{Consensus as _, Group};
+use crate::raft::consensus::Consensus as _;
+use crate::raft::group::Group;
 use crate::raft::log_storage::{GroupLog, KeepCommitted};
 use crate::raft::{Config, ConsensusTimes, EmptyNode, config, rpc};
 use crate::replicated_log::{GroupSeat, ReplicatedLog};
