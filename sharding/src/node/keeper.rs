@@ -32,11 +32,9 @@ impl Core {
         loop {
             ticks.tick().await;
             let metrics = self.cluster_group.metrics();
+            let leads = metrics.state.is_leader();
             let retiring = *self.retiring.borrow();
-            if retiring && metrics.state.is_leader() {
-                self.hand_over_cluster_log(&metrics).await;
-            }
-            if retiring || !metrics.state.is_leader() {
+            if !leads || (retiring && self.hand_over_cluster_log(&metrics).await) {
                 leading_since = None;
                 continue;
             }
@@ -62,13 +60,16 @@ impl Core {
     }
 
     /// A node that goes leads nothing, the cluster log neither: whoever leads it next carries the rest of the leaving out.
-    async fn hand_over_cluster_log(&self, metrics: &Metrics) {
+    ///
+    /// False when nobody else can take it. The founder is the only voter at first; told to go then, it has to see to other voters itself, or
+    /// nobody would ever join or leave again.
+    async fn hand_over_cluster_log(&self, metrics: &Metrics) -> bool {
         let mut voters = metrics.membership_config.voter_ids().map(NodeId);
         let next = voters.find(|node| *node != self.me() && self.is_reachable(*node));
-        if let Some(next) = next {
-            tracing::info!(to = %next, "handing over the cluster log");
-            let _ = self.cluster_group.raft().trigger().transfer_leader(next.0).await;
-        }
+        let Some(next) = next else { return false };
+        tracing::info!(to = %next, "handing over the cluster log");
+        let _ = self.cluster_group.raft().trigger().transfer_leader(next.0).await;
+        true
     }
 
     /// How long each node has been silent. A new leader has heard of nobody: silence is counted from its beginning.

@@ -65,6 +65,23 @@ fn a_first_seed_without_its_disk_joins_the_cluster_that_it_founded() {
     assert!(world.node(1).unwrap().view().member(back).is_some(), "the others know it");
 }
 
+/// The founder is the only voter of the cluster log at first. Told to leave then, it makes others voters before it goes, and nodes join afterwards.
+#[test]
+fn a_founder_that_leaves_at_once_leaves_a_cluster_behind() {
+    let mut settings = Settings::draw(5020);
+    (settings.nodes, settings.faults) = (4, FaultWeights::none());
+    let mut world = World::new(&settings).expect("a world can be made");
+    (0..4).for_each(|machine| world.start(machine));
+    let limit = Duration::from_secs(20);
+    assert!(world.run_until(limit, |world| (0..4).all(|machine| world.node(machine).is_some())));
+    world.leave(0);
+    assert!(world.run_until(Duration::from_secs(60), |world| !world.is_running(0)));
+    let next = world.join();
+    assert!(world.run_until(limit, |world| world.node(next).is_some()));
+    let view = world.node(next).unwrap().view();
+    assert!(view.member(NodeId(1)).is_none(), "the founder has left: {view:?}");
+}
+
 /// Promise G10: the same seed is the same run, where chance is the seed's alone.
 #[test]
 fn the_same_seed_is_the_same_run() {
