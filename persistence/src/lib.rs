@@ -38,7 +38,7 @@ pub use shard_log::{
 pub use sled_log::SledLog;
 pub use snapshot_store::SnapshotStore;
 pub use store::{
-    Commit, Crash, Damage, Disk, DiskPoint, Done, FaultKind, Identity, LogId, Membership, Op, Pump,
-    SimulatedDisk, Store, StoreError, StoreOptions,
+    Aftermath, Commit, Crash, Damage, Disk, DiskPoint, Done, FaultKind, Identity, LogId,
+    Membership, Op, Pump, SimulatedDisk, Store, StoreError, StoreOptions,
 };
 pub use trims::Trims;

@@ -32,6 +32,15 @@ pub enum Crash {
     PowerLost,
 }
 
+/// What a crash met on the disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Aftermath {
+    /// Something was written and not synced.
+    pub unsynced: bool,
+    /// A part of that is there, and a part is not.
+    pub torn: bool,
+}
+
 /// What is done to a disk while nobody uses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Damage {
@@ -114,18 +123,22 @@ impl SimulatedDisk {
     }
 
     /// Ends the process that has it open: whatever is still held of that process is dead.
-    pub fn crash(&self, crash: Crash) {
+    pub fn crash(&self, crash: Crash) -> Aftermath {
         let mut state = self.0.lock();
         state.life += 1;
         state.locked = false;
         state.failing_syncs = 0;
         let State { database, entropy, fixed, .. } = &mut *state;
+        let mut met = Aftermath::default();
         if let Some(content) = database {
-            content.lose_unsynced(entropy);
+            met = content.lose_unsynced(entropy);
         }
         if crash == Crash::PowerLost {
-            fixed.values_mut().for_each(|file| file.lose_power(entropy));
+            for file in fixed.values_mut() {
+                met.torn |= file.lose_power(entropy);
+            }
         }
+        met
     }
 
     /// Damages what is stored; true when there was something to damage.
@@ -166,9 +179,10 @@ impl Shared {
 }
 
 impl Content {
-    fn lose_unsynced(&mut self, entropy: &mut SeededEntropy) {
+    fn lose_unsynced(&mut self, entropy: &mut SeededEntropy) -> Aftermath {
         let unsynced = std::mem::take(&mut self.unsynced);
-        let kept = entropy.below(unsynced.len() as u64 + 1);
+        let count = unsynced.len() as u64;
+        let kept = entropy.below(count + 1);
         for undo in unsynced.into_iter().skip(usize::try_from(kept).unwrap_or(usize::MAX)).rev() {
             for (key, before) in undo.before.into_iter().rev() {
                 match before {
@@ -177,6 +191,7 @@ impl Content {
                 };
             }
         }
+        Aftermath { unsynced: count > 0, torn: 0 < kept && kept < count }
     }
 
     fn flip_bit(&mut self, entropy: &mut SeededEntropy) -> bool {
@@ -202,8 +217,9 @@ impl Fixed {
         }
     }
 
-    /// Each write that was not written back is there, or not, or in part.
-    fn lose_power(&mut self, entropy: &mut SeededEntropy) {
+    /// Each write that was not written back is there, or not, or in part; true when one is there in part.
+    fn lose_power(&mut self, entropy: &mut SeededEntropy) -> bool {
+        let mut torn = false;
         for (at, length) in std::mem::take(&mut self.dirty) {
             let kept = match entropy.below(3) {
                 0 => 0,
@@ -211,8 +227,10 @@ impl Fixed {
                 _ => usize::try_from(entropy.below(length as u64 + 1)).unwrap_or_default(),
             };
             self.stored[at..at + kept].copy_from_slice(&self.cached[at..at + kept]);
+            torn |= 0 < kept && kept < length;
         }
         self.cached.clone_from(&self.stored);
+        torn
     }
 }
 

@@ -250,6 +250,7 @@ impl RaftLogStorage<Types> for GroupLog {
             if state.last.is_none_or(|last| last.index() < from) {
                 return Ok(());
             }
+            tracing::info!(log = ?self.shared.log, from, "dropping entries that no majority had");
             state.tail.truncate(from);
             state.last = last.or(state.purged);
             let mut operations = vec![Op::TruncateFrom { log: self.shared.log, index: from }];
