@@ -3,12 +3,14 @@
 //! A process of its own, because some libraries remember across runs. `cargo xtask sim` runs many of these.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use holm_sim::sometimes::Situation;
 use holm_sim::world::{FaultWeights, Outcome, Settings, run};
 use serde_json::json;
 
@@ -95,6 +97,9 @@ fn summary(outcome: &Outcome) -> serde_json::Value {
         .iter()
         .filter_map(|finding| finding.entity.as_ref().map(ToString::to_string))
         .collect();
+    let faults = outcome.faults.iter().map(|(name, count)| (*name, *count));
+    let met = Situation::ALL.map(|it| (it.name(), outcome.met.count(it)));
+    let counts: BTreeMap<&str, u64> = faults.chain(met).collect();
     json!({
         "seed": outcome.seed,
         "holds": outcome.holds(),
@@ -106,6 +111,6 @@ fn summary(outcome: &Outcome) -> serde_json::Value {
         "operations": outcome.report.operations,
         "records": outcome.report.records,
         "undecided": outcome.report.undecided,
-        "counts": outcome.counts,
+        "counts": counts,
     })
 }

@@ -1,7 +1,7 @@
 //! Sometimes: situations that runs must have met. A promise that held because nothing happened was not tested.
 //!
-//! Each has a name and a meaning. Those of the first table are read off a finished history; those of the second only the world sees, and it counts
-//! them as it makes them. Over a batch of seeds [`Sometimes::missing`] says what never came; then the batch is red, however right its histories.
+//! Each has a name and a meaning. Some are read off a finished history; the others only the world sees, and it counts them as they happen. The faults
+//! themselves are not among them: the schedule that makes them counts them. Over a batch of seeds [`Sometimes::missing`] says what never came; then the batch is red, however right its histories.
 
 mod derived;
 
@@ -81,27 +81,23 @@ situations! {
     (TermChanged, "term-changed", History, "A shard was written under more than one term."),
     (HistoryAcrossTerms, "history-across-terms", History, "One entity's history was written under more than one term."),
     (SnapshotOvertaken, "snapshot-overtaken", History, "An entity went on after a snapshot of it was taken."),
-    (CopyBehind, "copy-behind", History, "A node's copy of a shard ended before another's."),
+    (LeadershipMoved, "leadership-moved", History, "A shard got another leader while a command was on its way to it."),
     (CrashBeforeSync, "crash-before-sync", World, "A node died between an append and its sync."),
     (CrashBeforeReply, "crash-before-reply", World, "A node died when a batch was durable and not yet answered."),
     (CrashDuringRecovery, "crash-during-recovery", World, "A node died while it recovered."),
-    (AllLostPower, "all-lost-power", World, "All nodes lost power at once."),
     (TornTail, "torn-tail", World, "A disk held a part of the last write after a crash."),
-    (SyncFailed, "sync-failed", World, "A sync returned an error."),
-    (DiskFull, "disk-full", World, "A disk had no room for a write."),
+    (SyncFailed, "sync-returned-error", World, "A sync returned an error."),
+    (DiskFull, "no-room-for-a-write", World, "A disk had no room for a write."),
     (LeaderCutOff, "leader-cut-off", World, "A leader lost its majority and was cut off from it."),
-    (OneWayCut, "one-way-cut", World, "A node could speak and not hear, or hear and not speak."),
     (MessageLost, "message-lost", World, "A message was lost."),
-    (MessageTwice, "message-twice", World, "A message arrived twice."),
     (MessageLate, "message-late", World, "A message arrived after a later one."),
     (PausedBeyondLease, "paused-beyond-lease", World, "A leader was paused for longer than its lease, and woke up."),
-    (FormerLeaderRefused, "former-leader-refused", World, "A deposed leader tried to write and was refused at the log."),
-    (LeadershipMoved, "leadership-moved", World, "A shard got another leader while commands were on their way to it."),
+    (DeposedInFlight, "deposed-in-flight", World, "A leader was deposed with batches on their way to the log."),
     (TailReplaced, "tail-replaced", World, "A follower dropped entries that no majority had."),
+    (CopyBehind, "copy-behind", World, "A node's copy of a shard ended before another's."),
     (NodeCaughtUp, "node-caught-up", World, "A node that was away caught up."),
     (RecoveredFromSnapshot, "recovered-from-snapshot", World, "An entity came back from a snapshot and the records behind it."),
-    (WokenFromRest, "woken-from-rest", World, "An entity that was put to rest was asked again."),
-    (ClockJumped, "clock-jumped", World, "A node's clock jumped."),
+    (WokenFromRest, "woken-from-rest", World, "An entity that had left memory was brought back under the same leader."),
 }
 
 /// How often each situation was met.

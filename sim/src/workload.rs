@@ -14,16 +14,26 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use holm_core::{EntityAddress, Entropy, IdempotencyKey, Limits, SeededEntropy};
+use holm_domains::bank::{Account, Balance};
+use holm_domains::flights::{Airport, Totals};
+use holm_domains::seats::{Map, Show};
 use holm_persistence::encode;
-use holm_runtime::{Command, Entity};
+use holm_runtime::{Command, Entity, Registry};
 
 pub use self::kind::Kind;
 pub use self::mix::Mix;
 use self::registers::Registers;
 use crate::history::Told;
+use crate::register::{Look, Register};
 
-/// Earlier commands that may be sent again. A retry comes soon, or it meets a key that was forgotten; both are wanted.
+/// Earlier commands that may be sent again: far fewer than the window of keys, so that a retry still finds the record of its first try.
 const REMEMBERED: usize = 128;
+
+/// The entity types that the workload asks.
+#[must_use]
+pub fn registry() -> Registry {
+    Registry::new().entity::<Register>().entity::<Account>().entity::<Show>().entity::<Airport>()
+}
 
 /// What a client does next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +105,22 @@ impl Workload {
         ask
     }
 
+    /// From now on so many nodes can be asked: there may be more than at the beginning, and never fewer.
+    pub fn grow(&mut self, nodes: usize) {
+        self.mix.nodes = self.mix.nodes.max(nodes);
+    }
+
+    /// A read of everything that an entity shows; of a register when its type is none of the workload's.
+    pub fn look_at(&mut self, entity: &EntityAddress) -> Ask {
+        let id = entity.id();
+        match entity.entity_type() {
+            Account::TYPE => self.fresh::<Account, _>(Kind::Bank, id, &Balance {}, true),
+            Show::TYPE => self.fresh::<Show, _>(Kind::Seats, id, &Map {}, true),
+            Airport::TYPE => self.fresh::<Airport, _>(Kind::Flights, id, &Totals {}, true),
+            _ => self.fresh::<Register, _>(Kind::Look, id, &Look {}, true),
+        }
+    }
+
     /// What a client was told, so that open outcomes are asked again.
     pub fn told(&mut self, ask: &Ask, told: &Told) {
         if told.is_unknown() && !ask.reads {
@@ -122,7 +148,7 @@ impl Workload {
                 ask.through =
                     (0..2 + self.below(2)).map(|step| (first + step) % self.mix.nodes).collect()
             }
-            Kind::ReusedKey if ask.entity.entity_type() == crate::register::Register::TYPE => {
+            Kind::ReusedKey if ask.entity.entity_type() == Register::TYPE => {
                 let other = registers::ask(self, Kind::Write);
                 (ask.command, ask.payload) = (other.command, other.payload);
             }

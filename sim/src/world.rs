@@ -9,7 +9,9 @@ mod callers;
 mod clients;
 mod faults;
 mod machine;
+mod met;
 mod network;
+mod observe;
 mod process;
 mod run;
 mod runtime;
@@ -17,6 +19,7 @@ mod settings;
 mod time;
 mod trace;
 mod trial;
+mod watched;
 
 use std::time::Duration;
 
@@ -25,7 +28,7 @@ use holm_persistence::{Crash, Damage};
 use holm_sharding::ClusterNode;
 
 pub use self::callers::{Caller, Callers, Refusal};
-pub use self::network::{Host, Quality, Wires};
+pub use self::network::{Counts, Host, Quality, Wires};
 pub use self::run::{Outcome, run};
 pub use self::runtime::is_repeatable;
 pub use self::settings::{FaultWeights, Settings};
@@ -34,6 +37,7 @@ pub use self::trace::Trace;
 pub use self::trial::{Guest, Trial, TrialFailed};
 
 use self::machine::Machine;
+use self::met::Met;
 use self::process::{Common, Order};
 
 /// How far time moves at once.
@@ -48,6 +52,7 @@ pub struct World {
     common: Common,
     machines: Vec<Machine>,
     callers: Callers,
+    met: Met,
     entropy: SeededEntropy,
 }
 
@@ -62,6 +67,7 @@ impl World {
         let time = WorldTime::default();
         let wires = Wires::new(entropy.next_u64());
         let hosts: Vec<Host> = (1..=settings.nodes).map(Host).collect();
+        let met = Met::default();
         let common = Common {
             registry: settings.registry.clone(),
             limits: settings.limits.clone(),
@@ -70,12 +76,24 @@ impl World {
             expected_nodes: u32::from(settings.nodes),
             seeds: hosts.clone(),
             down_after: settings.down_after,
+            met: met.clone(),
         };
-        let machines = hosts.iter().map(|host| Machine::new(*host, &time, entropy.next_u64()));
+        let machines =
+            hosts.iter().map(|host| Machine::new(*host, &time, &met, entropy.next_u64()));
         let machines: Vec<Machine> = machines.collect();
         let callers = Callers::new(&time, machines.len(), entropy.next_u64())?;
         let trace = Trace::new(time.clone());
-        Ok(Self { time, now: Duration::ZERO, wires, trace, common, machines, callers, entropy })
+        Ok(Self {
+            time,
+            now: Duration::ZERO,
+            wires,
+            trace,
+            common,
+            machines,
+            callers,
+            met,
+            entropy,
+        })
     }
 
     /// The time since the world began.
@@ -154,7 +172,7 @@ impl World {
     /// Adds a machine and starts a node on it, which joins.
     pub fn join(&mut self) -> usize {
         let number = u8::try_from(self.machines.len() + 1).unwrap_or(u8::MAX);
-        let machine = Machine::new(Host(number), &self.time, self.entropy.next_u64());
+        let machine = Machine::new(Host(number), &self.time, &self.met, self.entropy.next_u64());
         self.machines.push(machine);
         self.callers.make_room(self.machines.len());
         let last = self.machines.len() - 1;

@@ -29,6 +29,7 @@ pub fn derive(history: &History) -> Sometimes {
         single(operation, &mut met);
     }
     overlaps(history, &mut met);
+    moves(history, &mut met);
     containment(history, &mut met);
     batches(history, &logs, &mut met);
     met
@@ -140,6 +141,24 @@ fn overlaps(history: &History, met: &mut Sometimes) {
     }
 }
 
+/// Two answers of one shard, one right after the other, by two nodes, and the second command had been on its way when the first was answered.
+fn moves(history: &History, met: &mut Sometimes) {
+    let mut shards: BTreeMap<ShardId, Vec<(&Operation, NodeId)>> = BTreeMap::new();
+    for operation in history.operations() {
+        if let Some(place) = operation.told.place() {
+            shards.entry(place.shard).or_default().push((operation, place.served_by));
+        }
+    }
+    for answers in shards.values_mut() {
+        answers.sort_by_key(|(operation, _)| operation.completed);
+        let moved = answers.windows(2).filter(|pair| {
+            let [(earlier, first), (later, second)] = [pair[0], pair[1]];
+            first != second && Some(later.call.invoked) <= earlier.completed
+        });
+        met.met_times(Situation::LeadershipMoved, moved.count() as u64);
+    }
+}
+
 /// A poisoned command that failed, and an answer of the same entity to somebody who asked afterwards.
 fn containment(history: &History, met: &mut Sometimes) {
     let mut failed: BTreeMap<&EntityAddress, Moment> = BTreeMap::new();
@@ -184,12 +203,6 @@ fn batches(history: &History, logs: &Logs<'_>, met: &mut Sometimes) {
         let overtaken = last.is_some_and(|it| it.record.last_sequence() > snapshot.sequence);
         met.met_times(Situation::SnapshotOvertaken, u64::from(overtaken));
     }
-    let mut ends: BTreeMap<ShardId, BTreeSet<Option<Offset>>> = BTreeMap::new();
-    for ((shard, _), copy) in &logs.copies {
-        ends.entry(*shard).or_default().insert(copy.last().map(|batch| batch.next()));
-    }
-    let behind = ends.values().filter(|ends| ends.len() > 1).count();
-    met.met_times(Situation::CopyBehind, behind as u64);
 }
 
 fn interval(operation: &Operation) -> (Moment, Moment) {
@@ -203,7 +216,7 @@ mod tests {
     use crate::sometimes::Source;
 
     /// The histories of the checkers' tests meet everything that a history can tell, but for what their little model has not: long commands,
-    /// poison, a copy that stays behind, deadlines, and keys that are used for something else.
+    /// poison, deadlines, and keys that are used for something else.
     #[test]
     fn right_histories_meet_what_their_model_has() {
         let mut batch = Sometimes::new();
@@ -213,16 +226,14 @@ mod tests {
             Situation::LongCommand,
             Situation::DeadlinePassed,
             Situation::PanicContained,
-            Situation::CopyBehind,
         ];
         assert_eq!(batch.missing(&[Source::History]), absent, "{batch}");
     }
 
-    /// The other five, each planted.
+    /// The other four, each planted.
     #[test]
     fn the_rest_is_met_when_it_is_there() {
         let mut parts = right(3, 400);
-        parts.batches.pop();
         let answered = |it: &&mut Operation| it.told.place().is_some();
         let mut operations = parts.operations.iter_mut().filter(answered);
         operations.next().unwrap().call.payload.length = LONG_COMMAND_BYTES + 1;
@@ -253,7 +264,6 @@ mod tests {
             Situation::LongCommand,
             Situation::DeadlinePassed,
             Situation::PanicContained,
-            Situation::CopyBehind,
         ] {
             assert!(met.count(situation) > 0, "{}\n{met}", situation.name());
         }

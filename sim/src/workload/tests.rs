@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use holm_core::{CausationId, CommandEnvelope, CommandId, CorrelationId, Timestamp};
+
 use super::*;
 use crate::register::Register;
 
@@ -88,6 +90,31 @@ fn open_outcomes_are_asked_again() {
         asked_again += u32::from((0..100).any(|_| workload.draw().key == ask.key));
     }
     assert!(asked_again > 40, "{asked_again} of 50");
+}
+
+/// What a run asked can be looked at when it is over, each entity by the read of its own type.
+#[test]
+fn whatever_was_asked_can_be_looked_at() {
+    let registry = registry();
+    let mut workload = workload(3);
+    for _ in 0..300 {
+        let asked = workload.draw().entity;
+        let look = workload.look_at(&asked);
+        assert!(look.reads && look.entity == asked);
+        let mut rehearsal = registry.rehearse(asked.entity_type(), &Limits::default()).unwrap();
+        let envelope = CommandEnvelope {
+            address: look.entity,
+            command: look.command.into(),
+            payload: look.payload,
+            key: look.key,
+            id: CommandId::default(),
+            correlation: CorrelationId::default(),
+            causation: CausationId::default(),
+            deadline: Timestamp::default(),
+        };
+        let told = rehearsal.execute(Timestamp::EPOCH, &envelope, &mut SeededEntropy::new(0));
+        assert!(told.is_ok(), "{told:?}");
+    }
 }
 
 /// Promise G9: a command exactly as long as allowed, and one a byte longer.

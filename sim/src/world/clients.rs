@@ -1,45 +1,32 @@
-//! The clients of a run: each asks registers one thing after the other through one door after the other, retries with the same key, and writes down
-//! what it asked and was told.
+//! The clients of a run: each asks what the workload draws, retries with the same key through another door, and writes down what it asked and was told.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use futures::future::join_all;
 use holm_core::{
-    AskError, CommandEnvelope, CommandId, EntityAddress, Entropy as _, IdempotencyKey, Outcome,
-    SeededEntropy, Timestamp, Verdict,
+    AskError, CommandEnvelope, CommandId, EntityAddress, Entropy as _, ErrorKind, Outcome,
+    SeededEntropy, Timestamp,
 };
-use holm_persistence::{decode, encode};
-use holm_runtime::{Command, Entity as _};
 
 use super::callers::{Caller, Refusal};
 use super::trace::Trace;
-use crate::history::{Call, Content, History, Moment, OperationId, Told};
-use crate::register::{
-    Burst, Fill, Look, Poison, PoisonAt, Register, RegisterRejection, Shout, Swap, Write,
-    WriteAndRest,
-};
+use crate::history::{Call, Content, History, HistoryFull, Moment, OperationId, Place, Told};
+use crate::workload::{Ask, Workload};
 
-/// Tries of one intention before the client lets it be.
-const TRIES: u32 = 8;
+/// Most tries of one intention before the client lets it be. Each draws its own number: who gives up leaves an open outcome behind.
+const MOST_TRIES: u64 = 8;
+
+/// How long a client waits that only wants to know whether everything answers again.
+const PROBE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What all clients share.
 #[derive(Clone)]
 pub(super) struct Desk {
     pub(super) history: Rc<RefCell<History>>,
+    pub(super) workload: Rc<RefCell<Workload>>,
     pub(super) trace: Trace,
-    pub(super) entities: Rc<[EntityAddress]>,
-}
-
-/// The registers of a run.
-pub(super) fn registers(count: u32) -> Rc<[EntityAddress]> {
-    (0..count)
-        .map(|number| {
-            EntityAddress::new(Register::TYPE, format!("r{number}")).expect("a valid address")
-        })
-        .collect()
 }
 
 /// One client.
@@ -48,24 +35,13 @@ pub(super) struct Client {
     pub(super) caller: Caller,
     pub(super) desk: Desk,
     pub(super) entropy: SeededEntropy,
-    /// Values that this client has written so far.
-    pub(super) written: u64,
-    /// What it last saw of each register.
-    pub(super) seen: BTreeMap<usize, u64>,
 }
 
-/// What is asked, encoded.
-struct Question {
-    command: &'static str,
-    payload: Bytes,
-    reads: bool,
-}
-
-impl Question {
-    fn new<C: Command>(command: &C, reads: bool) -> Self {
-        let payload = encode(command).expect("a command of the workload can be encoded");
-        Self { command: C::NAME, payload, reads }
-    }
+/// What became of one try.
+struct Tried {
+    told: Told,
+    /// Whether the same may be answered when it is asked again.
+    again: bool,
 }
 
 impl Client {
@@ -74,141 +50,123 @@ impl Client {
         while self.caller.now() < until {
             let pause = 1 + self.entropy.below(40);
             tokio::time::sleep(Duration::from_millis(pause)).await;
-            let entity = self.draw(self.desk.entities.len());
-            let question = self.question(entity);
-            if self.intend(entity, question, until).await.is_none() {
+            let ask = {
+                let mut workload = self.desk.workload.borrow_mut();
+                workload.grow(self.caller.doors());
+                workload.draw()
+            };
+            if let Err(full) = self.intend(ask, until).await {
+                self.desk.trace.note(format_args!("c{}: {full}", self.number));
                 return;
             }
         }
     }
 
-    fn draw(&mut self, below: usize) -> usize {
-        usize::try_from(self.entropy.below(below.max(1) as u64)).unwrap_or_default()
-    }
-
-    /// A value that nobody else writes.
-    fn value(&mut self) -> u64 {
-        self.written += 1;
-        (u64::from(self.number) << 32) | self.written
-    }
-
-    fn question(&mut self, entity: usize) -> Question {
-        match self.entropy.below(100) {
-            0..35 => Question::new(&Write { value: self.value() }, false),
-            35..50 => {
-                let expected = self.seen.get(&entity).copied().unwrap_or_default();
-                Question::new(&Swap { expected, value: self.value() }, false)
+    /// One intention: tries until it is answered, or let be.
+    async fn intend(&mut self, mut ask: Ask, until: Duration) -> Result<(), HistoryFull> {
+        let mut left = self.entropy.below(MOST_TRIES);
+        loop {
+            // The ids are drawn before anything is awaited, so that the order of answers changes no draw.
+            let ids: Vec<CommandId> = ask.through.iter().map(|_| self.draw_id()).collect();
+            let ways = ask.through.iter().zip(ids);
+            let tries = join_all(ways.map(|(door, id)| self.attempt(*door, &ask, id))).await;
+            let tries = tries.into_iter().collect::<Result<Vec<Tried>, _>>()?;
+            let again = tries.iter().all(|tried| tried.again);
+            if !again || left == 0 || self.caller.now() >= until {
+                let mut workload = self.desk.workload.borrow_mut();
+                tries.iter().for_each(|tried| workload.told(&ask, &tried.told));
+                return Ok(());
             }
-            50..56 => {
-                let count = u8::try_from(self.entropy.below(5)).unwrap_or(0);
-                let first = self.value();
-                self.written += u64::from(count);
-                Question::new(&Burst { first, count }, false)
-            }
-            56..88 => Question::new(&Look {}, true),
-            88..92 => Question::new(&WriteAndRest { value: self.value() }, false),
-            92..95 => {
-                let length = self.draw(60_000);
-                Question::new(&Fill { bytes: vec![7; length] }, false)
-            }
-            95..98 => {
-                let reply_bytes = u32::try_from(self.entropy.below(80_000)).unwrap_or(0);
-                Question::new(&Shout { value: self.value(), reply_bytes }, false)
-            }
-            _ => {
-                let at = match self.entropy.below(3) {
-                    0 => PoisonAt::Handle,
-                    1 => PoisonAt::Apply,
-                    _ => PoisonAt::Reply,
-                };
-                Question::new(&Poison { at }, false)
-            }
-        }
-    }
-
-    /// One intention: tries until it is answered. None when the history is full.
-    async fn intend(&mut self, entity: usize, question: Question, until: Duration) -> Option<()> {
-        let key = IdempotencyKey::generate(&mut self.entropy);
-        let id = CommandId::generate(Timestamp::default(), &mut self.entropy);
-        let address = self.desk.entities[entity].clone();
-        let mut door = self.draw(self.caller.doors());
-        for _ in 0..TRIES {
-            let patience = Duration::from_millis(200 + self.entropy.below(4_000));
-            let envelope = CommandEnvelope {
-                address: address.clone(),
-                command: question.command.into(),
-                payload: question.payload.clone(),
-                key: key.clone(),
-                id,
-                correlation: id.opens(),
-                causation: id.causes(),
-                deadline: Timestamp::default(),
-            };
-            let operation = self.begin(door, &envelope, question.reads, patience)?;
-            let told = self.tell(door, envelope, patience).await;
-            self.complete(operation, &address, &told);
-            self.learn(entity, question.command, &told);
-            let again = match &told {
-                Told::Accepted { .. } | Told::Rejected { .. } | Told::Open => false,
-                Told::Failed { error, .. } => !error.contains("failed:"),
-            };
-            if !again || self.caller.now() >= until {
-                return Some(());
-            }
+            left -= 1;
             let pause = 5 + self.entropy.below(300);
             tokio::time::sleep(Duration::from_millis(pause)).await;
-            door = self.draw(self.caller.doors());
+            let door = self.entropy.below(self.caller.doors().max(1) as u64);
+            ask.through = vec![usize::try_from(door).unwrap_or_default()];
         }
-        Some(())
     }
 
-    fn begin(
-        &self,
-        door: usize,
-        envelope: &CommandEnvelope,
-        reads: bool,
-        patience: Duration,
-    ) -> Option<OperationId> {
-        let now = self.caller.now();
-        let call = Call {
-            client: self.number,
-            asked: self.caller.node_at(door),
-            entity: envelope.address.clone(),
-            command: envelope.command.clone(),
-            reads,
-            key: envelope.key.clone(),
-            fingerprint: Some(Call::fingerprint_of(&envelope.command, &envelope.payload)),
-            payload: Content::of(&envelope.payload),
-            invoked: moment(now),
-            deadline: moment(now + patience),
+    /// Asks for each entity through one door until it has answered. Resolves to the time when all have.
+    pub(super) async fn probe(mut self, door: usize, entities: Vec<EntityAddress>) -> Duration {
+        for entity in entities {
+            loop {
+                let mut ask = self.desk.workload.borrow_mut().look_at(&entity);
+                ask.patience = PROBE_PATIENCE;
+                let id = self.draw_id();
+                let answered = match self.attempt(door, &ask, id).await {
+                    Ok(tried) => tried.told.place().is_some(),
+                    // What cannot be recorded cannot be judged; that it does not answer is seen all the same.
+                    Err(_) => false,
+                };
+                if answered {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+        self.caller.now()
+    }
+
+    fn draw_id(&mut self) -> CommandId {
+        CommandId::generate(Timestamp::default(), &mut self.entropy)
+    }
+
+    /// One try through one door.
+    async fn attempt(&self, door: usize, ask: &Ask, id: CommandId) -> Result<Tried, HistoryFull> {
+        let envelope = CommandEnvelope {
+            address: ask.entity.clone(),
+            command: ask.command.into(),
+            payload: ask.payload.clone(),
+            key: ask.key.clone(),
+            id,
+            correlation: id.opens(),
+            causation: id.causes(),
+            deadline: Timestamp::default(),
         };
-        let begun = self.desk.history.borrow_mut().begin(call);
-        let operation = begun
-            .inspect_err(|full| self.desk.trace.note(format_args!("c{}: {full}", self.number)))
-            .ok()?;
-        self.desk.trace.note(format_args!(
-            "c{} #{} {} → {} at n{} [{}]",
-            self.number,
-            operation.0,
-            envelope.command,
-            envelope.address,
-            door + 1,
-            envelope.key
-        ));
-        Some(operation)
-    }
-
-    async fn tell(&self, door: usize, envelope: CommandEnvelope, patience: Duration) -> Told {
-        match self.caller.ask(door, envelope, patience).await {
-            Ok(answer) => Told::of(&answer),
+        let operation = self.begin(door, ask)?;
+        let tried = match self.caller.ask(door, envelope, ask.patience).await {
+            Ok(answer) => Tried {
+                told: Told::of(&answer),
+                again: answer.as_ref().is_err_and(may_be_asked_again),
+            },
             Err(refusal) => {
                 let effect = match refusal {
                     Refusal::NobodyThere => Outcome::NotApplied,
                     Refusal::NoAnswer => Outcome::Unknown,
                 };
-                Told::Failed { effect, limit: None, error: refusal.to_string().into() }
+                let error = refusal.to_string().into();
+                Tried { told: Told::Failed { effect, limit: None, error }, again: true }
             }
-        }
+        };
+        self.complete(operation, &ask.entity, &tried.told);
+        Ok(tried)
+    }
+
+    fn begin(&self, door: usize, ask: &Ask) -> Result<OperationId, HistoryFull> {
+        let now = self.caller.now();
+        let call = Call {
+            client: self.number,
+            asked: self.caller.node_at(door),
+            entity: ask.entity.clone(),
+            command: ask.command.into(),
+            reads: ask.reads,
+            key: ask.key.clone(),
+            fingerprint: Some(Call::fingerprint_of(ask.command, &ask.payload)),
+            payload: Content::of(&ask.payload),
+            invoked: moment(now),
+            deadline: moment(now + ask.patience),
+        };
+        let operation = self.desk.history.borrow_mut().begin(call)?;
+        self.desk.trace.note(format_args!(
+            "c{} #{} {} ({}) → {} at n{} [{}]",
+            self.number,
+            operation.0,
+            ask.command,
+            ask.kind,
+            ask.entity,
+            door + 1,
+            ask.key
+        ));
+        Ok(operation)
     }
 
     fn complete(&self, operation: OperationId, address: &EntityAddress, told: &Told) {
@@ -224,27 +182,13 @@ impl Client {
         };
         self.desk.trace.note(format_args!("c{} #{} {address}: {said}", self.number, operation.0));
     }
-
-    /// Remembers a register's value, for the next swap.
-    fn learn(&mut self, entity: usize, command: &str, told: &Told) {
-        match told {
-            Told::Accepted { reply, .. } if command == Look::NAME => {
-                if let Some(Ok(value)) = reply.bytes().map(decode::<u64>) {
-                    self.seen.insert(entity, value);
-                }
-            }
-            Told::Rejected { rejection, .. } => {
-                let rejection = rejection.bytes().map(decode::<RegisterRejection>);
-                if let Some(Ok(RegisterRejection::Mismatch { found, .. })) = rejection {
-                    self.seen.insert(entity, found);
-                }
-            }
-            _ => {}
-        }
-    }
 }
 
-fn shown(place: &crate::history::Place) -> String {
+fn may_be_asked_again(error: &AskError) -> bool {
+    matches!(error.kind(), ErrorKind::Retry | ErrorKind::BackOff)
+}
+
+fn shown(place: &Place) -> String {
     let replayed = if place.replayed { ", replayed" } else { "" };
     format!(
         "sequence {} (shard {}, offset {}, node {}{replayed})",
@@ -252,45 +196,7 @@ fn shown(place: &crate::history::Place) -> String {
     )
 }
 
+/// A time of the world as a moment of its history.
 pub(super) fn moment(time: Duration) -> Moment {
     Moment(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
-}
-
-/// Asks every register through one door until each has answered.
-pub(super) async fn probe(
-    caller: Caller,
-    door: usize,
-    desk: Desk,
-    mut entropy: SeededEntropy,
-) -> Duration {
-    for address in desk.entities.iter() {
-        loop {
-            let id = CommandId::generate(Timestamp::default(), &mut entropy);
-            let envelope = CommandEnvelope {
-                address: address.clone(),
-                command: Look::NAME.into(),
-                payload: encode(&Look {}).expect("a look can be encoded"),
-                key: IdempotencyKey::generate(&mut entropy),
-                id,
-                correlation: id.opens(),
-                causation: id.causes(),
-                deadline: Timestamp::default(),
-            };
-            let said = caller.ask(door, envelope, Duration::from_secs(2)).await;
-            match said {
-                Ok(Ok(answer)) if matches!(answer.verdict, Verdict::Accepted(_)) => break,
-                Ok(Ok(_)) => desk.trace.note(format_args!("probe of {address}: refused")),
-                Ok(Err(error)) => note(&desk, door, address, &error),
-                Err(refusal) => {
-                    desk.trace.note(format_args!("probe of {address} at n{}: {refusal}", door + 1));
-                }
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-    }
-    caller.now()
-}
-
-fn note(desk: &Desk, door: usize, address: &EntityAddress, error: &AskError) {
-    desk.trace.note(format_args!("probe of {address} at n{}: {error}", door + 1));
 }

@@ -1,21 +1,19 @@
-//! A machine of the world: a disk, a wall clock, and a process when one runs on it. It also is what a service manager is: it starts a process again.
+//! A machine of the world: a disk, a wall clock, and a process when one runs on it. Who looks after it stands in `care`.
+
+mod care;
 
 use std::time::Duration;
 
-use holm_core::{Entropy as _, NodeId, SeededEntropy};
+use holm_core::{Entropy as _, NodeId, SeededEntropy, ShardId};
 use holm_persistence::{Crash, Damage, SimulatedDisk};
-use holm_sharding::ClusterNode;
+use holm_sharding::{ClusterNode, ConsensusTimes};
 
+use super::met::{Death, Met};
 use super::network::{Host, Wires};
-use super::process::{Common, DiskSpeed, Ended, Given, Order, Process};
+use super::process::{Common, DiskSpeed, Given, Order, Process};
 use super::time::{WallClock, WorldTime};
 use super::trace::Trace;
-
-/// Pause before a process that ended by itself is started again.
-const START_AGAIN: Duration = Duration::from_millis(500);
-
-/// How long a process whose disk failed goes on before it is started again, as by somebody who watches.
-const DISK_PATIENCE: Duration = Duration::from_secs(1);
+use crate::sometimes::Situation;
 
 /// What is wanted of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,11 +41,15 @@ pub(super) struct Machine {
     pub(super) disk: SimulatedDisk,
     pub(super) speed: DiskSpeed,
     pub(super) clock: WallClock,
+    time: WorldTime,
+    met: Met,
     seeds: SeededEntropy,
     life: u64,
     process: Option<Process>,
     wanted: Wanted,
     pace: Pace,
+    /// Since when it is paused, when it led a shard then.
+    led_when_paused: Option<Duration>,
     /// Time that passed since the process ran last.
     lag: Duration,
     start_at: Option<Duration>,
@@ -61,7 +63,7 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    pub(super) fn new(host: Host, time: &WorldTime, seed: u64) -> Self {
+    pub(super) fn new(host: Host, time: &WorldTime, met: &Met, seed: u64) -> Self {
         let mut seeds = SeededEntropy::new(seed);
         let name = format!("n{}", host.0);
         Self {
@@ -70,11 +72,14 @@ impl Machine {
             name,
             speed: DiskSpeed::usual(),
             clock: WallClock::new(time),
+            time: time.clone(),
+            met: met.clone(),
             seeds,
             life: 0,
             process: None,
             wanted: Wanted::Down,
             pace: Pace::Usual,
+            led_when_paused: None,
             lag: Duration::ZERO,
             start_at: None,
             failing_since: None,
@@ -99,6 +104,19 @@ impl Machine {
 
     pub(super) fn node(&self) -> Option<ClusterNode> {
         self.process.as_ref()?.node()
+    }
+
+    /// The shards that its node leads, as far as the node knows.
+    pub(super) fn leads(&self) -> Vec<ShardId> {
+        let Some(node) = self.node() else { return Vec::new() };
+        let view = node.view();
+        let led = view.shards.iter().filter(|shard| shard.leader == Some(node.node()));
+        led.map(|shard| shard.id).collect()
+    }
+
+    /// Whether it runs again after it was down.
+    pub(super) fn is_back(&self) -> bool {
+        self.life > 1 && self.node().is_some()
     }
 
     pub(super) fn known_as(&self) -> Option<NodeId> {
@@ -147,14 +165,33 @@ impl Machine {
         if self.wanted == Wanted::Running {
             self.wanted = Wanted::Down;
         }
+        self.note_death();
         // The disk first: what is dropped with the process must not reach it any more.
-        self.disk.crash(crash);
+        let aftermath = self.disk.crash(crash);
+        self.met.met_times(Situation::CrashBeforeSync, aftermath.unsynced.into());
+        self.met.met_times(Situation::TornTail, aftermath.torn.into());
         self.process = None;
+        self.led_when_paused = None;
         match crash {
             Crash::Killed => wires.end_process(self.host),
             Crash::PowerLost => wires.power_off(self.host),
         }
         self.pace = Pace::Usual;
+    }
+
+    /// What a crash of the process means at this moment.
+    fn note_death(&self) {
+        let Some(process) = &self.process else { return };
+        let Some(node) = process.node() else {
+            let recovers = self.known_as.is_some();
+            return self.met.met_times(Situation::CrashDuringRecovery, recovers.into());
+        };
+        for shard in self.leads() {
+            // A log that cannot be read has nothing to tell.
+            if let Ok(last) = node.log().last_offset(shard) {
+                self.met.leader_died(Death { at: self.time.elapsed(), shard, last });
+            }
+        }
     }
 
     pub(super) fn damage(&mut self, damage: Damage, trace: &Trace) {
@@ -184,6 +221,7 @@ impl Machine {
     pub(super) fn pause(&mut self, trace: &Trace) {
         trace.note(format_args!("# {} is paused", self.name));
         self.pace = Pace::Paused;
+        self.led_when_paused = (!self.leads().is_empty()).then(|| self.time.elapsed());
     }
 
     pub(super) fn slow_down(&mut self, ticks: u64, trace: &Trace) {
@@ -196,6 +234,11 @@ impl Machine {
         if self.pace != Pace::Usual {
             trace.note(format_args!("# {} runs as ever", self.name));
             self.pace = Pace::Usual;
+        }
+        let lease = ConsensusTimes::default().election_max;
+        let slept = self.led_when_paused.take().map(|since| self.time.elapsed() - since);
+        if slept.is_some_and(|slept| slept > lease) {
+            self.met.met(Situation::PausedBeyondLease);
         }
     }
 
@@ -232,73 +275,6 @@ impl Machine {
             self.note_end(ended, now, wires, trace);
         } else {
             self.look_at_disk(now, wires, trace);
-        }
-    }
-
-    /// The process ended by itself.
-    fn note_end(&mut self, ended: Ended, now: Duration, wires: &Wires, trace: &Trace) {
-        trace.note(format_args!("# {} ended: {ended:?}", self.name));
-        self.process = None;
-        self.disk.crash(Crash::Killed);
-        wires.end_process(self.host);
-        match ended {
-            Ended::Stopped if self.wanted == Wanted::Running => {
-                self.start_at = Some(now + START_AGAIN);
-            }
-            Ended::Stopped => {}
-            Ended::Left => self.wanted = Wanted::Gone,
-            Ended::StillHere(_) | Ended::NotStarted(_) => {
-                if self.suspect {
-                    self.damage(Damage::Wiped, trace);
-                }
-                self.wanted = Wanted::Running;
-                self.start_at = Some(now + START_AGAIN);
-            }
-            Ended::Unusable(error) => {
-                if !error.is_disk_full() {
-                    // As an operator does: a disk that cannot be trusted is replaced, and the node comes back under another id.
-                    self.damage(Damage::Wiped, trace);
-                }
-                self.start_at = Some(now + START_AGAIN);
-            }
-        }
-    }
-
-    fn look_at_disk(&mut self, now: Duration, wires: &Wires, trace: &Trace) {
-        if !now.subsec_millis().is_multiple_of(100) {
-            return;
-        }
-        let failure = self.process.as_ref().and_then(Process::disk_failure);
-        let Some(error) = failure else {
-            self.failing_since = None;
-            return;
-        };
-        let since = *self.failing_since.get_or_insert(now);
-        if now - since >= DISK_PATIENCE {
-            trace.note(format_args!("# {} is started again: {error}", self.name));
-            self.crash(Crash::Killed, wires, trace);
-            self.wanted = Wanted::Running;
-            self.start_at = Some(now + START_AGAIN);
-        }
-    }
-
-    /// Whoever looks after it mends it: a damaged disk is replaced, and a process runs.
-    pub(super) fn mend(&mut self, now: Duration, wires: &Wires, trace: &Trace) {
-        self.resume(trace);
-        self.disk.set_full(false);
-        self.disk.fail_syncs(0);
-        self.speed.set(None);
-        self.clock.set_ahead(0);
-        if self.wanted == Wanted::Gone {
-            return;
-        }
-        if self.suspect {
-            self.crash(Crash::Killed, wires, trace);
-            self.damage(Damage::Wiped, trace);
-        }
-        self.wanted = Wanted::Running;
-        if self.process.is_none() {
-            self.start_at = Some(now);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,9 +18,11 @@ use tokio::runtime::Runtime;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::LocalSet;
 
+use super::met::Met;
 use super::network::Host;
 use super::runtime;
 use super::time::WallClock;
+use super::watched::Watched;
 
 /// Commands that a process takes from its callers before it has begun with them.
 const ASKS_WAITING: usize = 1_024;
@@ -34,6 +37,7 @@ pub(super) struct Common {
     pub(super) expected_nodes: u32,
     pub(super) seeds: Vec<Host>,
     pub(super) down_after: Duration,
+    pub(super) met: Met,
 }
 
 /// What one process is given.
@@ -113,6 +117,8 @@ struct Inside {
 /// A running process.
 pub(super) struct Process {
     inside: Rc<RefCell<Inside>>,
+    /// False from the moment at which it is dropped.
+    alive: Arc<AtomicBool>,
     asks: mpsc::Sender<Ask>,
     orders: mpsc::Sender<Order>,
     local: Option<LocalSet>,
@@ -124,11 +130,12 @@ impl Process {
     pub(super) fn start(given: Given) -> std::io::Result<Self> {
         let runtime = runtime::build(given.seed)?;
         let local = LocalSet::new();
+        let alive = Arc::new(AtomicBool::new(true));
         let inside = Rc::new(RefCell::new(Inside::default()));
         let (asks, asked) = mpsc::channel(ASKS_WAITING);
         let (orders, ordered) = mpsc::channel(1);
-        local.spawn_local(live(given, inside.clone(), asked, ordered));
-        Ok(Self { inside, asks, orders, local: Some(local), runtime: Some(runtime) })
+        local.spawn_local(live(given, alive.clone(), inside.clone(), asked, ordered));
+        Ok(Self { inside, alive, asks, orders, local: Some(local), runtime: Some(runtime) })
     }
 
     /// Lets it run for a while. `lag` of that time has passed before it gets to run at all.
@@ -169,6 +176,7 @@ impl Process {
 impl Drop for Process {
     /// Everything that runs in it is dropped where it stands, as in a crash.
     fn drop(&mut self) {
+        self.alive.store(false, Ordering::Relaxed);
         let Some(runtime) = self.runtime.take() else { return };
         {
             let _inside = runtime.enter();
@@ -182,16 +190,18 @@ impl Drop for Process {
 /// A process from its first line to its last.
 async fn live(
     given: Given,
+    alive: Arc<AtomicBool>,
     inside: Rc<RefCell<Inside>>,
     asked: mpsc::Receiver<Ask>,
     ordered: mpsc::Receiver<Order>,
 ) {
-    let ended = run(given, &inside, asked, ordered).await;
+    let ended = run(given, alive, &inside, asked, ordered).await;
     inside.borrow_mut().ended = Some(ended);
 }
 
 async fn run(
     given: Given,
+    alive: Arc<AtomicBool>,
     inside: &RefCell<Inside>,
     asked: mpsc::Receiver<Ask>,
     mut ordered: mpsc::Receiver<Order>,
@@ -208,7 +218,7 @@ async fn run(
     let pumping = SeededEntropy::new(entropy.next_u64());
     tokio::task::spawn_local(pump_forever(pump, filled, given.speed.clone(), pumping));
     let clock = given.clock.clone();
-    let node = match ClusterNode::start_here(options(given, store, &mut entropy)).await {
+    let node = match ClusterNode::start_here(options(given, alive, store, &mut entropy)).await {
         Ok(node) => node,
         Err(error) => return Ended::NotStarted(error.to_string()),
     };
@@ -231,7 +241,12 @@ fn store_options() -> StoreOptions {
     StoreOptions { side_file_every: 256, ..StoreOptions::default() }
 }
 
-fn options(given: Given, store: Arc<Store>, entropy: &mut SeededEntropy) -> ClusterOptions {
+fn options(
+    given: Given,
+    alive: Arc<AtomicBool>,
+    store: Arc<Store>,
+    entropy: &mut SeededEntropy,
+) -> ClusterOptions {
     let Given { common, host, name, clock, network, .. } = given;
     let clock: Arc<dyn holm_core::Clock> = Arc::new(clock);
     let delays = Mutex::new(SeededEntropy::new(entropy.next_u64()));
@@ -247,7 +262,10 @@ fn options(given: Given, store: Arc<Store>, entropy: &mut SeededEntropy) -> Clus
         loaders: 2,
         ..HostOptions::new(common.registry.clone(), common.shards)
     };
+    let met = common.met.clone();
     let start_host = Box::new(move |seat: HostSeat| {
+        let log = Arc::new(Watched::new(seat.log, met, alive));
+        let seat = HostSeat { log, ..seat };
         Ok(Arc::new(seat.take(host_options)?) as Arc<dyn HostedShards>)
     });
     let surroundings = Surroundings::simulated(clock.clone(), network, entropy.next_u64());

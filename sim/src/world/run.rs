@@ -5,28 +5,28 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use holm_core::{Entropy as _, NodeId, Offset, SeededEntropy, ShardId};
+use holm_core::{Entropy as _, SeededEntropy};
 use holm_sharding::ShardState;
 use tokio::task::JoinHandle;
 
-use super::clients::{Client, Desk, probe, registers};
+use super::clients::{Client, Desk};
 use super::faults::Schedule;
+use super::observe::{asked_entities, note_copies_behind, observe};
 use super::trace::{Listener, Trace};
 use super::{Settings, World};
 use crate::checks::{Report, Rules, judge};
-use crate::history::{History, Told};
+use crate::history::History;
+use crate::sometimes::{Situation, Sometimes};
+use crate::workload::Workload;
 
 /// How long a cluster may take to form.
 const FORMING: Duration = Duration::from_secs(20);
 
+/// How long clients may take to hear the last answer: the longest patience of a workload, and a little more.
+const LAST_ANSWERS: Duration = Duration::from_secs(12);
+
 /// Quiet time after everything answered, in which copies become the same.
 const SETTLING: Duration = Duration::from_secs(4);
-
-/// How a log says that it has no replica of a shard.
-const MOVED: &str = "this node holds no replica of it";
-
-/// Bytes of a log read back at once.
-const READ_BYTES: usize = 4 * 1024 * 1024;
 
 /// What came of a run.
 #[derive(Debug)]
@@ -41,8 +41,10 @@ pub struct Outcome {
     pub simulated: Duration,
     /// How long it took after mending until everything answered.
     pub recovered_in: Option<Duration>,
-    /// How often what happened.
-    pub counts: BTreeMap<String, u64>,
+    /// How often which fault happened; those that did not are there with zero.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// The situations that were met.
+    pub met: Sometimes,
     /// Everything in order.
     pub trace: Trace,
 }
@@ -61,7 +63,7 @@ impl Outcome {
 /// When the world cannot be made.
 pub fn run(settings: &Settings) -> std::io::Result<Outcome> {
     let mut world = World::new(settings)?;
-    let listener = Listener::new(world.trace().clone());
+    let listener = Listener::new(world.trace().clone(), world.met.clone());
     tracing::subscriber::with_default(listener, || Ok(Running::new(settings, &mut world).run()))
 }
 
@@ -77,10 +79,16 @@ struct Running<'a> {
 impl<'a> Running<'a> {
     fn new(settings: &'a Settings, world: &'a mut World) -> Self {
         let mut entropy = SeededEntropy::new(settings.seed ^ 0x0C11_E575);
+        // A stream of its own: a change of the workload leaves the faults of a seed as they are.
+        let workload = Workload::new(
+            settings.seed ^ 0x3073_10AD,
+            usize::from(settings.nodes),
+            settings.limits.clone(),
+        );
         let desk = Desk {
             history: Rc::new(RefCell::new(History::default())),
+            workload: Rc::new(RefCell::new(workload)),
             trace: world.trace().clone(),
-            entities: registers(settings.entities),
         };
         let schedule = Schedule::new(settings, entropy.next_u64(), Duration::ZERO);
         Self { settings, world, desk, schedule, entropy, problems: Vec::new() }
@@ -99,7 +107,13 @@ impl<'a> Running<'a> {
         } else {
             self.problems.push(format!("no cluster formed within {FORMING:?}"));
         }
-        self.observe();
+        let problems =
+            observe(self.world, self.settings.shards, &mut self.desk.history.borrow_mut());
+        self.problems.extend(problems);
+        let carried = self.world.wires().counts();
+        self.world.met.met_times(Situation::MessageLost, carried.lost);
+        self.world.met.met_times(Situation::MessageLate, carried.late);
+        let met = self.world.met.all(&self.desk.history.borrow());
         let rules = Rules {
             limits: self.settings.limits.clone(),
             registry: Some(self.settings.registry.clone()),
@@ -109,12 +123,22 @@ impl<'a> Running<'a> {
         let report = judge(&self.desk.history.borrow(), &rules);
         Outcome {
             seed: self.settings.seed,
-            counts: self.counts(),
+            faults: self.schedule.counts(),
+            met,
             problems: self.problems,
             report,
             simulated: self.world.now(),
             recovered_in,
             trace: self.world.trace().clone(),
+        }
+    }
+
+    fn client(&mut self, number: u32) -> Client {
+        Client {
+            number,
+            caller: self.world.callers().caller(),
+            desk: self.desk.clone(),
+            entropy: SeededEntropy::new(self.entropy.next_u64()),
         }
     }
 
@@ -124,14 +148,7 @@ impl<'a> Running<'a> {
         self.world.trace().note("# the cluster has formed; clients begin");
         let clients: Vec<JoinHandle<()>> = (0..self.settings.clients)
             .map(|number| {
-                let client = Client {
-                    number,
-                    caller: self.world.callers().caller(),
-                    desk: self.desk.clone(),
-                    entropy: SeededEntropy::new(self.entropy.next_u64()),
-                    written: 0,
-                    seen: BTreeMap::new(),
-                };
+                let client = self.client(number);
                 self.world.callers().spawn(client.work(until))
             })
             .collect();
@@ -139,11 +156,11 @@ impl<'a> Running<'a> {
             self.schedule.act(self.world);
             self.world.tick();
         }
+        note_copies_behind(self.world, self.settings.shards);
         self.schedule.heal(self.world);
         // What was asked before is answered, or given up, within its patience.
-        let ended = self
-            .world
-            .run_until(Duration::from_secs(10), |_| clients.iter().all(JoinHandle::is_finished));
+        let ended =
+            self.world.run_until(LAST_ANSWERS, |_| clients.iter().all(JoinHandle::is_finished));
         if !ended {
             self.problems.push("a client waits for an answer long after its deadline".to_owned());
         }
@@ -152,12 +169,15 @@ impl<'a> Running<'a> {
     /// Everything must answer through every door.
     fn liveness(&mut self) -> Option<Duration> {
         let began = self.world.now();
-        let probes: Vec<JoinHandle<Duration>> = (0..self.world.machines())
-            .filter(|machine| self.world.belongs(*machine))
-            .map(|door| {
-                let entropy = SeededEntropy::new(self.entropy.next_u64());
-                let caller = self.world.callers().caller();
-                self.world.callers().spawn(probe(caller, door, self.desk.clone(), entropy))
+        let entities = asked_entities(&self.desk.history.borrow());
+        let doors = (0..self.world.machines()).filter(|machine| self.world.belongs(*machine));
+        let doors: Vec<usize> = doors.collect();
+        let probes: Vec<JoinHandle<Duration>> = doors
+            .into_iter()
+            .zip(self.settings.clients..)
+            .map(|(door, number)| {
+                let client = self.client(number);
+                self.world.callers().spawn(client.probe(door, entities.clone()))
             })
             .collect();
         let answered = self
@@ -175,82 +195,6 @@ impl<'a> Running<'a> {
             self.settings.recovery
         ));
         None
-    }
-
-    /// Reads back what every node has.
-    fn observe(&mut self) {
-        for machine in 0..self.world.machines() {
-            let Some(node) = self.world.node(machine) else { continue };
-            for shard in 0..self.settings.shards {
-                self.observe_shard(&node, ShardId(shard));
-            }
-        }
-    }
-
-    fn observe_shard(&mut self, node: &holm_sharding::ClusterNode, shard: ShardId) {
-        let log = node.log();
-        let holds = node
-            .view()
-            .shards
-            .iter()
-            .any(|view| view.id == shard && view.replicas.contains(&node.node()));
-        if !holds {
-            return;
-        }
-        let mut next = Offset(1);
-        loop {
-            let batches = match log.read(shard, next, READ_BYTES) {
-                Ok(batches) => batches,
-                // A replica that moved away since the view was taken.
-                Err(error) if error.to_string().ends_with(MOVED) => return,
-                Err(error) => {
-                    let node = node.node();
-                    self.problems.push(format!("node {node} cannot read shard {shard}: {error}"));
-                    return;
-                }
-            };
-            let Some(last) = batches.last() else { return };
-            next = last.last().next();
-            for batch in &batches {
-                if let Err(error) = self.desk.history.borrow_mut().observe(node.node(), batch) {
-                    self.problems.push(format!("{error}"));
-                    return;
-                }
-            }
-        }
-    }
-
-    fn counts(&self) -> BTreeMap<String, u64> {
-        let mut counts: BTreeMap<String, u64> = self
-            .schedule
-            .counts()
-            .iter()
-            .map(|(name, count)| ((*name).to_owned(), *count))
-            .collect();
-        let mut add = |name: &str, count: u64| {
-            *counts.entry(name.to_owned()).or_default() += count;
-        };
-        let history = self.desk.history.borrow();
-        for operation in history.operations() {
-            match &operation.told {
-                Told::Accepted { place, .. } | Told::Rejected { place, .. } => {
-                    add("answered", 1);
-                    if place.replayed {
-                        add("answered from the record of an earlier try", 1);
-                    }
-                }
-                told if told.is_unknown() => add("outcome unknown", 1),
-                _ => add("surely not applied", 1),
-            }
-        }
-        let leaders: std::collections::BTreeSet<(ShardId, NodeId)> = history
-            .operations()
-            .iter()
-            .filter_map(|operation| operation.told.place())
-            .map(|place| (place.shard, place.served_by))
-            .collect();
-        add("leaderships seen", leaders.len() as u64);
-        counts
     }
 }
 

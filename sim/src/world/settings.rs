@@ -5,7 +5,7 @@ use std::time::Duration;
 use holm_core::{Entropy as _, Limits, SeededEntropy};
 use holm_runtime::Registry;
 
-use crate::register::Register;
+use crate::workload;
 
 /// How often each fault happens, relative to the others; zero is never.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -106,8 +106,6 @@ pub struct Settings {
     pub down_after: Duration,
     /// Clients of the workload.
     pub clients: u32,
-    /// Entities that they ask.
-    pub entities: u32,
     /// How often which fault happens.
     pub faults: FaultWeights,
     /// Least and most time between two faults.
@@ -132,16 +130,19 @@ impl Settings {
         limits.live_entities = usize::try_from(2 + entropy.below(8)).unwrap_or(2);
         limits.idle_timeout = Duration::from_millis(500 + entropy.below(5_000));
         let between = 500 + entropy.below(4_000);
+        let down_after = Duration::from_millis(4_000 + entropy.below(10_000));
+        let clients = u32::try_from(3 + entropy.below(4)).unwrap_or(3);
+        // The window of keys stays as wide as ever: a retry beyond it would take effect again, and the search for an order cannot know that.
+        limits.snapshots_kept = usize::try_from(1 + entropy.below(24) / 8).unwrap_or(1);
         Self {
             seed,
             nodes,
             shards,
             replication: 3,
-            registry: Registry::new().entity::<Register>(),
+            registry: workload::registry(),
             limits,
-            down_after: Duration::from_millis(4_000 + entropy.below(10_000)),
-            clients: u32::try_from(3 + entropy.below(4)).unwrap_or(3),
-            entities: u32::try_from(8 + entropy.below(24)).unwrap_or(8),
+            down_after,
+            clients,
             faults: FaultWeights::draw(&mut entropy),
             between_faults: (
                 Duration::from_millis(between / 4),

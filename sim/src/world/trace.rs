@@ -10,10 +10,16 @@ use tracing::field::{Field, Visit};
 use tracing::span;
 use tracing::{Event, Level, Metadata, Subscriber};
 
+use super::met::Met;
 use super::time::WorldTime;
+use crate::sometimes::Situation;
 
 /// Lines kept. An hour of the busiest world is far below; a loop that logs is not.
 const LINES: usize = 500_000;
+
+/// What the code under test says when something happens that shows nowhere else. A wording that changes shows as a situation that is never met.
+const SAID: [(&str, Situation); 1] =
+    [("dropping entries that no majority had", Situation::TailReplaced)];
 
 /// The trace of one world. Clones share it.
 #[derive(Clone)]
@@ -75,14 +81,14 @@ impl fmt::Debug for Trace {
 }
 
 /// Takes what is logged into the trace: what our crates say about what they do, and the warnings of all others.
-#[derive(Debug)]
 pub(super) struct Listener {
     trace: Trace,
+    met: Met,
 }
 
 impl Listener {
-    pub(super) fn new(trace: Trace) -> Self {
-        Self { trace }
+    pub(super) fn new(trace: Trace, met: Met) -> Self {
+        Self { trace, met }
     }
 }
 
@@ -109,6 +115,9 @@ impl Subscriber for Listener {
     fn event(&self, event: &Event<'_>) {
         let mut said = Said::default();
         event.record(&mut said);
+        for (message, situation) in SAID {
+            self.met.met_times(situation, u64::from(said.message == message));
+        }
         let level = event.metadata().level();
         if event.metadata().target().starts_with("holm") {
             self.trace.note(format_args!("{level} {}{}", said.message, said.fields));

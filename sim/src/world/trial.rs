@@ -183,7 +183,7 @@ impl Trial {
     /// [`TrialFailed`] with the seed and the end of the trace.
     pub fn run(self) -> Result<Trace, TrialFailed> {
         let mut world = World::new(&self.settings).map_err(TrialFailed::World)?;
-        let listener = Listener::new(world.trace().clone());
+        let listener = Listener::new(world.trace().clone(), world.met.clone());
         tracing::subscriber::with_default(listener, || self.run_in(&mut world))?;
         Ok(world.trace().clone())
     }
