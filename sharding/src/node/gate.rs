@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
 use holm_core::NodeId;
-use holm_persistence::{LogId as StoreLog, decode, encode};
+use holm_persistence::{LogId as StoreLog, Store, decode, encode};
 
 use super::core::Core;
 use super::messages::{
@@ -15,13 +15,29 @@ use crate::transport::{Lane, PeerHandler, PeerInfo, Responder};
 use crate::wire::Message;
 
 /// The receiving end of a node.
-#[derive(Default)]
 pub(super) struct Gate {
-    /// Weak, because the node holds the transport and the transport holds the gate: a dropped node must let go of its data directory.
+    /// Both weak, because the node holds the transport and the transport holds the gate: a dropped node must let go of its data directory.
+    store: Weak<Store>,
     core: OnceLock<Weak<Core>>,
 }
 
 impl Gate {
+    /// A gate with nothing behind it yet.
+    pub(super) fn new(store: &Arc<Store>) -> Self {
+        Self { store: Arc::downgrade(store), core: OnceLock::new() }
+    }
+
+    /// What a node says to those who want in while it is starting. Its data directory knows already whether there is a cluster; denied for these
+    /// moments, a first seed without its disk would found a second one.
+    fn join_answer_while_starting(&self) -> JoinAnswer {
+        let store = self.store.upgrade();
+        if store.is_none_or(|store| store.identity().membership.is_some()) {
+            JoinAnswer::Wait { reason: "this member is starting".to_owned(), peers: Vec::new() }
+        } else {
+            JoinAnswer::NotFormed
+        }
+    }
+
     /// From now on there is a node behind it.
     pub(super) fn open(&self, core: &Arc<Core>) {
         // Opened once, by the only start there is.
@@ -40,6 +56,9 @@ impl PeerHandler for Gate {
                 raft(&core, group, kind, bytes, respond)
             }
             (Message::Raft { .. }, None) => respond.respond(rpc::failure("this node is starting")),
+            (Message::Cluster { kind: JOIN, .. }, None) => {
+                respond_with(respond, &self.join_answer_while_starting());
+            }
             (Message::Cluster { kind, bytes }, core) => {
                 cluster(core.as_ref(), from, kind, &bytes, respond)
             }
@@ -63,7 +82,6 @@ fn raft(core: &Arc<Core>, group: u32, kind: u8, bytes: Bytes, respond: Responder
 
 fn cluster(core: Option<&Arc<Core>>, from: &PeerInfo, kind: u8, bytes: &[u8], respond: Responder) {
     match (kind, core) {
-        (JOIN, None) => respond_with(respond, &JoinAnswer::NotFormed),
         (JOIN, Some(core)) => match decode::<JoinRequest>(bytes) {
             Ok(request) => {
                 let core = core.clone();

@@ -24,7 +24,7 @@ use crate::transport::{NodeIdentity, Peers, PeersOptions};
 pub(super) async fn start(mut options: ClusterOptions) -> Result<Arc<Core>, StartError> {
     check(&options)?;
     let identity = options.store.identity();
-    let gate = Arc::new(Gate::default());
+    let gate = Arc::new(Gate::new(&options.store));
     let (peers, facts) = start_transport(&options, &gate).await?;
     let request = JoinRequest {
         cluster: options.cluster.clone(),

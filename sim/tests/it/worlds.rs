@@ -81,6 +81,25 @@ fn a_first_seed_without_its_disk_joins_the_cluster_that_it_founded() {
     assert!(world.node(1).unwrap().view().member(back).is_some(), "the others know it");
 }
 
+/// Promise G3: members that are only starting know that there is a cluster, so a first seed without its disk that asks them then founds no second one.
+#[test]
+fn a_first_seed_without_its_disk_waits_for_members_that_are_starting() {
+    let mut settings = Settings::draw(4014);
+    (settings.nodes, settings.faults) = (3, FaultWeights::none());
+    let mut world = World::new(&settings).expect("a world can be made");
+    (0..3).for_each(|machine| world.start(machine));
+    let serving = |world: &World| (0..3).all(|machine| world.node(machine).is_some());
+    assert!(world.run_until(Duration::from_secs(20), serving));
+    world.run_for(Duration::from_secs(5));
+    (0..3).for_each(|machine| world.crash(machine, Crash::PowerLost));
+    world.damage(0, Damage::Wiped);
+    (0..3).for_each(|machine| world.start(machine));
+    assert!(world.run_until(Duration::from_secs(20), serving));
+    let back = world.node(0).unwrap().node();
+    assert_ne!(back, NodeId(1), "its old id went with its disk");
+    assert!(world.node(1).unwrap().view().member(back).is_some(), "the others know it");
+}
+
 /// The founder is the only voter of the cluster log at first. Told to leave then, it makes others voters before it goes, and nodes join afterwards.
 #[test]
 fn a_founder_that_leaves_at_once_leaves_a_cluster_behind() {
