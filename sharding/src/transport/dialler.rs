@@ -208,7 +208,7 @@ fn lost(link: &Link, before: Option<Before>, sure_dead: bool) -> PeerEvent {
 /// Runs a connection until it ends.
 async fn run(shared: &Shared, link: &Link, dialled: &Dialled, hail: &Hail, stream: Stream) {
     dialled.remote.store(hail.identity.node.0, Ordering::Relaxed);
-    dialled.established.store(true, Ordering::Release);
+    dialled.establish();
     let said = shared.credentials().identity.node;
     let (read, write) = stream.into_split();
     let heard = AtomicBool::new(true);

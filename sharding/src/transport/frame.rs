@@ -107,6 +107,12 @@ pub(crate) fn frame_length(bytes: &[u8]) -> usize {
     LENGTH_BYTES + u32_at(bytes, 0) as usize
 }
 
+/// The correlation of a frame that was written by [`put_frame`], when it is (a part of) a request.
+pub(crate) fn request_of(frame: &[u8]) -> Option<u64> {
+    let correlation = frame[12..HEADER_BYTES].try_into().expect("eight bytes");
+    (frame[8] == Kind::Request as u8).then(|| u64::from_le_bytes(correlation))
+}
+
 /// Cuts frames out of what was read.
 #[derive(Debug, Default)]
 pub(crate) struct FrameCodec;

@@ -79,6 +79,15 @@ pub(crate) struct Dialled {
 }
 
 impl Dialled {
+    /// The handshake succeeded; what waits will be sent now.
+    ///
+    /// Not what came to its deadline before: that was called not sent. The flag is raised first. Whoever takes an expired request out of the table and then
+    /// finds the flag down did so before the table is asked here, and the request is not sent.
+    pub(crate) fn establish(&self) {
+        self.established.store(true, Ordering::Release);
+        self.outbox.forget_requests(|id| self.waiting.holds(id));
+    }
+
     /// Fails everything that waits.
     pub(crate) fn fail(&self, error: &PeerError) {
         self.outbox.close();
@@ -160,6 +169,7 @@ impl Link {
             Ok(dialled) => dialled,
             Err(error) => return done(Err(error)),
         };
+        let was_established = dialled.established.load(Ordering::Acquire);
         let id = match dialled.waiting.add(Instant::now() + deadline, done) {
             Ok(id) => id,
             Err(NotWaiting::Full(done)) => {
@@ -167,7 +177,10 @@ impl Link {
             }
             Err(NotWaiting::Closed(done)) => return done(Err(self.not_sent())),
         };
-        if let Err(not_taken) = dialled.outbox.push(Kind::Request, lane, id, body)
+        // Its deadline may have come already, and it may have been called not sent.
+        let is_wanted = || was_established || dialled.waiting.holds(id);
+        let pushed = dialled.outbox.push_wanted((Kind::Request, lane), id, body, is_wanted);
+        if let Err(not_taken) = pushed
             && let Some(done) = dialled.waiting.take(id)
         {
             done(Err(match not_taken {

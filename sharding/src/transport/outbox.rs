@@ -12,7 +12,9 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 
 use crate::transport::Lane;
-use crate::transport::frame::{CHUNK_BYTES, HEADER_BYTES, Kind, frame_length, put_frame};
+use crate::transport::frame::{
+    CHUNK_BYTES, HEADER_BYTES, Kind, frame_length, put_frame, request_of,
+};
 
 const LANES: usize = Lane::ALL.len();
 
@@ -42,6 +44,8 @@ struct Lanes {
     closed: bool,
     /// Nothing more is taken; what waits is written, then the connection is closed.
     ending: bool,
+    /// The writer is at work. Before, nobody waits for its turn, and a message is put in whole.
+    begun: bool,
 }
 
 /// Why a frame was not taken.
@@ -70,6 +74,17 @@ impl Outbox {
         correlation: u64,
         body: &[u8],
     ) -> Result<(), NotTaken> {
+        self.push_wanted((kind, lane), correlation, body, || true)
+    }
+
+    /// The same, unless `is_wanted` says at that moment that nobody waits for it any more.
+    pub(crate) fn push_wanted(
+        &self,
+        (kind, lane): (Kind, Lane),
+        correlation: u64,
+        body: &[u8],
+        is_wanted: impl FnOnce() -> bool,
+    ) -> Result<(), NotTaken> {
         let parts = body.len().div_ceil(CHUNK_BYTES).max(1);
         let bytes = body.len() + parts * HEADER_BYTES;
         let at = lane as usize;
@@ -80,10 +95,20 @@ impl Outbox {
         if lanes.queued[at] + bytes > self.allowed[at] {
             return Err(NotTaken::Full { allowed: self.allowed[at] });
         }
+        if !is_wanted() {
+            return Ok(());
+        }
         lanes.queued[at] += bytes;
         if parts == 1 {
             put_frame(&mut lanes.waiting[at], (kind, lane, false), correlation, body);
             self.wake_writer(&mut lanes);
+            return Ok(());
+        }
+        if !lanes.begun {
+            for (number, part) in body.chunks(CHUNK_BYTES).enumerate() {
+                let more = number + 1 < parts;
+                put_frame(&mut lanes.waiting[at], (kind, lane, more), correlation, part);
+            }
             return Ok(());
         }
         drop(lanes);
@@ -95,6 +120,25 @@ impl Outbox {
             self.wake_writer(&mut lanes);
         }
         Ok(())
+    }
+
+    /// Takes requests out that nobody waits for any more. Called before the writer begins.
+    pub(crate) fn forget_requests(&self, is_wanted: impl Fn(u64) -> bool) {
+        let mut lanes = self.lock();
+        let Lanes { waiting, queued, .. } = &mut *lanes;
+        for (frames, queued) in waiting.iter_mut().zip(queued) {
+            let mut kept = Vec::with_capacity(frames.len());
+            let mut rest = &frames[..];
+            while !rest.is_empty() {
+                let (frame, behind) = rest.split_at(frame_length(rest));
+                if request_of(frame).is_none_or(&is_wanted) {
+                    kept.extend_from_slice(frame);
+                }
+                rest = behind;
+            }
+            *queued -= frames.len() - kept.len();
+            *frames = kept;
+        }
     }
 
     /// Nothing more is taken and nothing more is written.
@@ -125,6 +169,7 @@ impl Outbox {
         stall: Duration,
     ) -> io::Result<()> {
         let mut sheets: [Sheet; LANES] = Default::default();
+        self.lock().begun = true;
         loop {
             let Some(ready) = self.refill(&mut sheets) else {
                 // A peer that reads until the end gets everything that was written.

@@ -89,6 +89,14 @@ impl<T: Send> Waiting<T> {
         Some(entry)
     }
 
+    /// Whether a request is there.
+    pub(crate) fn holds(&self, id: u64) -> bool {
+        let table = self.lock();
+        let slot =
+            usize::try_from(id & u64::from(u32::MAX)).ok().and_then(|at| table.slots.get(at));
+        slot.is_some_and(|slot| u64::from(slot.round) == id >> 32 && slot.entry.is_some())
+    }
+
     /// Takes everything out; nothing is taken in any more.
     pub(crate) fn close(&self) -> Vec<T> {
         let mut table = self.lock();

@@ -7,6 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use holm_core::{NodeId, Outcome};
 use holm_sharding::{Lane, PeerError, PeerInfo, Peers, PeersOptions, Responder};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 use crate::support::{Handling, PATIENCE, ask, client, echo, node, pair, start};
@@ -134,6 +136,33 @@ async fn requests_in_flight_are_bounded_on_both_sides() {
     let error = request().await.unwrap_err();
     assert!(matches!(error, PeerError::Overloaded { allowed: 5, .. }), "{error:?}");
     assert_eq!(error.outcome(), Outcome::NotApplied);
+}
+
+/// Promise G2: what was called not applied, because its deadline came before the handshake was over, is not sent when the handshake is over after all.
+#[tokio::test]
+async fn a_request_that_was_called_not_sent_is_never_sent() {
+    let (seen, mut arrived) = tokio::sync::mpsc::unbounded_channel();
+    let handler = Handling(move |_: &PeerInfo, _, body: Bytes, respond: Responder| {
+        seen.send(body.clone()).unwrap();
+        respond.respond(body);
+    });
+    let server = start(node(1), Arc::new(handler)).await;
+    let door = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = start(client(), echo()).await;
+    client.set_address(NodeId(1), door.local_addr().unwrap());
+    for (lane, bytes) in [(Lane::Commands, 10), (Lane::Bulk, 200_000)] {
+        let body = Bytes::from(vec![1; bytes]);
+        let error = client.request(NodeId(1), lane, body, Duration::from_millis(30)).await;
+        assert_eq!(error.unwrap_err().outcome(), Outcome::NotApplied);
+    }
+    let patient = client.request(NodeId(1), Lane::Bulk, Bytes::from(vec![2; 200_000]), PATIENCE);
+    let (mut near, _) = door.accept().await.unwrap();
+    let mut far = TcpStream::connect(server.local_addr().unwrap()).await.unwrap();
+    tokio::spawn(async move { copy_bidirectional(&mut near, &mut far).await });
+    assert_eq!(patient.await.unwrap().len(), 200_000);
+    ask(&client, 1, "last").await.unwrap();
+    assert_eq!(arrived.recv().await.unwrap()[..2], [2, 2]);
+    assert_eq!(arrived.recv().await.unwrap(), "last");
 }
 
 /// Law F17: saturation by large messages does not disturb heartbeats.
