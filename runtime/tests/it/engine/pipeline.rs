@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use holm_core::{AskError, Limits, Outcome, Verdict};
+use holm_persistence::AppendError;
 
 use crate::account::{Balance, Collect, Deposit, Nothing, Withdraw};
 use crate::driver::{Driver, number};
@@ -103,6 +104,26 @@ fn a_failed_write_is_forgotten_and_called_unknown() {
     assert_eq!(number(&driver.ask("a", &Balance {}, "k4")), 0);
     assert_eq!(number(&driver.ask("a", &Deposit { amount: 5 }, "k1")), 5, "the retry takes effect");
     assert_eq!(driver.records().len(), 2);
+}
+
+/// Promise G3. Promise G4: the engine itself is over after a failed write: what it has in memory may never have been written, so it decides nothing more.
+#[test]
+fn an_engine_whose_write_failed_decides_nothing_more() {
+    let mut driver = live(Limits::default());
+    driver.log.hold();
+    driver.submit("a", &Deposit { amount: 5 }, "k1");
+    driver.flush();
+    let written = driver.trace.len();
+    let reason = "the disk is gone".to_owned();
+    driver.engine.failed(&AppendError::Unknown { shard: crate::driver::SHARD, reason });
+    let deposit = driver.submit("a", &Deposit { amount: 6 }, "k2");
+    let read = driver.submit("a", &Balance {}, "k3");
+    driver.flush();
+    for caller in [deposit, read] {
+        let error = driver.answer(caller).expect("nobody waits for an engine that is over");
+        assert_eq!(error.unwrap_err().outcome(), Outcome::NotApplied);
+    }
+    assert_eq!(driver.trace.len(), written);
 }
 
 /// Promise G2: a write whose acknowledgement was lost took effect; the retry gets the recorded answer.
