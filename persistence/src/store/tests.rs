@@ -20,6 +20,15 @@ fn append(log: LogId, index: u64, value: &[u8]) -> Op {
     Op::Append { log, index, value: Bytes::copy_from_slice(value) }
 }
 
+/// Lets the disk go on however a test ends: a store waits for its committer when it is dropped.
+struct Released<'a>(&'a Disk);
+
+impl Drop for Released<'_> {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
+
 fn start(store: &Store, ops: Vec<Op>) -> mpsc::Receiver<Result<(), StoreError>> {
     let (sender, receiver) = mpsc::channel();
     store.commit(ops, Box::new(move |result| sender.send(result).unwrap()));
@@ -238,6 +247,7 @@ fn many_commits_share_an_fsync_and_too_many_are_refused() {
     let options =
         StoreOptions { disk: Arc::clone(&disk), queue_bytes: 64 * 1024, ..StoreOptions::default() };
     let store = Store::open(dir.path(), options).unwrap();
+    let _released = Released(&disk);
     disk.hold();
     let first = start(&store, vec![append(LOG, 1, b"1")]);
     while !disk.is_holding() {

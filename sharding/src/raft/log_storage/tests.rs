@@ -121,6 +121,15 @@ fn entry_of(term: u64, index: u64, bytes: usize) -> Entry {
     Entry { log_id: entry::log_id(term, index), payload }
 }
 
+/// Lets the disk go on however a test ends: a store waits for its committer when it is dropped.
+struct Released<'a>(&'a Disk);
+
+impl Drop for Released<'_> {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
+
 /// Everything is there after the store was closed and opened again, also what has long left the tail.
 #[tokio::test]
 async fn the_log_survives_reopening() {
@@ -148,6 +157,7 @@ async fn nothing_is_said_before_it_is_durable() {
     let options = StoreOptions { disk: disk.clone(), ..StoreOptions::default() };
     let store = Store::open(directory.path(), options).unwrap();
     let log = GroupLog::open(store, StoreLog(3), TAIL_BYTES, KeepCommitted::No).unwrap();
+    let _released = Released(&disk);
     for entries in [true, false] {
         disk.hold();
         let mut writer = log.clone();
