@@ -62,57 +62,61 @@ fn a_few_worlds_with_faults_hold() {
     }
 }
 
+/// Simulated time within which nodes that are started must serve.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+fn all_serve(world: &World, nodes: u8) -> bool {
+    (0..nodes.into()).all(|machine| world.node(machine).is_some())
+}
+
+/// A cluster without faults, all of whose nodes serve.
+fn serving(seed: u64, nodes: u8) -> World {
+    let mut settings = Settings::draw(seed);
+    (settings.nodes, settings.faults) = (nodes, FaultWeights::none());
+    let mut world = World::new(&settings).expect("a world can be made");
+    (0..nodes.into()).for_each(|machine| world.start(machine));
+    assert!(world.run_until(START_LIMIT, |world| all_serve(world, nodes)));
+    world
+}
+
+/// The first of three nodes lost its disk and joins under another id the cluster that the others are in.
+fn assert_comes_back_as_another(world: &mut World) {
+    assert!(world.run_until(START_LIMIT, |world| all_serve(world, 3)));
+    let back = world.node(0).expect("it serves").node();
+    assert_ne!(back, NodeId(1), "its old id went with its disk");
+    assert!(world.node(1).expect("it serves").view().member(back).is_some(), "the others know it");
+}
+
 /// Promise G3: a first seed that comes back with an empty disk, while the others still take it for their leader, founds no second cluster beside them.
 #[test]
 fn a_first_seed_without_its_disk_joins_the_cluster_that_it_founded() {
-    let mut settings = Settings::draw(1);
-    (settings.nodes, settings.faults) = (3, FaultWeights::none());
-    let mut world = World::new(&settings).expect("a world can be made");
-    (0..3).for_each(|machine| world.start(machine));
-    let serving = |world: &World| (0..3).all(|machine| world.node(machine).is_some());
-    assert!(world.run_until(Duration::from_secs(20), serving));
+    let mut world = serving(1, 3);
     world.run_for(Duration::from_secs(5));
     world.crash(0, Crash::PowerLost);
     world.damage(0, Damage::Wiped);
     world.start(0);
-    assert!(world.run_until(Duration::from_secs(20), serving));
-    let back = world.node(0).unwrap().node();
-    assert_ne!(back, NodeId(1), "its old id went with its disk");
-    assert!(world.node(1).unwrap().view().member(back).is_some(), "the others know it");
+    assert_comes_back_as_another(&mut world);
 }
 
 /// Promise G3: members that are only starting know that there is a cluster, so a first seed without its disk that asks them then founds no second one.
 #[test]
 fn a_first_seed_without_its_disk_waits_for_members_that_are_starting() {
-    let mut settings = Settings::draw(4014);
-    (settings.nodes, settings.faults) = (3, FaultWeights::none());
-    let mut world = World::new(&settings).expect("a world can be made");
-    (0..3).for_each(|machine| world.start(machine));
-    let serving = |world: &World| (0..3).all(|machine| world.node(machine).is_some());
-    assert!(world.run_until(Duration::from_secs(20), serving));
+    let mut world = serving(4014, 3);
     world.run_for(Duration::from_secs(5));
     (0..3).for_each(|machine| world.crash(machine, Crash::PowerLost));
     world.damage(0, Damage::Wiped);
     (0..3).for_each(|machine| world.start(machine));
-    assert!(world.run_until(Duration::from_secs(20), serving));
-    let back = world.node(0).unwrap().node();
-    assert_ne!(back, NodeId(1), "its old id went with its disk");
-    assert!(world.node(1).unwrap().view().member(back).is_some(), "the others know it");
+    assert_comes_back_as_another(&mut world);
 }
 
 /// The founder is the only voter of the cluster log at first. Told to leave then, it makes others voters before it goes, and nodes join afterwards.
 #[test]
 fn a_founder_that_leaves_at_once_leaves_a_cluster_behind() {
-    let mut settings = Settings::draw(5020);
-    (settings.nodes, settings.faults) = (4, FaultWeights::none());
-    let mut world = World::new(&settings).expect("a world can be made");
-    (0..4).for_each(|machine| world.start(machine));
-    let limit = Duration::from_secs(20);
-    assert!(world.run_until(limit, |world| (0..4).all(|machine| world.node(machine).is_some())));
+    let mut world = serving(5020, 4);
     world.leave(0);
     assert!(world.run_until(Duration::from_secs(60), |world| !world.is_running(0)));
     let next = world.join();
-    assert!(world.run_until(limit, |world| world.node(next).is_some()));
+    assert!(world.run_until(START_LIMIT, |world| world.node(next).is_some()));
     let view = world.node(next).unwrap().view();
     assert!(view.member(NodeId(1)).is_none(), "the founder has left: {view:?}");
 }
