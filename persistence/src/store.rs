@@ -308,6 +308,16 @@ impl Store {
         self.with_engine(|engine| engine.write_derived(derived, changes))
     }
 
+    /// Removes the first `most` keys of a range of derived data; true when there are more.
+    pub(crate) fn remove_first_derived(
+        &self,
+        derived: Derived,
+        range: (&[u8], &[u8]),
+        most: usize,
+    ) -> Result<bool, StoreError> {
+        self.with_engine(|engine| engine.remove_first(derived, range, most))
+    }
+
     fn extent(&self, log: LogId) -> Option<(u64, u64)> {
         self.inner
             .with_logs(|logs| logs.extents.get(&log).map(|extent| (extent.first, extent.last)))

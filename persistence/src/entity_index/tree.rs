@@ -178,18 +178,9 @@ pub(super) fn discard(store: &Arc<Store>, log: LogId) -> Result<(), StoreError> 
     let mut batch = Changes::default();
     batch.remove(key(log, b'm', &[]));
     store.write_derived(Derived::Index, batch)?;
-    loop {
-        let range = key(log, 0, &[])..key(log, u8::MAX, &[]);
-        let keys = store.read_derived(Derived::Index, |tree| tree.keys(range, KEYS_AT_A_TIME))?;
-        if keys.is_empty() {
-            return Ok(());
-        }
-        let mut batch = Changes::default();
-        for key in keys {
-            batch.remove(key);
-        }
-        store.write_derived(Derived::Index, batch)?;
-    }
+    let (from, to) = (key(log, 0, &[]), key(log, u8::MAX, &[]));
+    while store.remove_first_derived(Derived::Index, (&from, &to), KEYS_AT_A_TIME)? {}
+    Ok(())
 }
 
 fn summand(key: &[u8], value: &[u8]) -> u64 {

@@ -184,6 +184,24 @@ impl<'a> TreeView<'a> {
         mut visit: impl FnMut(IVec, IVec) -> ControlFlow<()>,
     ) -> sled::Result<()> {
         let range = (range.start_bound().map(AsRef::as_ref), range.end_bound().map(AsRef::as_ref));
-        self.database.visit(self.tree, range, order, &mut visit)
+        // The pages of a damaged database can lead in a circle: a key that does not follow the one before ends the visit.
+        let (mut before, mut in_order) = (None::<IVec>, true);
+        self.database.visit(self.tree, range, order, &mut |key, value| {
+            in_order = before.as_ref().is_none_or(|before| match order {
+                Order::Ascending => before < &key,
+                Order::Descending => before > &key,
+            });
+            if !in_order {
+                return ControlFlow::Break(());
+            }
+            before = Some(key.clone());
+            visit(key, value)
+        })?;
+        if in_order { Ok(()) } else { Err(damaged("its keys are out of order")) }
     }
+}
+
+/// sled's error for what only a damaged database does.
+pub(super) fn damaged(what: &str) -> sled::Error {
+    sled::Error::ReportableBug(what.to_owned())
 }

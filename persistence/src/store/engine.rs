@@ -7,7 +7,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use super::database::{Changes, Database, Derived, Tree, TreeView};
+use super::database::{Changes, Database, Derived, Tree, TreeView, damaged};
 use super::disk::DiskPoint;
 use super::error::StoreError;
 use super::medium::Medium;
@@ -82,6 +82,24 @@ impl Engine {
         })
     }
 
+    /// Removes the first `most` keys of a range of derived data; true when there are more.
+    pub(super) fn remove_first(
+        &self,
+        derived: Derived,
+        range: (&[u8], &[u8]),
+        most: usize,
+    ) -> Result<bool, StoreError> {
+        let range = || range.0..range.1;
+        let keys = self.read_derived(derived, |tree| tree.keys(range(), most))?;
+        let Some(last) = keys.last().cloned() else { return Ok(false) };
+        self.write_derived(derived, keys.into_iter().map(|key| (key, None)).collect())?;
+        // In a damaged database a key can be where a visit finds it and a removal does not; who removes until nothing is left would never end.
+        self.read_derived(derived, |tree| match tree.keys(range(), 1)?.first() {
+            Some(next) if next <= &last => Err(damaged("a key that was removed is still there")),
+            next => Ok(next.is_some()),
+        })
+    }
+
     fn exclusive<T>(
         &self,
         during: &'static str,
@@ -132,5 +150,66 @@ fn guard<T>(
             let reason = format!("sled panicked: {}", text.as_deref().unwrap_or("no message"));
             Err(StoreError::Damaged { dir: dir.to_owned(), during, reason })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::ops::ControlFlow;
+
+    use super::super::database::{KeyRange, Order, Visit};
+    use super::*;
+
+    /// What a damaged database was seen to do: a visit sees these keys, whatever is removed.
+    #[derive(Debug)]
+    struct Stuck(&'static [&'static str]);
+
+    impl Database for Stuck {
+        fn get(&self, _: Tree, _: &[u8]) -> sled::Result<Option<sled::IVec>> {
+            Ok(None)
+        }
+
+        fn visit(&self, _: Tree, _: KeyRange<'_>, _: Order, visit: Visit<'_>) -> sled::Result<()> {
+            let mut keys = self.0.iter().cycle();
+            while let Some(key) = keys.next()
+                && let ControlFlow::Continue(()) = visit((*key).into(), b"".into())
+            {}
+            Ok(())
+        }
+
+        fn apply(&self, _: Tree, _: Changes) -> sled::Result<()> {
+            Ok(())
+        }
+
+        fn flush(&self) -> sled::Result<()> {
+            Ok(())
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn engine(keys: &'static [&'static str]) -> Engine {
+        let (writing, broken) = (Mutex::default(), OnceLock::new());
+        Engine { dir: "data".into(), database: Box::new(Stuck(keys)), writing, broken }
+    }
+
+    #[test]
+    fn pages_in_a_circle_end_a_visit() {
+        let engine = engine(&["a", "b", "c"]);
+        let keys = engine.read("reading", |tree| tree.keys("a".."z", 3)).unwrap();
+        assert_eq!(keys.len(), 3, "so far they are in order");
+        let error = engine.read("reading", |tree| tree.pairs("a".."z")).unwrap_err();
+        assert!(matches!(&error, StoreError::Damaged { .. }), "{error}");
+        assert!(error.to_string().contains("out of order"), "{error}");
+    }
+
+    #[test]
+    fn a_key_that_stays_ends_a_removal() {
+        let error =
+            engine(&["a", "b", "c"]).remove_first(Derived::Index, (b"a", b"z"), 2).unwrap_err();
+        assert!(error.to_string().contains("still there"), "{error}");
     }
 }
