@@ -16,6 +16,8 @@
 //! offset of a batch (u64) -> its log entry; `m` -> the mark. Numbers are big endian.
 
 mod memory;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -218,7 +220,7 @@ impl EntityIndex {
     /// does not find the record there calls [`EntityIndex::report_damage`].
     ///
     /// # Errors
-    /// When the index cannot be read.
+    /// As [`EntityIndex::head`].
     pub fn locate(&self, offset: Offset) -> Result<Option<u64>, StoreError> {
         let state = self.shared.check(self.shared.lock())?;
         if offset == Offset::ZERO || offset > state.progress.last_offset {
@@ -229,7 +231,11 @@ impl EntityIndex {
         drop(state);
         match known {
             Some(entry) => Ok(Some(entry)),
-            None => tree::read_entry_of(&self.shared.store, self.shared.log, offset),
+            None => match tree::read_entry_of(&self.shared.store, self.shared.log, offset)? {
+                // Not to be taken for "beyond the last offset": a reader would believe that nothing is there.
+                None => Err(self.report_damage("it knows no entry at or before an offset")),
+                entry => Ok(entry),
+            },
         }
     }
 

@@ -195,7 +195,7 @@ fn entity_key(log: LogId, entity: &[u8]) -> Vec<u8> {
     key
 }
 
-fn key(log: LogId, kind: u8, rest: &[u8]) -> Vec<u8> {
+pub(super) fn key(log: LogId, kind: u8, rest: &[u8]) -> Vec<u8> {
     let mut key = Vec::with_capacity(7 + rest.len());
     key.extend_from_slice(&log.0.to_be_bytes());
     key.push(kind);
