@@ -5,15 +5,15 @@
 //! again from where it was whole; doing so twice changes nothing.
 //!
 //! A damaged database can lose single updates without a word: a head that silently went back to an older record would be a silently forgotten
-//! event. So entities are spread over buckets, and the mark holds a sum over each bucket. A bucket is compared with its sum before its first
-//! use. What `locate` says is compared with the batch it leads to by the reader. An index that fails either test, or knows of entries that
+//! event. So entities are spread over buckets, and there is a sum over each bucket, and one over the sums in the mark. A bucket is compared with its sum before its
+//! first use. What `locate` says is compared with the batch it leads to by the reader. An index that fails either test, or knows of entries that
 //! the log does not have, is discarded and built from the log.
 //!
 //! Where every entry of a log is a batch in its place, not each of them need be known: a reader may go forward from one. Such an index is sparse, because
 //! writing down each batch a second time costs as much as writing the batch.
 //!
 //! Keys in the tree: log (u32), a kind, then: `e` + bucket (u16) + entity type + 0 + entity id -> offset of its newest record; `o` + first
-//! offset of a batch (u64) -> its log entry; `m` -> the mark. Numbers are big endian.
+//! offset of a batch (u64) -> its log entry; `s` + chunk (u16) -> the sums of 32 buckets; `m` -> the mark. Numbers are big endian.
 
 mod memory;
 #[cfg(test)]

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, mpsc};
 
-/// Shortest sleep. Above 10,000/s several sends become due in one wake-up, each at most this much late.
-const GRAIN: Duration = Duration::from_micros(100);
+/// Shortest sleep. Above 2,000/s several sends become due in one wake-up, each at most this much late.
+const GRAIN: Duration = Duration::from_micros(500);
 
 /// How much later than asked the kernel may wake this thread, in nanoseconds; 50,000 is what a thread gets by default.
 const TIMER_SLACK_NS: u64 = 1_000;

@@ -5,7 +5,9 @@
 
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::database::{Changes, Database, Derived, Tree, TreeView, damaged};
 use super::disk::DiskPoint;
@@ -77,9 +79,13 @@ impl Engine {
         derived: Derived,
         changes: Changes,
     ) -> Result<(), StoreError> {
-        self.exclusive("writing derived data", || {
+        let writing = self.writing.lock();
+        let written = self.guarded("writing derived data", || {
             self.database.apply(Tree::Derived(derived), changes)
-        })
+        });
+        // To the committer, when it waits: whoever writes much in small pieces would have the lock again before it wakes up.
+        MutexGuard::unlock_fair(writing);
+        written
     }
 
     /// Removes the first `most` keys of a range of derived data; true when there are more.
@@ -105,7 +111,7 @@ impl Engine {
         during: &'static str,
         write: impl FnOnce() -> sled::Result<T>,
     ) -> Result<T, StoreError> {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writing = self.writing.lock();
         self.guarded(during, write)
     }
 
