@@ -201,7 +201,10 @@ impl EntityIndex {
             let bucket = tree::bucket_of(&key);
             if state.sums.is_verified(bucket) {
                 drop(state);
-                return tree::read_head(&shared.store, shared.log, &key);
+                let head = tree::read_head(&shared.store, shared.log, &key)?;
+                // Whoever discarded it meanwhile made the answer none.
+                drop(shared.check(shared.lock())?);
+                return Ok(head);
             }
             if state.flushing.is_none() {
                 let sum = tree::sum_of(&shared.store, shared.log, bucket)?;
@@ -231,17 +234,25 @@ impl EntityIndex {
         drop(state);
         match known {
             Some(entry) => Ok(Some(entry)),
-            None => match tree::read_entry_of(&self.shared.store, self.shared.log, offset)? {
+            None => {
+                let entry = tree::read_entry_of(&self.shared.store, self.shared.log, offset)?;
+                drop(self.shared.check(self.shared.lock())?);
                 // Not to be taken for "beyond the last offset": a reader would believe that nothing is there.
-                None => Err(self.report_damage("it knows no entry at or before an offset")),
-                entry => Ok(entry),
-            },
+                entry
+                    .map(Some)
+                    .ok_or_else(|| self.report_damage("it knows no entry at or before an offset"))
+            }
         }
     }
 
-    /// Discards the index, because it does not say what the log says. It must be opened again and built from the start.
+    /// Discards the index, because it does not say what the log says. It must be opened again and built from the start. Commits that the index must
+    /// take in wait meanwhile, some seconds for a million entities.
     pub fn report_damage(&self, reason: &str) -> StoreError {
         let shared = &self.shared;
+        if shared.store.opening() != shared.opening {
+            // What lies there belongs to a newer one.
+            return StoreError::Reopened { log: shared.log };
+        }
         tracing::warn!(log = %shared.log, reason, "the index is damaged; it is built anew");
         let dir = shared.store.dir().to_owned();
         let reason = format!("{reason}; the index is built anew");
@@ -322,7 +333,8 @@ impl Shared {
             Mark { whole: state.flushed, reaches: whole.watermark, sums: state.sums.clone() };
         let shared = Arc::clone(self);
         let queued = self.store.keep(Box::new(move || {
-            let written = tree::write(&shared.store, shared.log, &dirty, mark, whole);
+            let place = (shared.log, shared.opening);
+            let written = tree::write(&shared.store, place, &dirty, mark, whole);
             shared.end_flush(written.map(|sums| (sums, whole)));
         }));
         if !queued {
@@ -341,7 +353,9 @@ impl Shared {
                 state.flushed = whole;
             }
             Err(error) => {
-                tracing::error!(log = %self.log, %error, "the index cannot be written");
+                if !matches!(error, StoreError::Reopened { .. }) {
+                    tracing::error!(log = %self.log, %error, "the index cannot be written");
+                }
                 state.failed = Some(error);
             }
         }

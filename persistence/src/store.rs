@@ -308,6 +308,20 @@ impl Store {
         self.with_engine(|engine| engine.write_derived(derived, changes))
     }
 
+    /// Writes changes of a log's index, unless the store was opened again since `opening`: another index is there then.
+    pub(crate) fn write_index(
+        &self,
+        log: LogId,
+        opening: u64,
+        changes: Changes,
+    ) -> Result<(), StoreError> {
+        // The engine cannot be replaced while it is borrowed here.
+        self.with_engine(|engine| match self.opening() == opening {
+            true => engine.write_derived(Derived::Index, changes),
+            false => Err(StoreError::Reopened { log }),
+        })
+    }
+
     /// Removes the first `most` keys of a range of derived data; true when there are more.
     pub(crate) fn remove_first_derived(
         &self,

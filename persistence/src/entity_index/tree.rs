@@ -158,10 +158,11 @@ pub(super) fn read_entry_of(
     found.map(|(_, value)| number(store, &value)).transpose()
 }
 
-/// Writes changes, a little at a time, each time with sums that fit the tree; the last mark says `whole`. Returns the new sums.
+/// Writes changes, a little at a time, each time with sums that fit the tree; the last mark says `whole`. Returns the new sums. It ends with an error
+/// when the store is opened again meanwhile.
 pub(super) fn write(
     store: &Arc<Store>,
-    log: LogId,
+    (log, opening): (LogId, u64),
     dirty: &Dirty,
     mut mark: Mark,
     whole: Progress,
@@ -184,7 +185,7 @@ pub(super) fn write(
         for chunk in chunks {
             put_numbers(&mut batch, chunk_key(log, chunk), mark.sums.chunk(chunk).iter().copied());
         }
-        write_with_mark(store, log, batch, &mark)?;
+        write_with_mark(store, (log, opening), batch, &mark)?;
     }
     let entries: Vec<_> = dirty.entries().collect();
     for entries in entries.chunks(CHANGES_AT_A_TIME) {
@@ -192,23 +193,23 @@ pub(super) fn write(
         for (offset, entry) in entries {
             batch.insert(key(log, b'o', &offset.0.to_be_bytes()), &entry.to_be_bytes());
         }
-        write_with_mark(store, log, batch, &mark)?;
+        write_with_mark(store, (log, opening), batch, &mark)?;
     }
     mark.whole = whole;
-    write_with_mark(store, log, Changes::default(), &mark)?;
+    write_with_mark(store, (log, opening), Changes::default(), &mark)?;
     Ok(mark.sums)
 }
 
 fn write_with_mark(
     store: &Arc<Store>,
-    log: LogId,
+    (log, opening): (LogId, u64),
     mut batch: Changes,
     mark: &Mark,
 ) -> Result<(), StoreError> {
     let Mark { whole, reaches, sums } = mark;
     let numbers = [whole.watermark, whole.last_offset.0, *reaches, sums.total()];
     put_numbers(&mut batch, mark_key(log), numbers);
-    store.write_derived(Derived::Index, batch)
+    store.write_index(log, opening, batch)
 }
 
 /// Removes an index, its mark first: one that is half removed must not look whole.

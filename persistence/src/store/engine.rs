@@ -15,6 +15,9 @@ use super::error::StoreError;
 use super::medium::Medium;
 use super::options::StoreOptions;
 
+/// Keys removed under one hold of the writers' lock, which stops the committer too.
+const REMOVED_AT_A_TIME: usize = 64;
+
 #[derive(Debug)]
 pub(super) struct Engine {
     dir: PathBuf,
@@ -98,7 +101,9 @@ impl Engine {
         let range = || range.0..range.1;
         let keys = self.read_derived(derived, |tree| tree.keys(range(), most))?;
         let Some(last) = keys.last().cloned() else { return Ok(false) };
-        self.write_derived(derived, keys.into_iter().map(|key| (key, None)).collect())?;
+        for keys in keys.chunks(REMOVED_AT_A_TIME) {
+            self.write_derived(derived, keys.iter().map(|key| (key.clone(), None)).collect())?;
+        }
         // In a damaged database a key can be where a visit finds it and a removal does not; who removes until nothing is left would never end.
         self.read_derived(derived, |tree| match tree.keys(range(), 1)?.first() {
             Some(next) if next <= &last => Err(damaged("a key that was removed is still there")),

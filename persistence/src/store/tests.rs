@@ -276,3 +276,26 @@ fn sled_writes_no_unsynced_side_files() {
     drop(store);
     assert_eq!(std::fs::read_dir(dir.path().join("blobs")).unwrap().count(), 0);
 }
+
+/// An entry in the middle that is missing, or is not what was written there, is an error and not the end of the log.
+#[test]
+fn damage_in_the_middle_of_a_log_is_not_its_end() {
+    let foreign = || {
+        let mut part = None;
+        let key_of = |part| keys::part_key(LOG, 3, part);
+        value::cut(b"of another entry", &mut Vec::new(), key_of, |_, value| part = Some(value));
+        part
+    };
+    for damage in [None, foreign()] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        fill(&store, LOG, 1..=3);
+        let changes = [(keys::part_key(LOG, 2, 0)[..].into(), damage)].into_iter().collect();
+        store.with_engine(|engine| engine.apply(changes)).unwrap();
+        assert_eq!(store.entries(LOG, 1, 2, 1_000).unwrap().len(), 1, "what is before it is there");
+        for found in [store.entries(LOG, 1, 4, 1_000).map(drop), store.entry(LOG, 2).map(drop)] {
+            let error = found.unwrap_err();
+            assert!(matches!(error, StoreError::EntryDamaged { index: 2, .. }), "{error}");
+        }
+    }
+}
