@@ -5,6 +5,7 @@
 //! what a deposed leader sends late is refused by all replicas alike, by what stands in the log and not by a clock (promise G3).
 
 mod follower;
+mod live_index;
 mod reading;
 mod replica;
 mod starting;

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use holm_core::{EntityAddress, Offset, SequenceNumber, ShardId};
-use holm_persistence::{Batch, EntityIndex, Store, Trims, decode, encode};
+use holm_persistence::{Batch, Store, Trims, decode, encode};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::live_index::LiveIndex;
 use crate::raft::Applied;
+use crate::raft::log_storage::GroupLog;
 use crate::raft::machine::Follower;
 
 /// First byte of a trim. The first byte of a batch is the version of its format, which is far below.
@@ -32,20 +34,25 @@ pub(super) fn trim_payload(address: &EntityAddress, up_to: SequenceNumber) -> Op
 /// Follows one shard.
 pub(crate) struct ShardFollower {
     shard: ShardId,
-    index: Arc<EntityIndex>,
+    index: Arc<LiveIndex>,
     trims: Trims,
     last: watch::Sender<Offset>,
 }
 
 impl ShardFollower {
-    pub(super) fn open(store: &Arc<Store>, trims: Trims, shard: ShardId) -> io::Result<Self> {
-        let index = Arc::new(EntityIndex::open(store, shard.into()).map_err(io::Error::other)?);
+    pub(super) fn open(
+        store: &Arc<Store>,
+        trims: Trims,
+        shard: ShardId,
+        log: GroupLog,
+    ) -> io::Result<Self> {
+        let index = Arc::new(LiveIndex::open(store, shard, log)?);
         let last = watch::Sender::new(index.last_offset());
         Ok(Self { shard, index, trims, last })
     }
 
     /// The index that this follower keeps.
-    pub(crate) fn index(&self) -> Arc<EntityIndex> {
+    pub(crate) fn index(&self) -> Arc<LiveIndex> {
         self.index.clone()
     }
 
@@ -55,17 +62,15 @@ impl ShardFollower {
     }
 
     fn follow_batch(&self, entry: u64, term: u64, bytes: &Bytes) -> io::Result<Applied> {
-        let Ok(batch) = Batch::parse(bytes.clone()) else { return Ok(Applied::Invalid) };
-        if batch.shard() != self.shard {
-            return Ok(Applied::Invalid);
-        }
         let last = *self.last.borrow();
-        let applied = judge(&batch, term, last);
-        if applied == Applied::Accepted {
-            self.index.apply(entry, &batch).map_err(io::Error::other)?;
-            self.last.send_replace(batch.last());
+        match accepted(self.shard, term, bytes, last) {
+            Ok(batch) => {
+                self.index.apply(entry, &batch)?;
+                self.last.send_replace(batch.last());
+                Ok(Applied::Accepted)
+            }
+            Err(refused) => Ok(refused),
         }
-        Ok(applied)
     }
 
     fn follow_trim(&self, bytes: &[u8]) -> Applied {
@@ -73,6 +78,23 @@ impl ShardFollower {
         // Queued behind what is queued; that it is durable a little later is as good, for the entry is in the log.
         drop(self.trims.trim(self.shard, &address, up_to));
         Applied::Accepted
+    }
+}
+
+/// The batch that an entry holds, when it takes effect behind the offset `last`; else why not. Every replica comes to the same answer, at any time.
+pub(super) fn accepted(
+    shard: ShardId,
+    term: u64,
+    payload: &Bytes,
+    last: Offset,
+) -> Result<Batch, Applied> {
+    let batch = Batch::parse(payload.clone()).map_err(|_| Applied::Invalid)?;
+    if batch.shard() != shard {
+        return Err(Applied::Invalid);
+    }
+    match judge(&batch, term, last) {
+        Applied::Accepted => Ok(batch),
+        refused => Err(refused),
     }
 }
 

@@ -3,7 +3,7 @@
 //! Entries that were refused by the fence stand in the log too, but the index does not know them, so they are never read.
 
 use holm_core::{EntityAddress, Offset, SequenceNumber, ShardId};
-use holm_persistence::{After, Batch, History, ReadError, StoreError, walk_chain};
+use holm_persistence::{After, Batch, EntityIndex, History, ReadError, StoreError, walk_chain};
 
 use super::replica::Replica;
 
@@ -13,17 +13,19 @@ pub(super) fn batches(
     from: Offset,
     max_bytes: usize,
 ) -> Result<Vec<Batch>, ReadError> {
-    let last = replica.last_offset();
-    let mut next = from.max(Offset(1));
-    let mut bytes = 0;
-    let mut batches = Vec::new();
-    while next <= last && (batches.is_empty() || bytes < max_bytes) {
-        let batch = batch_at(replica, next)?;
-        bytes += batch.bytes().len();
-        next = batch.last().next();
-        batches.push(batch);
-    }
-    Ok(batches)
+    replica.index().with(|index| {
+        let last = replica.last_offset();
+        let mut next = from.max(Offset(1));
+        let mut bytes = 0;
+        let mut batches = Vec::new();
+        while next <= last && (batches.is_empty() || bytes < max_bytes) {
+            let batch = batch_at(replica, index, next)?;
+            bytes += batch.bytes().len();
+            next = batch.last().next();
+            batches.push(batch);
+        }
+        Ok(batches)
+    })
 }
 
 /// One entity's records.
@@ -35,9 +37,11 @@ pub(super) fn history(
     max_records: usize,
 ) -> Result<History, ReadError> {
     let shard = replica.shard();
-    let head = replica.index().head(address).map_err(|error| store_error(shard, &error))?;
-    walk_chain(shard, address, head, trimmed, after.0, max_records, &mut |offset| {
-        batch_at(replica, offset)
+    replica.index().with(|index| {
+        let head = index.head(address).map_err(|error| store_error(shard, &error))?;
+        walk_chain(shard, address, head, trimmed, after.0, max_records, &mut |offset| {
+            batch_at(replica, index, offset)
+        })
     })
 }
 
@@ -56,24 +60,20 @@ impl From<Offset> for Start {
     }
 }
 
-fn batch_at(replica: &Replica, offset: Offset) -> Result<Batch, ReadError> {
+fn batch_at(replica: &Replica, index: &EntityIndex, offset: Offset) -> Result<Batch, ReadError> {
     let shard = replica.shard();
     let corrupt = |reason: &str| ReadError::Corrupt { shard, offset, reason: reason.to_owned() };
-    let index = replica
-        .index()
+    let entry = index
         .locate(offset)
         .map_err(|error| store_error(shard, &error))?
-        .ok_or_else(|| corrupt("the index does not know it"))?;
-    let payload = replica
-        .log()
-        .payload(index)
-        .map_err(|error| corrupt(&error.to_string()))?
-        .ok_or_else(|| corrupt("its entry is missing or holds no batch"))?;
-    let batch = Batch::parse(payload).map_err(|error| corrupt(&error.to_string()))?;
-    if batch.record(offset).is_none() {
-        return Err(corrupt("its entry holds other offsets"));
-    }
-    Ok(batch)
+        .ok_or_else(|| corrupt("it is beyond the last offset"))?;
+    let payload = replica.log().payload(entry).map_err(|error| corrupt(&error.to_string()))?;
+    let batch = payload.and_then(|payload| Batch::parse(payload).ok());
+    // A damaged entry is found by its checksum when it is read; what is whole and something else was not the index's to name.
+    batch.filter(|batch| batch.record(offset).is_some()).ok_or_else(|| {
+        let reason = "it does not lead to the batch that holds an offset";
+        store_error(shard, &index.report_damage(reason))
+    })
 }
 
 fn store_error(shard: ShardId, error: &StoreError) -> ReadError {

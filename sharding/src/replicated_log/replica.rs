@@ -3,11 +3,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use holm_core::{EntityAddress, Offset, SequenceNumber, ShardId, Term};
-use holm_persistence::{AppendError, Batch, EntityIndex, OpenError, Opened, Pending, ReadError};
+use holm_persistence::{AppendError, Batch, OpenError, Opened, Pending, ReadError};
 use tokio::sync::{mpsc, watch};
 
 use super::Interrupted;
 use super::follower::trim_payload;
+use super::live_index::LiveIndex;
 use crate::raft::Applied;
 use crate::raft::consensus::{Consensus, NotProposed};
 use crate::raft::log_storage::GroupLog;
@@ -17,7 +18,7 @@ pub(crate) struct Replica {
     shard: ShardId,
     consensus: Arc<dyn Consensus>,
     log: GroupLog,
-    index: Arc<EntityIndex>,
+    index: Arc<LiveIndex>,
     progress: watch::Receiver<Offset>,
     opening: Arc<Mutex<Opening>>,
 }
@@ -39,7 +40,7 @@ impl Replica {
         shard: ShardId,
         consensus: Arc<dyn Consensus>,
         log: GroupLog,
-        index: Arc<EntityIndex>,
+        index: Arc<LiveIndex>,
         progress: watch::Receiver<Offset>,
     ) -> Self {
         Self { shard, consensus, log, index, progress, opening: Arc::default() }
@@ -49,7 +50,7 @@ impl Replica {
         self.shard
     }
 
-    pub(crate) fn index(&self) -> &EntityIndex {
+    pub(crate) fn index(&self) -> &LiveIndex {
         &self.index
     }
 

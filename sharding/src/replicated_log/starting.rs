@@ -29,7 +29,7 @@ impl ReplicatedLog {
         log: GroupLog,
         seat: GroupSeat,
     ) -> io::Result<(Group, Arc<Replica>)> {
-        let follower = ShardFollower::open(&self.store, self.trims.clone(), shard)?;
+        let follower = ShardFollower::open(&self.store, self.trims.clone(), shard, log.clone())?;
         let (index, progress) = (follower.index(), follower.progress());
         let applied = applied(&log, index.watermark())?;
         let membership = log.membership_at(applied.map_or(0, |id| id.index()));

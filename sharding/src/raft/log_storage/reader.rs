@@ -57,6 +57,24 @@ impl GroupLog {
         Ok(stored.and_then(|bytes| entry::payload_of(&bytes)))
     }
 
+    /// The term and the payload of an entry that must be there, read as [`GroupLog::payload`] does; none when it is no write.
+    pub(crate) fn write_at(&self, index: u64) -> io::Result<Option<(u64, Bytes)>> {
+        let tail = self.state().tail.read(index, index + 1, usize::MAX);
+        let entry = match tail.and_then(|entries| entries.into_iter().next()) {
+            Some(entry) => entry,
+            None => {
+                let stored = self.shared.store.entry(self.shared.log, index);
+                let stored = stored.map_err(io::Error::other)?;
+                let missing = || io::Error::other(format!("entry {index} is missing"));
+                entry::from_bytes(index, &stored.ok_or_else(missing)?)?
+            }
+        };
+        Ok(match entry.payload {
+            EntryPayload::Normal(Payload(bytes)) => Some((entry::term_of(&entry.log_id), bytes)),
+            _ => None,
+        })
+    }
+
     /// The term of a durable entry, read on this thread.
     pub(crate) fn term_at(&self, index: u64) -> io::Result<Option<u64>> {
         let stored = self.shared.store.entry(self.shared.log, index).map_err(io::Error::other)?;

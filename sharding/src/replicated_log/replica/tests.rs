@@ -71,8 +71,9 @@ impl Scene {
     fn set() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), StoreOptions::default()).unwrap();
-        let follower = ShardFollower::open(&store, Trims::new(&store), SHARD).unwrap();
-        let log = GroupLog::open(store, LogId(1), 4_096, KeepCommitted::No).unwrap();
+        let log = GroupLog::open(store.clone(), LogId(1), 4_096, KeepCommitted::No).unwrap();
+        let trims = Trims::new(&store);
+        let follower = ShardFollower::open(&store, trims, SHARD, log.clone()).unwrap();
         let consensus = Arc::new(Played::default());
         let (index, progress) = (follower.index(), follower.progress());
         let replica = Replica::new(SHARD, consensus.clone(), log, index, progress);

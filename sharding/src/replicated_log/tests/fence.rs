@@ -1,8 +1,10 @@
 //! Both sides of the fence, each without the other: what a deposed leader made does not enter the log, and does not count where it did.
 
-use holm_core::{Offset, ShardId, Term};
+use std::cell::Cell;
+
+use holm_core::{Offset, SequenceNumber, ShardId, Term};
 use holm_persistence::conformance::{Writer, address, wait};
-use holm_persistence::{AppendError, ShardLog as _};
+use holm_persistence::{AppendError, Batch, ReadError, ShardLog as _};
 
 use super::nodes::Nodes;
 use crate::raft::Applied;
@@ -81,6 +83,64 @@ fn what_stands_in_the_log_under_another_term_is_refused_by_every_replica() {
         let read = shard.nodes.log(place).read(SHARD, Offset(2), 1);
         assert_eq!(read.as_deref(), Ok(std::slice::from_ref(&next)), "node {place}");
     }
+}
+
+/// An index that is found damaged while the replica runs is built from the log, by the same judgement; and batches are followed as before.
+#[test]
+fn an_index_built_anew_judges_what_stands_in_the_log_again() {
+    let mut shard = won_again();
+    let (alice, before) = (address("account/alice"), shard.old.clone());
+    let late = shard.old.batch(&[(&alice, 1)]);
+    let proposed =
+        wait(shard.nodes.group(shard.place, SHARD).propose(shard.term, late.bytes().clone()));
+    assert_eq!(proposed, Ok(Applied::Fenced));
+    let log = shard.nodes.log(shard.place);
+    wait(log.open(SHARD, Term(shard.term))).unwrap();
+    let mut writer = before.at(Term(shard.term));
+    let mut expected: Vec<Batch> = log.read(SHARD, Offset(1), usize::MAX).unwrap();
+    let damage = || {
+        for place in 0..shard.nodes.count() {
+            let replica = shard.nodes.log(place).replica(SHARD).unwrap();
+            let tries = Cell::new(0);
+            let found = replica.index().with(|index| match tries.replace(tries.get() + 1) {
+                0 => Err(ReadError::Store {
+                    shard: SHARD,
+                    reason: index.report_damage("a test says so").to_string(),
+                }),
+                _ => Ok(index.last_offset()),
+            });
+            assert_eq!(found, Ok(shard.nodes.log(place).last_offset(SHARD).unwrap()));
+        }
+    };
+    for _ in 0..2 {
+        damage();
+        expected.push(writer.batch(&[(&alice, 1)]));
+        assert_eq!(wait(log.append(expected.last().unwrap().clone())), Ok(()));
+        let last = expected.last().unwrap().last();
+        assert_eq!(shard.offsets(), [last; 3]);
+        for place in 0..shard.nodes.count() {
+            let log = shard.nodes.log(place);
+            assert_eq!(log.read(SHARD, Offset(1), usize::MAX).as_ref(), Ok(&expected));
+            let history = log.history(SHARD, &alice, SequenceNumber::ZERO, usize::MAX).unwrap();
+            assert_eq!(history.head, last, "node {place}");
+        }
+    }
+}
+
+/// The follower does not wait for a reader: the next batch finds the damage itself.
+#[test]
+fn a_batch_that_meets_a_damaged_index_is_followed_all_the_same() {
+    let shard = won_again();
+    let log = shard.nodes.log(shard.place);
+    wait(log.open(SHARD, Term(shard.term))).unwrap();
+    let mut writer = shard.old.clone().at(Term(shard.term));
+    for place in 0..shard.nodes.count() {
+        let replica = shard.nodes.log(place).replica(SHARD).unwrap();
+        let index = replica.index().with(|index| Ok(index.report_damage("a test says so")));
+        assert!(index.is_ok());
+    }
+    assert_eq!(wait(log.append(writer.batch(&[(&address("account/alice"), 1)]))), Ok(()));
+    assert_eq!(shard.offsets(), [Offset(2); 3]);
 }
 
 /// Promise G3: the log that was opened at a term takes nothing of an earlier one.
