@@ -88,8 +88,9 @@ fn run_chaos(root: &Path, args: &[OsString]) -> anyhow::Result<ExitCode> {
         .map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
-/// The folder above this crate's. Known at build time, because the program is only ever run by cargo from the same tree.
+/// The folder above this crate's. Cargo says where that is when it runs the program, which may have been built from another tree with the same target folder.
 fn workspace_root() -> anyhow::Result<PathBuf> {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let here = std::env::var_os("CARGO_MANIFEST_DIR");
+    let here = here.map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
     Ok(here.parent().context("xtask lies in a folder of the workspace")?.to_owned())
 }

@@ -6,3 +6,4 @@ mod forming;
 mod harness;
 mod losing;
 mod moving;
+mod watched;

@@ -8,6 +8,7 @@ use holm_core::{NodeId, Offset, ShardId};
 use holm_sharding::ShardView;
 
 use super::harness::{Cluster, Running, SHARDS, Total, all_serving, ids, kill};
+use super::watched::{Notes, Told, watch};
 use crate::support::PATIENCE;
 
 /// Adds to one tally again and again until told to stop; counts what was acknowledged. Any error fails the test.
@@ -158,26 +159,40 @@ async fn the_last_node_can_leave() {
     only.node.leave().await.unwrap();
 }
 
-/// Law U2: an orderly stop hands over first, so that the others serve at once.
+/// Law U2: an orderly stop hands over first, so that the others serve at once: what is under way is finished, then another node leads.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_orderly_stop_hands_over_first() {
     let cluster = Cluster::of(3);
-    let mut nodes = cluster.start_all().await;
-    for running in &nodes {
+    let mut notes = Notes::default();
+    let watched = cluster.try_start(0, |options| notes = watch(options));
+    let (stopping, second, third) = tokio::join!(watched, cluster.start(1), cluster.start(2));
+    let (stopping, nodes) = (stopping.unwrap(), [second, third]);
+    for running in [&stopping].into_iter().chain(&nodes) {
         running.until_serving().await;
     }
     for id in ids(8) {
         nodes[0].add(&id, 1).await.unwrap();
     }
-    let stopping = nodes.remove(0);
-    let id = stopping.node.node();
+    let me = stopping.node.node();
+    let view = stopping.node.view();
+    let led: Vec<_> = view.shards.iter().filter(|it| it.leader == Some(me)).collect();
+    assert!(!led.is_empty(), "it leads something");
     stopping.node.shutdown().await;
     nodes[0]
         .until("others lead", |view| {
-            all_serving(view) && view.shards.iter().all(|shard| shard.leader != Some(id))
+            all_serving(view) && view.shards.iter().all(|shard| shard.leader != Some(me))
         })
         .await;
     for id in ids(8) {
         assert_eq!(nodes[0].add(&id, 1).await.unwrap(), 2);
+    }
+    let notes = notes.lock().unwrap();
+    for shard in led {
+        let told = notes.iter().filter(|(of, _)| *of == shard.id).map(|(_, told)| *told);
+        let since_led = told.rev().take_while(|told| *told != Told::Lead).collect::<Vec<_>>();
+        // From the last note backwards: it may be told more than once that its leadership is over.
+        let first = since_led.last();
+        assert_eq!(first, Some(&Told::Drained), "shard {}: {since_led:?}", shard.id);
+        assert!(since_led.contains(&Told::Depose), "shard {}: {since_led:?}", shard.id);
     }
 }
