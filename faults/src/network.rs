@@ -16,6 +16,9 @@ use crate::tools;
 /// Cut for this long and joined for as long again: about as long as an election takes.
 const FLAP_EVERY: Duration = Duration::from_millis(400);
 
+/// One packet in five, drawn anew for each; of gossip, which matches two rules, a little more than one in three.
+const SOME: &str = "-m statistic --mode random --probability 0.2";
+
 /// The rules of one campaign.
 #[derive(Debug)]
 pub(crate) struct Network {
@@ -70,11 +73,12 @@ impl Network {
         let mut rules = String::new();
         for (_, near) in &inside {
             for (_, far) in &outside {
+                let some = if shape == Shape::PartitionLossy { SOME } else { "" };
                 if shape != Shape::PartitionMute {
-                    drop_from_to(&self.chain, *far, *near, &mut rules);
+                    drop_from_to(&self.chain, *far, *near, some, &mut rules);
                 }
                 if shape != Shape::PartitionDeaf {
-                    drop_from_to(&self.chain, *near, *far, &mut rules);
+                    drop_from_to(&self.chain, *near, *far, some, &mut rules);
                 }
             }
         }
@@ -119,12 +123,14 @@ fn restore(chain: &str, rules: &str) -> anyhow::Result<()> {
 }
 
 /// Packets to the port on which the receiver listens, and from the one on which the sender does: both ends of every connection, and gossip.
-fn drop_from_to(chain: &str, from: SocketAddr, to: SocketAddr, rules: &mut String) {
+/// `some` says which of them: a condition in the words of `iptables`, or none for all.
+fn drop_from_to(chain: &str, from: SocketAddr, to: SocketAddr, some: &str, rules: &mut String) {
     let (source, target) = (from.ip(), to.ip());
     for protocol in ["tcp", "udp"] {
         for port in [format!("--dport {}", to.port()), format!("--sport {}", from.port())] {
-            let rule = format!("-A {chain} -s {source} -d {target} -p {protocol} {port} -j DROP\n");
-            rules.push_str(&rule);
+            rules.push_str(&format!(
+                "-A {chain} -s {source} -d {target} -p {protocol} {port} {some} -j DROP\n"
+            ));
         }
     }
 }
@@ -159,5 +165,12 @@ mod tests {
         let both = cut(Shape::PartitionIsolate);
         assert_eq!(both.lines().count(), 2 * 2 * 4);
         assert!(!both.contains("-s 127.0.1.1 -d 127.0.1.3"));
+    }
+
+    #[test]
+    fn a_lossy_network_loses_some_of_each_direction() {
+        let lossy = cut(Shape::PartitionLossy);
+        assert_eq!(lossy.lines().count(), 2 * 2 * 4);
+        assert!(lossy.lines().all(|rule| rule.contains("--probability 0.2")), "{lossy}");
     }
 }

@@ -59,6 +59,8 @@ pub enum Shape {
     PartitionMute,
     /// A node is cut off and joined again about as often as elections take.
     PartitionFlapping,
+    /// Of the packets between a node and the others, one in five is lost.
+    PartitionLossy,
     /// One node's machine loses its power.
     PowerOne,
     /// All machines do, at once.
@@ -124,7 +126,7 @@ impl FaultKind {
 
 impl Shape {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::KillRandom,
         Self::KillLeader,
         Self::KillMinority,
@@ -137,6 +139,7 @@ impl Shape {
         Self::PartitionDeaf,
         Self::PartitionMute,
         Self::PartitionFlapping,
+        Self::PartitionLossy,
         Self::PowerOne,
         Self::PowerAll,
         Self::FullOne,
@@ -159,7 +162,8 @@ impl Shape {
             | Self::PartitionMinority
             | Self::PartitionDeaf
             | Self::PartitionMute
-            | Self::PartitionFlapping => FaultKind::Partition,
+            | Self::PartitionFlapping
+            | Self::PartitionLossy => FaultKind::Partition,
             Self::PowerOne | Self::PowerAll => FaultKind::Power,
             Self::FullOne => FaultKind::Full,
             Self::EioOne => FaultKind::Eio,
@@ -184,6 +188,7 @@ impl Shape {
             Self::PartitionDeaf => "partition-deaf",
             Self::PartitionMute => "partition-mute",
             Self::PartitionFlapping => "partition-flapping",
+            Self::PartitionLossy => "partition-lossy",
             Self::PowerOne => "power-one",
             Self::PowerAll => "power-all",
             Self::FullOne => "full-one",
@@ -212,6 +217,7 @@ impl Shape {
             | Self::PartitionDeaf
             | Self::PartitionMute => Duration::from_secs(4),
             Self::PartitionFlapping
+            | Self::PartitionLossy
             | Self::ClockAhead
             | Self::ClockBack
             | Self::SlowDisk
@@ -227,7 +233,8 @@ impl Shape {
         matches!(self, Self::PauseSecond | Self::PauseLease)
     }
 
-    /// True when every shard must answer while it lasts: no more than one node is gone. Of more, some shard may have lost its majority.
+    /// True when every shard must answer while it lasts: no more than one node is gone, and stays gone. Of more, some shard may have lost its majority; one
+    /// that comes and goes may lead in between.
     #[must_use]
     pub(super) const fn is_borne(self) -> bool {
         !matches!(
@@ -237,6 +244,7 @@ impl Shape {
                 | Self::PowerAll
                 | Self::PartitionMinority
                 | Self::PartitionFlapping
+                | Self::PartitionLossy
         )
     }
 
