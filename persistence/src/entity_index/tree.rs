@@ -171,6 +171,9 @@ pub(super) fn write(
     let mut heads: Vec<_> =
         dirty.heads().map(|(entity, head)| (bucket_of(entity), entity, head)).collect();
     heads.sort_unstable();
+    if heads.is_empty() {
+        write_with_mark(store, (log, opening), Changes::default(), &mark)?;
+    }
     for heads in heads.chunks(CHANGES_AT_A_TIME) {
         let (mut batch, mut chunks) = (Changes::default(), BTreeSet::new());
         for &(bucket, entity, offset) in heads {
@@ -187,13 +190,15 @@ pub(super) fn write(
         }
         write_with_mark(store, (log, opening), batch, &mark)?;
     }
+    // The mark says since the first heads that these may be there, no sum counts them, and each means something by itself: so they need no mark of their
+    // own, which would cost more than they do.
     let entries: Vec<_> = dirty.entries().collect();
     for entries in entries.chunks(CHANGES_AT_A_TIME) {
         let mut batch = Changes::default();
         for (offset, entry) in entries {
             batch.insert(key(log, b'o', &offset.0.to_be_bytes()), &entry.to_be_bytes());
         }
-        write_with_mark(store, (log, opening), batch, &mark)?;
+        store.write_index(log, opening, batch.separable())?;
     }
     mark.whole = whole;
     write_with_mark(store, (log, opening), Changes::default(), &mark)?;
