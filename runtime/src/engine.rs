@@ -154,7 +154,11 @@ impl<T> ShardEngine<T> {
     pub fn durable(&mut self, now: Timestamp) {
         let Some(waiting) = self.pipeline.complete() else { return };
         for parked in waiting.parked {
-            self.unpark(now, parked);
+            if parked.unconfirmed {
+                self.confirmations.add(parked);
+            } else {
+                self.unpark(now, parked);
+            }
         }
         for (address, snapshot) in waiting.snapshots {
             self.outputs.push_back(Output::SaveSnapshot(address, snapshot));

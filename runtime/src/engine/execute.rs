@@ -32,7 +32,7 @@ struct Run {
 impl Run {
     fn parked<T>(self, answer: Answer, reply: T) -> Parked<T> {
         let Self { now: begun, index: command, deadline, .. } = self;
-        Parked { reply: Some(reply), deadline, begun, command, answer }
+        Parked { reply: Some(reply), deadline, begun, command, answer, unconfirmed: false }
     }
 }
 
@@ -164,14 +164,15 @@ impl<T> ShardEngine<T> {
         self.snapshot_when_due(now, id, base);
     }
 
-    /// A read waits for the batch whose state it saw, or for the word that the term still holds.
+    /// A read waits for the batch whose state it saw, and for the word that the term still held afterwards. A batch that leaves later than the read is that word.
     fn answer_read(&mut self, run: Run, reply: T) {
         self.counters.reads += 1;
         let slot = self.slots.get(run.id);
         let (sequence, head) = (slot.sequence, slot.head);
         let answer = self.answer_at(run.executed, sequence, head);
-        let parked = run.parked(answer, reply);
+        let mut parked = run.parked(answer, reply);
         if head > self.pipeline.durable() {
+            parked.unconfirmed = self.pipeline.has_left(head);
             self.pipeline.waiting_at(head).parked.push(parked);
         } else {
             self.confirmations.add(parked);

@@ -24,6 +24,8 @@ pub(super) struct Parked<T> {
     pub(super) begun: Timestamp,
     pub(super) command: CommandIndex,
     pub(super) answer: Answer,
+    /// A read that the batch alone does not answer: it was executed when the batch had left, and another may lead since.
+    pub(super) unconfirmed: bool,
 }
 
 /// What waits for one batch to be durable.
@@ -113,6 +115,13 @@ impl<T> Pipeline<T> {
             Some(closed) => &mut closed.waiting,
             None => &mut self.open_waiting,
         }
+    }
+
+    /// True when the batch that holds `offset` was handed to the log. That it becomes durable proves the term up to that moment and not beyond: a majority may
+    /// have had it for long, or a later leader may have committed it.
+    pub(super) fn has_left(&self, offset: Offset) -> bool {
+        let index = self.closed.partition_point(|closed| closed.last < offset);
+        self.closed.get(index).is_some_and(|closed| closed.unsent.is_none())
     }
 
     /// A command came, perhaps from somebody who is waited for.
