@@ -97,7 +97,8 @@ impl Batch {
             return;
         }
         self.failed.push(told.seed);
-        println!("seed {} fails; replay it with: cargo xtask sim --seed {}", told.seed, told.seed);
+        let seconds = self.child.seconds.map(|it| format!(" --seconds {it}")).unwrap_or_default();
+        println!("seed {0} fails; replay it with: cargo xtask sim --seed {0}{seconds}", told.seed);
         for list in ["problems", "findings"] {
             for what in texts(&told.summary[list]) {
                 println!("  {what}");

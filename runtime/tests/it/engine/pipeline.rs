@@ -59,6 +59,34 @@ fn a_read_waits_for_what_it_saw() {
     assert_eq!(driver.records().len(), 2, "reads are not recorded");
 }
 
+/// Promise G5: that a batch is durable is no word for a read that was executed after it left. Its acknowledgement may be old, or come from a log that
+/// somebody else leads by now.
+#[test]
+fn a_read_behind_a_batch_that_left_needs_a_confirmation_too() {
+    let mut driver = live(Limits::default());
+    driver.log.hold();
+    let write = driver.submit("a", &Deposit { amount: 5 }, "k1");
+    let before = driver.submit("a", &Balance {}, "k2");
+    driver.flush();
+    let behind = driver.submit("a", &Balance {}, "k3");
+    driver.log.release_all();
+    assert!(driver.acknowledge());
+    for proven in [write, before] {
+        assert!(driver.answer(proven).is_some(), "it was executed before the batch left");
+    }
+    assert_eq!(driver.answer(behind), None);
+    let newer = driver.term.next();
+    let fenced = holm_persistence::ShardLog::open(&*driver.log, crate::driver::SHARD, newer);
+    futures::FutureExt::now_or_never(fenced).unwrap().unwrap();
+    driver.flush();
+    assert!(driver.confirm());
+    let answer = driver.answer(behind).unwrap();
+    assert!(
+        matches!(answer, Err(AskError::Unavailable { outcome: Outcome::NotApplied, .. })),
+        "{answer:?}"
+    );
+}
+
 /// Promise G3. Promise G5: a read of durable state waits for the word that the term still holds, and one word answers all reads before it.
 #[test]
 fn a_read_of_durable_state_needs_a_confirmation() {
