@@ -69,11 +69,6 @@ pub(crate) fn from_bytes(index: u64, bytes: &Bytes) -> io::Result<Entry> {
     Ok(Entry { log_id: log_id(term, index), payload })
 }
 
-/// The batch or fact inside the bytes of an entry; none for entries that carry neither.
-pub(crate) fn payload_of(bytes: &Bytes) -> Option<Bytes> {
-    (bytes.len() >= HEADER_BYTES && bytes[0] == NORMAL).then(|| bytes.slice(HEADER_BYTES..))
-}
-
 /// The term inside the bytes of an entry.
 pub(crate) fn read_term(bytes: &[u8]) -> Option<u64> {
     let term = bytes.get(1..HEADER_BYTES)?;

@@ -46,7 +46,6 @@ pub fn raft(data: &[u8]) {
                 let again = entry::to_bytes(&entry).expect("what was read can be written");
                 assert_eq!(entry::from_bytes(7, &again).expect("and read again"), entry);
             }
-            entry::payload_of(&bytes);
         }
         kind::MEMBERSHIPS => {
             if let Ok(memberships) = Memberships::from_bytes(Some(bytes)) {

@@ -14,37 +14,29 @@ pub(crate) struct LiveIndex {
     store: Arc<Store>,
     shard: ShardId,
     log: GroupLog,
-    followed: Mutex<Followed>,
-}
-
-struct Followed {
-    index: Arc<EntityIndex>,
-    /// The entry of the newest batch that took effect.
-    entry: u64,
+    index: Mutex<Arc<EntityIndex>>,
 }
 
 impl LiveIndex {
     pub(super) fn open(store: &Arc<Store>, shard: ShardId, log: GroupLog) -> io::Result<Self> {
-        let index = Arc::new(EntityIndex::open(store, shard.into()).map_err(io::Error::other)?);
-        let followed = Mutex::new(Followed { entry: index.watermark(), index });
-        Ok(Self { store: store.clone(), shard, log, followed })
+        let index = EntityIndex::open(store, shard.into()).map_err(io::Error::other)?;
+        Ok(Self { store: store.clone(), shard, log, index: Mutex::new(Arc::new(index)) })
     }
 
     /// The entry up to which it is whole.
     pub(super) fn watermark(&self) -> u64 {
-        self.lock().index.watermark()
+        self.lock().watermark()
     }
 
     pub(super) fn last_offset(&self) -> Offset {
-        self.lock().index.last_offset()
+        self.lock().last_offset()
     }
 
     /// Takes in a batch that took effect.
     pub(super) fn apply(&self, entry: u64, batch: &Batch) -> io::Result<()> {
-        let mut followed = self.lock();
-        followed.entry = followed.entry.max(entry);
-        match followed.index.apply(entry, batch) {
-            Err(_) if !followed.index.is_current() => self.renew(&mut followed),
+        let mut index = self.lock();
+        match index.apply(entry, batch) {
+            Err(_) if !index.is_current() => self.renew(&mut index, entry),
             applied => applied.map_err(io::Error::other),
         }
     }
@@ -63,37 +55,39 @@ impl LiveIndex {
 
     /// Writes what is only in memory to the store.
     pub(crate) fn flush(&self) -> Result<(), StoreError> {
-        let index = self.lock().index.clone();
+        let index = self.lock().clone();
         index.flush()
     }
 
     fn current(&self) -> Result<Arc<EntityIndex>, ReadError> {
-        let mut followed = self.lock();
-        if !followed.index.is_current() {
-            self.renew(&mut followed).map_err(|error| ReadError::Store {
+        let mut index = self.lock();
+        if !index.is_current() {
+            // What it has taken in is known also of an index that is of no use any more.
+            let to = index.watermark();
+            self.renew(&mut index, to).map_err(|error| ReadError::Store {
                 shard: self.shard,
                 reason: format!("the index cannot be built anew: {error}"),
             })?;
         }
-        Ok(followed.index.clone())
+        Ok(index.clone())
     }
 
-    /// Builds the index from the log, as far as it was followed. The follower waits meanwhile.
-    fn renew(&self, followed: &mut Followed) -> io::Result<()> {
-        tracing::warn!(shard = %self.shard, to = followed.entry, "the index is built from the log");
-        let index = EntityIndex::open(&self.store, self.shard.into()).map_err(io::Error::other)?;
-        for entry in index.watermark() + 1..=followed.entry {
+    /// Builds the index from the log, up to the entry `to`. The follower waits meanwhile.
+    fn renew(&self, index: &mut Arc<EntityIndex>, to: u64) -> io::Result<()> {
+        tracing::warn!(shard = %self.shard, to, "the index is built from the log");
+        let fresh = EntityIndex::open(&self.store, self.shard.into()).map_err(io::Error::other)?;
+        for entry in fresh.watermark() + 1..=to {
             let Some((term, payload)) = self.log.write_at(entry)? else { continue };
-            if let Ok(batch) = accepted(self.shard, term, &payload, index.last_offset()) {
-                index.apply(entry, &batch).map_err(io::Error::other)?;
+            if let Ok(batch) = accepted(self.shard, term, &payload, fresh.last_offset()) {
+                fresh.apply(entry, &batch).map_err(io::Error::other)?;
             }
         }
-        followed.index = Arc::new(index);
+        *index = Arc::new(fresh);
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Followed> {
-        // Every change is a single assignment.
-        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Arc<EntityIndex>> {
+        // Its only change is a single assignment.
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

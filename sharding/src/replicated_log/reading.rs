@@ -67,8 +67,8 @@ fn batch_at(replica: &Replica, index: &EntityIndex, offset: Offset) -> Result<Ba
         .locate(offset)
         .map_err(|error| store_error(shard, &error))?
         .ok_or_else(|| corrupt("it is beyond the last offset"))?;
-    let payload = replica.log().payload(entry).map_err(|error| corrupt(&error.to_string()))?;
-    let batch = payload.and_then(|payload| Batch::parse(payload).ok());
+    let written = replica.log().write_at(entry).map_err(|error| corrupt(&error.to_string()))?;
+    let batch = written.and_then(|(_, payload)| Batch::parse(payload).ok());
     // A damaged entry is found by its checksum when it is read; what is whole and something else was not the index's to name.
     batch.filter(|batch| batch.record(offset).is_some()).ok_or_else(|| {
         let reason = "it does not lead to the batch that holds an offset";

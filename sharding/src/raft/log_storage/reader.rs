@@ -43,21 +43,8 @@ impl GroupLog {
         Ok(entries)
     }
 
-    /// What an entry carries: from the tail, else from the disk, on this thread. An entry may be followed before it is durable here, when
-    /// a majority of others has it, so the disk alone does not do.
-    pub(crate) fn payload(&self, index: u64) -> io::Result<Option<Bytes>> {
-        let tail = self.state().tail.read(index, index + 1, usize::MAX);
-        if let Some([entry]) = tail.as_deref() {
-            return Ok(match &entry.payload {
-                EntryPayload::Normal(Payload(bytes)) => Some(bytes.clone()),
-                _ => None,
-            });
-        }
-        let stored = self.shared.store.entry(self.shared.log, index).map_err(io::Error::other)?;
-        Ok(stored.and_then(|bytes| entry::payload_of(&bytes)))
-    }
-
-    /// The term and the payload of an entry that must be there, read as [`GroupLog::payload`] does; none when it is no write.
+    /// The term and the payload of an entry that must be there: from the tail, else from the disk, on this thread; none when it is no write. An entry may be
+    /// followed before it is durable here, when a majority of others has it, so the disk alone does not do.
     pub(crate) fn write_at(&self, index: u64) -> io::Result<Option<(u64, Bytes)>> {
         let tail = self.state().tail.read(index, index + 1, usize::MAX);
         let entry = match tail.and_then(|entries| entries.into_iter().next()) {

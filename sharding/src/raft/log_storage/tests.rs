@@ -146,7 +146,7 @@ async fn the_log_survives_reopening() {
     assert_eq!(log.try_get_log_entries(..).await.unwrap(), entries);
     assert_eq!(log.get_log_state().await.unwrap().last_log_id, Some(entry::log_id(2, 199)));
     assert_eq!(log.read_vote().await.unwrap(), Some(Vote::new_committed(2, 7)));
-    assert_eq!(log.payload(150).unwrap().unwrap().len(), 300);
+    assert_eq!(log.write_at(150).unwrap().unwrap().1.len(), 300);
 }
 
 /// Promise G1: a replica's word counts towards the majority, so it is given when the entries, or the vote, are on its disk and not before.
