@@ -81,6 +81,10 @@ pub struct StepFigures {
     pub late: Option<f64>,
     /// `fdatasync` calls of the store during the step, where known.
     pub fsyncs: Option<u64>,
+    /// Share of the machine's processor time that its host gave to other machines during the step, where the system tells. Latencies of a
+    /// step with more than a few hundredths describe the host.
+    #[serde(default)]
+    pub stolen: Option<f64>,
     /// How the latencies are spread: upper bound in microseconds (a power of two) and count.
     pub buckets: Vec<(u64, u64)>,
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::args::BenchArgs;
 use super::cluster::Target;
 use super::document::{BenchDocument, OneEntity, StepFigures};
+use super::environment::ProcessorTime;
 use super::work::{Kind, Work};
 use super::{closed_loop, compare, environment, fixed_rate, fsync, show};
 use crate::output::{Exit, Failure, Output, rfc3339};
@@ -167,9 +168,10 @@ async fn step(
     output: Output,
     run: impl Future<Output = StepFigures>,
 ) -> StepFigures {
-    let before = target.fsyncs();
+    let (before, began) = (target.fsyncs(), ProcessorTime::now());
     let mut figures = run.await;
     figures.fsyncs = difference(before, target.fsyncs());
+    figures.stolen = ProcessorTime::now().zip(began).map(|(now, began)| now.stolen_since(began));
     output.progress(show::step_line(label, &figures));
     figures
 }

@@ -1,5 +1,6 @@
 //! The figures as a person reads them: one line a step, then the table, the histogram, and what they mean.
 
+use std::cmp::Ordering;
 use std::path::Path;
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
@@ -11,6 +12,9 @@ use crate::output::{Mark, Output};
 
 /// Above this share of late sends the generator, not the cluster, is measured.
 const LATE_SHARE: f64 = 0.01;
+
+/// Above this share of stolen time the latencies of a step describe the host more than Holm.
+const STOLEN_SHARE: f64 = 0.02;
 
 /// What one entity must reach against one fsync per command.
 const RATIO_GOAL: f64 = 10.0;
@@ -40,7 +44,14 @@ pub(super) fn header(document: &BenchDocument) -> String {
 
 pub(super) fn step_line(label: &str, figures: &StepFigures) -> String {
     let fsyncs = figures.fsyncs.map(|n| format!("   {} fsyncs", grouped(n))).unwrap_or_default();
-    format!("  {label:<22} {:>12}/s   p99 {:>9}{fsyncs}", rate(figures.rate), ms(figures.p99_ms))
+    let stolen = figures.stolen.filter(|&share| share > STOLEN_SHARE);
+    let stolen =
+        stolen.map(|share| format!("   {:.0} % stolen", share * 100.0)).unwrap_or_default();
+    format!(
+        "  {label:<22} {:>12}/s   p99 {:>9}{fsyncs}{stolen}",
+        rate(figures.rate),
+        ms(figures.p99_ms)
+    )
 }
 
 pub(super) fn document(document: &BenchDocument, saved: &Path, output: Output) {
@@ -59,6 +70,14 @@ pub(super) fn document(document: &BenchDocument, saved: &Path, output: Output) {
                 fixed.late.unwrap_or_default() * 100.0
             ));
         }
+    }
+    if let Some(step) = most_stolen(document) {
+        output.line(format_args!(
+            "\n  {} the host of this virtual machine took {:.0} % of its processor time during {:?}: such latencies are the host's too",
+            output.mark(Mark::Warning),
+            step.stolen.unwrap_or_default() * 100.0,
+            step.name
+        ));
     }
     if let Some(one) = &document.one_entity {
         let mark = output.mark(if one.ratio >= RATIO_GOAL { Mark::Good } else { Mark::Bad });
@@ -91,6 +110,12 @@ pub(super) fn document(document: &BenchDocument, saved: &Path, output: Output) {
         "\n  Saved   {0}      Gate   --fail-if 'p99>10ms'\n  Again   holm bench --compare {0}",
         saved.display()
     ));
+}
+
+/// The step that the host disturbed most, when that was more than little.
+fn most_stolen(document: &BenchDocument) -> Option<&StepFigures> {
+    let disturbed = document.steps.iter().filter(|step| step.stolen > Some(STOLEN_SHARE));
+    disturbed.max_by(|one, other| one.stolen.partial_cmp(&other.stolen).unwrap_or(Ordering::Equal))
 }
 
 fn table(document: &BenchDocument, ascii: bool) -> Table {
@@ -140,6 +165,15 @@ fn ms(ms: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_most_disturbed_step_is_named() {
+        let step = |stolen| StepFigures { stolen, ..StepFigures::default() };
+        let of = |steps| BenchDocument { steps, ..BenchDocument::default() };
+        assert_eq!(most_stolen(&of(vec![step(None), step(Some(0.01))])), None);
+        let steps = vec![step(Some(0.03)), step(Some(0.2)), step(None)];
+        assert_eq!(most_stolen(&of(steps)).unwrap().stolen, Some(0.2));
+    }
 
     #[test]
     fn the_table_has_a_line_for_each_step() {
