@@ -17,7 +17,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use batch::Batch;
-use child::Child;
+use child::{Child, World};
 
 /// Seeds of a batch when nothing is said.
 const SEEDS: u64 = 100;
@@ -51,15 +51,16 @@ pub(crate) fn run(root: &Path, wanted: &Simulation) -> anyhow::Result<ExitCode> 
     let program = build(root, &wanted.profile)?;
     let traces = root.join("target/sim-traces");
     std::fs::create_dir_all(&traces).context("creating the folder of the traces")?;
-    let child = Child { program, traces, seconds: wanted.seconds };
+    let child = Child { program, traces };
+    let world = |seed| World { seed, seconds: wanted.seconds };
     if let Some(seed) = wanted.seed {
-        return replay(&child, seed);
+        return replay(&child, world(seed));
     }
     let began = Instant::now();
     let known = known_seeds(root)?;
     let first = wanted.first.unwrap_or_else(|| RandomState::new().hash_one(0) >> 16);
-    twin(&child, known.first().copied().unwrap_or(first))?;
-    let mut batch = Batch::new(child, known, first);
+    twin(&child, known.first().copied().unwrap_or(world(first)))?;
+    let mut batch = Batch::new(child, known, world(first));
     match wanted.minutes {
         Some(minutes) => batch.run_until(began + Duration::from_secs(60 * minutes))?,
         None => batch.run_seeds(wanted.seeds.unwrap_or(SEEDS))?,
@@ -85,9 +86,9 @@ fn build(root: &Path, profile: &str) -> anyhow::Result<PathBuf> {
 }
 
 /// Runs one seed and shows everything about it.
-fn replay(child: &Child, seed: u64) -> anyhow::Result<ExitCode> {
-    let told = child.run(seed, "replay")?;
-    let trace = std::fs::read_to_string(child.trace_of(seed, "replay"))?;
+fn replay(child: &Child, world: World) -> anyhow::Result<ExitCode> {
+    let told = child.run(world, "replay")?;
+    let trace = std::fs::read_to_string(child.trace_of(world, "replay"))?;
     for line in trace.lines() {
         println!("{line}");
     }
@@ -96,34 +97,34 @@ fn replay(child: &Child, seed: u64) -> anyhow::Result<ExitCode> {
 }
 
 /// The same seed twice must be the same run, byte for byte.
-fn twin(child: &Child, seed: u64) -> anyhow::Result<()> {
+fn twin(child: &Child, world: World) -> anyhow::Result<()> {
     let traces = ["first", "second"].map(|run| {
-        child.run(seed, run).and_then(|_| Ok(std::fs::read_to_string(child.trace_of(seed, run))?))
+        child.run(world, run).and_then(|_| Ok(std::fs::read_to_string(child.trace_of(world, run))?))
     });
     let [first, second] = traces;
     let (first, second) = (first?, second?);
     if first == second {
-        println!("twin run: seed {seed} twice, {} equal lines", first.lines().count());
+        println!("twin run: seed {world} twice, {} equal lines", first.lines().count());
         return Ok(());
     }
     let at = first.lines().zip(second.lines()).take_while(|(one, other)| one == other).count();
     let line = |trace: &str| trace.lines().nth(at).unwrap_or("(the end)").to_owned();
     bail!(
-        "seed {seed} run twice differs at line {}:\n  {}\n  {}\nuntil this is mended no seed can be replayed",
+        "seed {world} run twice differs at line {}:\n  {}\n  {}\nuntil this is mended no seed can be replayed",
         at + 1,
         line(&first),
         line(&second)
     );
 }
 
-/// The seeds of mended bugs. A line is a seed and what it found; `#` begins a comment.
-fn known_seeds(root: &Path) -> anyhow::Result<Vec<u64>> {
+/// The seeds of mended bugs. A line is a seed, where it needs them its seconds, and what it found; `#` begins a comment.
+fn known_seeds(root: &Path) -> anyhow::Result<Vec<World>> {
     let file = root.join("sim/seeds.txt");
     let text =
         std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
     let seeds = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
     seeds
         .filter(|line| !line.is_empty())
-        .map(|line| line.parse().with_context(|| format!("`{line}` in sim/seeds.txt is no seed")))
+        .map(|line| line.parse().context("sim/seeds.txt"))
         .collect()
 }

@@ -5,11 +5,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::child::{Child, Told};
+use super::child::{Child, Told, World};
 use super::counters::Counters;
 
 /// Failed seeds after which no more are begun: they have the same cause more often than not.
 const MOST_FAILED: usize = 10;
+
+/// Seeds between two lines that tell how far a long run is.
+const TOLD_EVERY: u64 = 500;
 
 /// Lines of a failed run's trace that are printed: the last ones, and the last ones about the entities concerned.
 const LAST_LINES: usize = 25;
@@ -17,10 +20,10 @@ const ENTITY_LINES: usize = 40;
 
 pub(super) struct Batch {
     child: Child,
-    known: Vec<u64>,
-    next: u64,
+    known: Vec<World>,
+    next: World,
     counters: Counters,
-    failed: Vec<u64>,
+    failed: Vec<World>,
 }
 
 /// What the workers share.
@@ -33,7 +36,7 @@ struct Work<'a> {
 
 impl Work<'_> {
     #[expect(clippy::disallowed_methods, reason = "the time that a person gave is real time")]
-    fn next(&mut self) -> Option<u64> {
+    fn next(&mut self) -> Option<World> {
         if self.broken.is_some() || self.batch.failed.len() >= MOST_FAILED {
             return None;
         }
@@ -46,13 +49,14 @@ impl Work<'_> {
         if let Some(left) = &mut self.left {
             *left = left.checked_sub(1)?;
         }
-        self.batch.next += 1;
-        Some(self.batch.next - 1)
+        let world = self.batch.next;
+        self.batch.next.seed += 1;
+        Some(world)
     }
 }
 
 impl Batch {
-    pub(super) fn new(child: Child, mut known: Vec<u64>, first: u64) -> Self {
+    pub(super) fn new(child: Child, mut known: Vec<World>, first: World) -> Self {
         known.reverse();
         let counters = Counters::default();
         Self { child, known, next: first, counters, failed: Vec::new() }
@@ -75,8 +79,8 @@ impl Batch {
             for _ in 0..workers {
                 scope.spawn(|| {
                     loop {
-                        let Some(seed) = lock().next() else { return };
-                        match child.run(seed, "run") {
+                        let Some(world) = lock().next() else { return };
+                        match child.run(world, "run") {
                             Ok(told) => lock().batch.note(&told),
                             Err(error) => lock().broken = Some(error),
                         }
@@ -90,15 +94,18 @@ impl Batch {
 
     fn note(&mut self, told: &Told) {
         self.counters.add(&told.summary);
-        let trace = self.child.trace_of(told.seed, "run");
+        if self.counters.runs().is_multiple_of(TOLD_EVERY) {
+            let simulated = self.counters.simulated_ms() / 1_000;
+            eprintln!("{} seeds, {simulated} simulated seconds so far", self.counters.runs());
+        }
+        let trace = self.child.trace_of(told.world, "run");
         if told.holds {
             // A missing trace harms nobody here.
             _ = std::fs::remove_file(trace);
             return;
         }
-        self.failed.push(told.seed);
-        let seconds = self.child.seconds.map(|it| format!(" --seconds {it}")).unwrap_or_default();
-        println!("seed {0} fails; replay it with: cargo xtask sim --seed {0}{seconds}", told.seed);
+        self.failed.push(told.world);
+        println!("seed {0} fails; replay it with: cargo xtask sim --seed {0}", told.world);
         for list in ["problems", "findings"] {
             for what in texts(&told.summary[list]) {
                 println!("  {what}");
@@ -120,7 +127,8 @@ impl Batch {
         );
         let reached = self.counters.print();
         if !self.failed.is_empty() {
-            println!("failed: {:?}", self.failed);
+            let failed: Vec<String> = self.failed.iter().map(World::to_string).collect();
+            println!("failed: {}", failed.join(", "));
         }
         reached && self.failed.is_empty()
     }
