@@ -46,7 +46,7 @@ pub(crate) struct SystemHands {
 
 impl SystemHands {
     /// Makes what the wished faults need and the system allows: disks, clocks, rules.
-    pub(crate) fn prepare(args: &FaultsArgs) -> anyhow::Result<Self> {
+    pub(crate) fn prepare(args: &FaultsArgs, seed: u64) -> anyhow::Result<Self> {
         let temporary = match &args.dir {
             Some(dir) => {
                 std::fs::create_dir_all(dir)?;
@@ -80,8 +80,9 @@ impl SystemHands {
             let (clocks, script) = Clocks::make(&hands.dir, args.nodes)?;
             (hands.clocks, hands.script) = (Some(clocks), Some(script));
         }
-        if wished(FaultKind::Partition) && Network::lacks().is_none() {
-            hands.network = Some(Network::new());
+        let delayed = planned.iter().any(|round| round.shape == Shape::SlowNetwork);
+        if (delayed || wished(FaultKind::Partition)) && Network::lacks().is_none() {
+            hands.network = Some(Network::new(seed));
         }
         Ok(hands)
     }
@@ -144,6 +145,7 @@ impl Hands for SystemHands {
         match shape {
             Shape::SlowProcessor => Quota::lacks(),
             Shape::SlowDisk => syscalls::lacks(),
+            Shape::SlowNetwork => Network::lacks_detours(),
             _ => match shape.kind() {
                 FaultKind::Kill | FaultKind::Pause => None,
                 FaultKind::Partition => Network::lacks(),
@@ -169,6 +171,9 @@ impl Hands for SystemHands {
             }
             Shape::SlowProcessor => self.quota = Some(Quota::of(victim.node.pid)?),
             Shape::SlowDisk => return self.slow_down(victim).await,
+            Shape::SlowNetwork => {
+                self.network.as_mut().context("there are no rules")?.delay(victims)?;
+            }
             _ => match shape.kind() {
                 FaultKind::Partition => {
                     self.network.as_mut().context("there are no rules")?.cut(shape, victims)?;
@@ -190,6 +195,9 @@ impl Hands for SystemHands {
         victims: &[NodeStatus],
         _: &mut Control,
     ) -> anyhow::Result<Vec<String>> {
+        if shape == Shape::SlowNetwork && self.network.as_ref().is_none_or(|it| it.delayed() == 0) {
+            bail!("nothing was delayed: no connection between nodes was led through the proxy");
+        }
         let mut problems = Vec::new();
         if matches!(shape.kind(), FaultKind::Full | FaultKind::Eio) {
             for victim in victims {
@@ -215,7 +223,12 @@ impl Hands for SystemHands {
                     self.clocks.as_ref().context("there are no clocks")?.set(name, "+0")?;
                 }
             }
-            FaultKind::Slow => (self.attached, self.quota) = (None, None),
+            FaultKind::Slow => {
+                (self.attached, self.quota) = (None, None);
+                if shape == Shape::SlowNetwork {
+                    self.network.as_mut().context("there are no rules")?.heal()?;
+                }
+            }
             FaultKind::Full => {
                 for name in &names {
                     self.disks.as_ref().context("there are no disks")?.free(name)?;

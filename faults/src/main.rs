@@ -6,6 +6,7 @@
 mod args;
 mod clock;
 mod cluster;
+mod detour;
 mod disks;
 mod hands;
 mod network;
@@ -62,11 +63,12 @@ fn run(args: &FaultsArgs, output: Output) -> Result<Exit, Failure> {
         let failed = |error: anyhow::Error| {
             Failure::new("the campaign cannot be prepared", format!("{error:#}"))
         };
-        let mut hands = SystemHands::prepare(args).map_err(failed)?;
+        let terms = args.chaos.terms();
+        let mut hands = SystemHands::prepare(args, terms.seed).map_err(failed)?;
         let mut cluster = Cluster::start(args, &mut hands, output).await.map_err(failed)?;
         hands.meet(&cluster.status().await.map_err(failed)?);
         let campaign =
-            Campaign::new(&mut hands, cluster.control(), args.chaos.terms(), output).run();
+            Campaign::new(&mut hands, cluster.control(), terms, output).run();
         let ended = tokio::select! {
             ended = campaign => ended,
             () = told_to_end() => Err(Failure::new("interrupted", "rules and disks are taken back")),

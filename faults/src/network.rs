@@ -7,10 +7,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use holm::{Entropy as _, SeededEntropy};
 use holm_console::dev::state::{DevStatus, NodeStatus};
 use holm_console::timeline::chaos::Shape;
 use tokio::task::JoinHandle;
 
+use crate::detour::Detour;
 use crate::tools;
 
 /// Cut for this long and joined for as long again: about as long as an election takes.
@@ -26,19 +28,31 @@ pub(crate) struct Network {
     nodes: Vec<(String, SocketAddr)>,
     hooked: bool,
     flapping: Option<JoinHandle<()>>,
+    detour: Option<Detour>,
+    entropy: SeededEntropy,
 }
 
 impl Network {
-    pub(crate) fn new() -> Self {
+    /// None yet. What chance decides is drawn from the seed.
+    pub(crate) fn new(seed: u64) -> Self {
         // Short enough for a name of a chain, and of no other campaign.
         let chain = format!("holm-faults-{}", std::process::id());
-        Self { chain, nodes: Vec::new(), hooked: false, flapping: None }
+        let entropy = SeededEntropy::new(seed);
+        Self { chain, nodes: Vec::new(), hooked: false, flapping: None, detour: None, entropy }
     }
 
     /// Why nothing can be cut here.
     pub(crate) fn lacks() -> Option<String> {
         tools::lacks(&["iptables", "iptables-restore"]).or_else(|| {
             tools::call("iptables", &["-L", "INPUT", "-n"]).err().map(|e| e.to_string())
+        })
+    }
+
+    /// Why nothing can be led elsewhere here.
+    pub(crate) fn lacks_detours() -> Option<String> {
+        Self::lacks().or_else(|| {
+            let looked = tools::call("iptables", &["-t", "nat", "-L", "OUTPUT", "-n"]);
+            looked.err().map(|e| e.to_string())
         })
     }
 
@@ -58,28 +72,78 @@ impl Network {
         Ok(())
     }
 
+    /// Leads what passes between the victims and the others through a proxy that delays it.
+    pub(crate) fn delay(&mut self, victims: &[NodeStatus]) -> anyhow::Result<()> {
+        let detour = Detour::open(self.entropy.next_u64())?;
+        let (mut led, mut reset) = (String::new(), String::new());
+        for (from, to) in self.pairs(victims) {
+            let way = format!("-s {} -d {} -p tcp --dport {}", from.ip(), to.ip(), to.port());
+            led += &format!("-A {} {way} -j REDIRECT --to-ports {}\n", self.chain, detour.port());
+            reset += &format!("-A {} {way} -j REJECT --reject-with tcp-reset\n", self.chain);
+        }
+        restore("nat", &self.chain, &led)?;
+        let hook = ["-w", "-t", "nat", "-I", "OUTPUT", "-o", "lo", "-j", &self.chain];
+        if self.detour.is_none() {
+            tools::call("iptables", &hook)?;
+        }
+        self.detour = Some(detour);
+        // What goes the long way arrives from the proxy; only the connections that stood before still come straight.
+        self.replace(&reset)
+    }
+
+    /// Pieces that the proxy delayed so far.
+    pub(crate) fn delayed(&self) -> u64 {
+        self.detour.as_ref().map_or(0, Detour::delayed)
+    }
+
+    /// Every pair of a victim and another node, both ways round.
+    fn pairs(&self, victims: &[NodeStatus]) -> Vec<(SocketAddr, SocketAddr)> {
+        let is_victim = |name: &str| victims.iter().any(|victim| victim.node.name == name);
+        let (inside, outside): (Vec<_>, Vec<_>) =
+            self.nodes.iter().partition(|(name, _)| is_victim(name));
+        let both = |near: SocketAddr, far: SocketAddr| [(far, near), (near, far)];
+        inside
+            .iter()
+            .flat_map(|(_, near)| outside.iter().flat_map(move |(_, far)| both(*near, *far)))
+            .collect()
+    }
+
     pub(crate) fn heal(&mut self) -> anyhow::Result<()> {
         if let Some(flapping) = self.flapping.take() {
             flapping.abort();
         }
+        if self.detour.is_some() {
+            self.take_back_detour()?;
+        }
         self.replace("")
+    }
+
+    /// Connections that begin from now on go straight; those that do not end with the proxy.
+    fn take_back_detour(&mut self) -> anyhow::Result<()> {
+        restore("nat", &self.chain, "")?;
+        let hook = ["-w", "-t", "nat", "-D", "OUTPUT", "-o", "lo", "-j", &self.chain];
+        tools::call("iptables", &hook)?;
+        tools::call("iptables", &["-w", "-t", "nat", "-X", &self.chain])?;
+        self.detour = None;
+        Ok(())
     }
 
     /// Every direction between the victims and the others that the shape cuts.
     fn rules(&self, shape: Shape, victims: &[NodeStatus]) -> String {
-        let is_victim = |name: &str| victims.iter().any(|victim| victim.node.name == name);
-        let (inside, outside): (Vec<_>, Vec<_>) =
-            self.nodes.iter().partition(|(name, _)| is_victim(name));
+        let is_victim = |address: SocketAddr| {
+            let named = self.nodes.iter().find(|(_, it)| *it == address);
+            named.is_some_and(|(name, _)| victims.iter().any(|victim| victim.node.name == *name))
+        };
+        let some = if shape == Shape::PartitionLossy { SOME } else { "" };
         let mut rules = String::new();
-        for (_, near) in &inside {
-            for (_, far) in &outside {
-                let some = if shape == Shape::PartitionLossy { SOME } else { "" };
-                if shape != Shape::PartitionMute {
-                    drop_from_to(&self.chain, *far, *near, some, &mut rules);
-                }
-                if shape != Shape::PartitionDeaf {
-                    drop_from_to(&self.chain, *near, *far, some, &mut rules);
-                }
+        for (from, to) in self.pairs(victims) {
+            let spared = match shape {
+                Shape::PartitionMute => is_victim(to),
+                Shape::PartitionDeaf => is_victim(from),
+                _ => false,
+            };
+            if !spared {
+                drop_from_to(&self.chain, from, to, some, &mut rules);
             }
         }
         rules
@@ -87,7 +151,7 @@ impl Network {
 
     /// All rules at once: there is no moment at which half of them hold.
     fn replace(&mut self, rules: &str) -> anyhow::Result<()> {
-        restore(&self.chain, rules)?;
+        restore("filter", &self.chain, rules)?;
         if !self.hooked {
             tools::call("iptables", &["-w", "-I", "INPUT", "-i", "lo", "-j", &self.chain])?;
             self.hooked = true;
@@ -98,9 +162,12 @@ impl Network {
 
 impl Drop for Network {
     fn drop(&mut self) {
+        if self.detour.is_some() {
+            let _ = self.take_back_detour();
+        }
         if self.hooked {
             // The campaign is over; whoever looks at the machine later should find it as it was.
-            let _ = restore(&self.chain, "");
+            let _ = restore("filter", &self.chain, "");
             let _ = tools::call("iptables", &["-w", "-D", "INPUT", "-i", "lo", "-j", &self.chain]);
             let _ = tools::call("iptables", &["-w", "-X", &self.chain]);
         }
@@ -111,13 +178,13 @@ async fn flap(chain: String, rules: String) {
     for cut in [false, true].into_iter().cycle() {
         tokio::time::sleep(FLAP_EVERY).await;
         // A failure shows at the end, when healing fails, too.
-        let _ = restore(&chain, if cut { &rules } else { "" });
+        let _ = restore("filter", &chain, if cut { &rules } else { "" });
     }
 }
 
-fn restore(chain: &str, rules: &str) -> anyhow::Result<()> {
+fn restore(table: &str, chain: &str, rules: &str) -> anyhow::Result<()> {
     // Naming the chain empties it.
-    let table = format!("*filter\n:{chain} - [0:0]\n{rules}COMMIT\n");
+    let table = format!("*{table}\n:{chain} - [0:0]\n{rules}COMMIT\n");
     tools::call_with("iptables-restore", &["-w", "--noflush"], &table)?;
     Ok(())
 }
@@ -141,7 +208,7 @@ mod tests {
     use holm_console::state_file::RunningNode;
 
     fn network() -> Network {
-        let mut network = Network::new();
+        let mut network = Network::new(1);
         network.nodes = (1..=3)
             .map(|nth| (format!("holm-{nth}"), format!("127.0.1.{nth}:{nth}000").parse().unwrap()))
             .collect();

@@ -129,6 +129,14 @@ impl ClusterNode {
         self.0.core.log.clone()
     }
 
+    /// Who votes in the cluster log, as far as this node knows. In the first second of a cluster that is its founder alone, whose disk is the
+    /// majority then; later it is three nodes, or five of many.
+    #[must_use]
+    pub fn cluster_voters(&self) -> Vec<NodeId> {
+        let metrics = self.0.core.cluster_group.metrics();
+        metrics.committed_membership_config.voter_ids().map(NodeId).collect()
+    }
+
     /// Leaves the cluster for good: hands over every shard it leads, moves its replicas away where there is another node to take them, and
     /// stops. Callers of its shards see a short wait, no error.
     ///

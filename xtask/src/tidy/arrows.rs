@@ -72,7 +72,7 @@ const ROOMS: [Room; 13] = [
     },
     Room {
         package: "holm-faults",
-        may_use: &["holm-console"],
+        may_use: &["holm", "holm-console"],
         must_not_know: &["sled", "openraft", "chitchat", "actix*", "axum"],
     },
     Room {

@@ -77,6 +77,8 @@ pub enum Shape {
     SlowDisk,
     /// One node gets a twentieth of a processor.
     SlowProcessor,
+    /// What passes between the leader of the most shards and the others arrives late, and connections overtake each other.
+    SlowNetwork,
 }
 
 /// Whom a fault hits.
@@ -126,7 +128,7 @@ impl FaultKind {
 
 impl Shape {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::KillRandom,
         Self::KillLeader,
         Self::KillMinority,
@@ -148,6 +150,7 @@ impl Shape {
         Self::ClockBack,
         Self::SlowDisk,
         Self::SlowProcessor,
+        Self::SlowNetwork,
     ];
 
     /// The family.
@@ -168,7 +171,7 @@ impl Shape {
             Self::FullOne => FaultKind::Full,
             Self::EioOne => FaultKind::Eio,
             Self::ClockAhead | Self::ClockBack => FaultKind::Clock,
-            Self::SlowDisk | Self::SlowProcessor => FaultKind::Slow,
+            Self::SlowDisk | Self::SlowProcessor | Self::SlowNetwork => FaultKind::Slow,
         }
     }
 
@@ -197,6 +200,7 @@ impl Shape {
             Self::ClockBack => "clock-back",
             Self::SlowDisk => "slow-disk",
             Self::SlowProcessor => "slow-processor",
+            Self::SlowNetwork => "slow-network",
         }
     }
 
@@ -221,7 +225,8 @@ impl Shape {
             | Self::ClockAhead
             | Self::ClockBack
             | Self::SlowDisk
-            | Self::SlowProcessor => Duration::from_secs(6),
+            | Self::SlowProcessor
+            | Self::SlowNetwork => Duration::from_secs(6),
             Self::FullOne | Self::EioOne => Duration::from_secs(3),
         };
         usual.min(longest)
@@ -257,7 +262,8 @@ impl Shape {
             | Self::PartitionMute
             | Self::EioOne
             | Self::FullOne
-            | Self::SlowDisk => Whom::Leader,
+            | Self::SlowDisk
+            | Self::SlowNetwork => Whom::Leader,
             Self::KillMinority | Self::PartitionMinority => Whom::Minority,
             Self::KillAll | Self::PowerAll => Whom::All,
             _ => Whom::Random,

@@ -9,9 +9,10 @@ use super::kind::Fault;
 use super::later::Later;
 use super::{Schedule, indices};
 use crate::world::World;
+use crate::world::machine::Machine;
 
-/// By then the cluster log has as many voters as it will have.
-const FOUNDED: Duration = Duration::from_secs(5);
+/// A cluster log with so many voters bears the loss of one disk.
+const VOTERS: usize = 3;
 
 impl Schedule {
     pub(super) fn crash(&mut self, world: &mut World, crash: Crash) -> bool {
@@ -43,12 +44,15 @@ impl Schedule {
     }
 
     pub(super) fn lost_disk(&mut self, world: &mut World) -> bool {
+        // A cluster log that was just founded has one voter; its disk is the majority.
+        let bears_it = |machine: &Machine| {
+            machine.node().is_some_and(|node| node.cluster_voters().len() >= VOTERS)
+        };
         let all_up = world
             .machines
             .iter()
-            .all(|machine| machine.wipes == 0 && (!machine.belongs() || machine.node().is_some()));
-        // A cluster log that was just founded has one voter; its disk is the majority.
-        if self.disk_lost || !all_up || world.now() < FOUNDED {
+            .all(|machine| machine.wipes == 0 && (!machine.belongs() || bears_it(machine)));
+        if self.disk_lost || !all_up {
             return false;
         }
         let Some(machine) = self.pick_to_fail(world) else { return false };
