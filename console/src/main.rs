@@ -5,6 +5,11 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use holm_console::cli::{self, Cli};
 
+/// A command is allocated on the caller's thread and freed on the shard's, a batch on the shard's and freed on the committer's. The system's allocator
+/// takes a lock for each of these.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     cli::run(Cli::parse())
 }

@@ -25,6 +25,10 @@ use crate::args::FaultsArgs;
 use crate::cluster::Cluster;
 use crate::hands::SystemHands;
 
+/// As in `holm`, whose processes these are.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_none_or(|verb| verb != "chaos") {
         return cli::run(Cli::parse());
