@@ -122,6 +122,10 @@ mod tests {
 
     /// Every seed and every beginning of it goes through its door.
     #[test]
+    #[cfg_attr(
+        miri,
+        ignore = "sled's byte buffers keep to no model of aliasing: they reach their bytes through a pointer made for their header"
+    )]
     fn seeds_and_their_beginnings_pass() {
         let doors: [Door; 7] = [
             (batch, batch_seeds),

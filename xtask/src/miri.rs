@@ -40,9 +40,8 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<ExitCode> {
         println!("=== cargo miri test {}", suite.join(" "));
         let mut command = cargo_miri(root);
         command.arg("test").args(suite).env("PROPTEST_CASES", PROPTEST_CASES);
-        // The tests look at files of their own and draw seeds from the system. Of the two models of aliasing, sled's byte buffers keep only to the newer
-        // one: they reach their bytes through a pointer made for their header.
-        command.env("MIRIFLAGS", "-Zmiri-disable-isolation -Zmiri-tree-borrows");
+        // The tests look at files of their own and draw seeds from the system.
+        command.env("MIRIFLAGS", "-Zmiri-disable-isolation");
         let status = command.status().with_context(|| format!("{command:?} cannot be started"))?;
         if !status.success() {
             return Ok(ExitCode::FAILURE);

@@ -70,7 +70,7 @@ impl<R: BufRead> Lines<R> {
             Ok(read) if read as u64 == MAX_LINE_BYTES => {
                 let skipped = self.reader.skip_until(b'\n');
                 self.is_broken = skipped.is_err();
-                Some(Err(format!("it is longer than {MAX_LINE_BYTES} bytes")))
+                Some(Err(format!("it is longer than {MAX_LINE_BYTES} bytes{}", hint(&line))))
             }
             Ok(_) => Some(Ok(line)),
             Err(error) => {
@@ -78,6 +78,15 @@ impl<R: BufRead> Lines<R> {
                 Some(Err(format!("the file cannot be read on: {error}")))
             }
         }
+    }
+}
+
+/// What a line is rather than a command.
+fn hint(line: &[u8]) -> &'static str {
+    if line.trim_ascii_start().starts_with(b"[") {
+        "; it begins a JSON array: flights go in with --flights, commands are one object a line"
+    } else {
+        ""
     }
 }
 
@@ -143,6 +152,10 @@ mod tests {
         let numbers: Vec<_> = bad.iter().map(|bad| bad.line).collect();
         assert_eq!(numbers, [1, 2, 3, 4]);
         assert!(bad[1].reason.contains("longer than"), "{}", bad[1]);
+        assert!(!bad[1].reason.contains("--flights"), "{}", bad[1]);
         assert_eq!(orders[4].as_ref().unwrap().command.body, no_fields());
+        let orders = read(&format!("[{long}"));
+        let bad = orders[0].as_ref().unwrap_err();
+        assert!(bad.reason.contains("--flights"), "{bad}");
     }
 }

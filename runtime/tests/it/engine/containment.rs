@@ -123,14 +123,16 @@ fn held_commands_are_bounded() {
 /// Law H10: thousands of held commands need no stack.
 #[test]
 fn thousands_of_held_commands_are_handled() {
+    // The interpreter takes minutes for so many, and learns nothing from them.
+    const HELD: usize = if cfg!(miri) { 100 } else { 20_000 };
     let mut limits = Limits::default();
-    (limits.held_commands, limits.mailbox_capacity) = (20_000, 20_000);
+    (limits.held_commands, limits.mailbox_capacity) = (HELD, HELD);
     let mut driver = Driver::new(limits);
-    for n in 0..20_000 {
+    for n in 0..HELD {
         driver.submit("a", &Balance {}, &format!("k{n}"));
     }
     driver.settle();
-    assert_eq!(driver.answers.len(), 20_000);
+    assert_eq!(driver.answers.len(), HELD);
     assert!(driver.answers.iter().all(|(_, answer, _)| answer.is_ok()));
 }
 
