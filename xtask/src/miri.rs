@@ -23,7 +23,8 @@ const SUITES: [&[&str]; 3] = [
         "fuzzing",
         "keys",
     ],
-    &["-p", "holm-runtime", "--test", "it", "--", "engine::"],
+    // Those that do not repeat a thing hundreds of times.
+    &["-p", "holm-runtime", "--test", "it", "--", "engine::containment", "engine::pipeline"],
 ];
 
 /// The interpreter is some hundred times slower than the machine.
