@@ -116,7 +116,8 @@ impl<R: BufRead> Iterator for Lines<R> {
 
 /// A command whose address and key a node would take.
 fn parse(text: &[u8]) -> Result<CommandLine, String> {
-    let command: CommandLine = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    let command: CommandLine =
+        serde_json::from_slice(text).map_err(|error| format!("{error}{}", hint(text)))?;
     EntityAddress::new(command.entity_type.as_str(), command.id.as_str())
         .map_err(|error| error.to_string())?;
     if let Some(key) = &command.key {
@@ -154,8 +155,10 @@ mod tests {
         assert!(bad[1].reason.contains("longer than"), "{}", bad[1]);
         assert!(!bad[1].reason.contains("--flights"), "{}", bad[1]);
         assert_eq!(orders[4].as_ref().unwrap().command.body, no_fields());
-        let orders = read(&format!("[{long}"));
-        let bad = orders[0].as_ref().unwrap_err();
-        assert!(bad.reason.contains("--flights"), "{bad}");
+        for array in [format!("[{long}"), "[]".to_owned()] {
+            let orders = read(&array);
+            let bad = orders[0].as_ref().unwrap_err();
+            assert!(bad.reason.contains("--flights"), "{bad}");
+        }
     }
 }
