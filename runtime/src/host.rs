@@ -30,6 +30,7 @@ pub struct ShardHost(Arc<Inner>);
 
 struct Inner {
     options: Arc<HostOptions>,
+    log: Arc<dyn ShardLog>,
     seats: Vec<Seat>,
     loaders: Arc<Loaders>,
     /// None where everything runs on the thread that started the host.
@@ -61,7 +62,7 @@ impl ShardHost {
         let seats = (0..options.shards)
             .map(|number| seat(ShardId(number), &options, &log, &loaders, arbiters.as_ref()))
             .collect();
-        Ok(Self(Arc::new(Inner { options, seats, loaders, arbiters })))
+        Ok(Self(Arc::new(Inner { options, log, seats, loaders, arbiters })))
     }
 
     /// The options it was started with.
@@ -264,6 +265,16 @@ impl Inspector for ShardHost {
             Ok(batches.into_iter().map(|batch| batch.bytes().clone()).collect())
         };
         self.inspect(read, shard)
+    }
+
+    fn tail(&self, shard: ShardId, seen: Offset) -> Pending<Result<Offset, AskError>> {
+        let last = self.0.log.follow(shard, seen);
+        Box::pin(async move {
+            last.await.map_err(|error| {
+                let (reason, outcome) = (error.to_string().into(), Outcome::NotApplied);
+                AskError::Unavailable { shard, reason, outcome }
+            })
+        })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Reading histories for people: the seam behind the history pages and `holm show`.
+//! Reading what is stored: the seam behind the history pages, `holm show`, and everything that follows the logs.
 
 use bytes::Bytes;
 use holm_core::{AskError, EntityAddress, Offset, SequenceNumber, ShardId};
@@ -22,6 +22,9 @@ pub trait Inspector: Send + Sync {
         from: Offset,
         max_bytes: usize,
     ) -> Pending<Result<Vec<Bytes>, AskError>>;
+
+    /// Resolves to the shard's last durable offset as soon as that is above `seen`. It may resolve to `seen` when nothing came for some seconds: ask again.
+    fn tail(&self, shard: ShardId, seen: Offset) -> Pending<Result<Offset, AskError>>;
 }
 
 /// A page of one entity's history.

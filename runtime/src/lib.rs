@@ -35,7 +35,7 @@ pub use options::{
     HostOptions, HostStats, LeadershipLost, Placement, ReadDelay, ShardStats, SnapshotObserver,
     WriteFailurePolicy,
 };
-pub use registry::{CommandView, EntityTypeView, Registry, RegistryError};
+pub use registry::{CommandView, EntityTypeView, Registry, RegistryError, SYSTEM_PREFIX};
 pub use rehearsal::{Rehearsal, Rehearsed, RehearsedEvent};
 
 /// What a caught panic said.

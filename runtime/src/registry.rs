@@ -20,6 +20,9 @@ use self::nearest::nearest;
 use crate::commands::Commands;
 use crate::entity::{Entity, Event};
 
+/// What the names of Holm's own entity types begin with.
+pub const SYSTEM_PREFIX: &str = "holm-";
+
 /// The entity types of a program. Cheap to clone.
 ///
 /// ```
@@ -38,6 +41,7 @@ pub struct Registry {
 pub(crate) struct Kind {
     name: &'static str,
     events: &'static [&'static str],
+    system: bool,
     pub(crate) entity: Arc<dyn ErasedEntity>,
     commands: Arc<[Box<dyn ErasedCommand>]>,
     by_name: Arc<HashMap<&'static str, u16>>,
@@ -53,7 +57,23 @@ impl Registry {
     /// Adds an entity type. A type that cannot be added is reported by [`Registry::check`], which every host calls when it starts.
     #[must_use]
     pub fn entity<E: Entity>(mut self) -> Self {
-        match Kind::of::<E>() {
+        if E::TYPE.starts_with(SYSTEM_PREFIX) {
+            let problem = RegistryError::ReservedType { entity_type: E::TYPE };
+            _ = self.problem.get_or_insert(problem);
+            return self;
+        }
+        self.add::<E>(false)
+    }
+
+    /// Adds an entity type of Holm's own. It is not shown among a program's types.
+    #[must_use]
+    pub(crate) fn system<E: Entity>(self) -> Self {
+        debug_assert!(E::TYPE.starts_with(SYSTEM_PREFIX), "the prefix keeps it apart");
+        self.add::<E>(true)
+    }
+
+    fn add<E: Entity>(mut self, system: bool) -> Self {
+        match Kind::of::<E>(system) {
             Err(problem) => _ = self.problem.get_or_insert(problem),
             Ok(kind) if self.kinds.iter().any(|known| known.name == kind.name) => {
                 _ = self.problem.get_or_insert(RegistryError::TypeTwice { entity_type: E::TYPE });
@@ -71,10 +91,11 @@ impl Registry {
         self.problem.clone().map_or(Ok(()), Err)
     }
 
-    /// The registered types, by name.
+    /// The registered types, by name. Holm's own are left out.
     #[must_use]
     pub fn entity_types(&self) -> Vec<EntityTypeView> {
-        let mut views: Vec<_> = self.kinds.iter().map(Kind::view).collect();
+        let mut views: Vec<_> =
+            self.kinds.iter().filter(|kind| !kind.system).map(Kind::view).collect();
         views.sort_by(|a, b| a.name.cmp(&b.name));
         views
     }
@@ -108,13 +129,16 @@ impl Registry {
     fn unknown_type(&self, entity_type: &str) -> AskError {
         AskError::UnknownEntityType {
             entity_type: entity_type.into(),
-            nearest: nearest(entity_type, self.kinds.iter().map(|kind| kind.name)),
+            nearest: nearest(
+                entity_type,
+                self.kinds.iter().filter(|kind| !kind.system).map(|kind| kind.name),
+            ),
         }
     }
 }
 
 impl Kind {
-    fn of<E: Entity>() -> Result<Self, RegistryError> {
+    fn of<E: Entity>(system: bool) -> Result<Self, RegistryError> {
         // The address checks the type name; the id is any valid one.
         EntityAddress::new(E::TYPE, "x")
             .map_err(|_| RegistryError::MalformedType { entity_type: E::TYPE })?;
@@ -131,6 +155,7 @@ impl Kind {
         Ok(Self {
             name: E::TYPE,
             events: E::Event::NAMES,
+            system,
             entity: Arc::new(EntityOf::<E>::new()),
             commands: commands.into(),
             by_name: Arc::new(by_name),
@@ -216,6 +241,14 @@ pub enum RegistryError {
         "`{entity_type}` is no name for an entity type: a-z, 0-9, - and _, beginning with a letter, at most 64 bytes"
     )]
     MalformedType {
+        /// The name.
+        entity_type: &'static str,
+    },
+    /// The type's name begins like those of Holm's own types.
+    #[error(
+        "entity type `{entity_type}`: names that begin with `{SYSTEM_PREFIX}` are Holm's own; choose another"
+    )]
+    ReservedType {
         /// The name.
         entity_type: &'static str,
     },

@@ -35,4 +35,6 @@ pub use transport::{
     Peers, PeersError, PeersOptions, RefusalCode, Responder, Secret,
 };
 pub use view::{ClusterView, MemberState, MemberView, ShardState, ShardView};
-pub use wire::{BatchesAnswer, CommandAnswer, HistoryAnswer, Message, UnknownMessage, raft_body};
+pub use wire::{
+    BatchesAnswer, CommandAnswer, HistoryAnswer, Message, TailAnswer, UnknownMessage, raft_body,
+};

@@ -77,6 +77,9 @@ pub trait LocalShards: Send + Sync + 'static {
         from: Offset,
         max_bytes: usize,
     ) -> Pending<Result<Vec<Bytes>, AskError>>;
+
+    /// Resolves to the shard's last durable offset when that is above `seen`.
+    fn tail(&self, shard: ShardId, seen: Offset) -> Pending<Result<Offset, AskError>>;
 }
 
 /// What the clones share and the tasks do not.

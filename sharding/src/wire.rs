@@ -55,6 +55,13 @@ pub enum Message {
         /// About how many bytes.
         max_bytes: u32,
     },
+    /// The end of a shard's log, once it is above an offset or nothing came for some seconds. Answer: [`TailAnswer`].
+    Tail {
+        /// The shard.
+        shard: ShardId,
+        /// The last offset that the sender knows.
+        seen: Offset,
+    },
 }
 
 /// The answer to [`Message::Command`].
@@ -66,6 +73,9 @@ pub type HistoryAnswer = Result<Bytes, AskError>;
 /// The answer to [`Message::Batches`]: whole batches as stored.
 pub type BatchesAnswer = Result<Vec<Bytes>, AskError>;
 
+/// The answer to [`Message::Tail`]: the last durable offset.
+pub type TailAnswer = Result<Offset, AskError>;
+
 /// First byte of each layout.
 mod tag {
     pub(super) const RAFT: u8 = 0;
@@ -74,6 +84,7 @@ mod tag {
     pub(super) const VIEW: u8 = 3;
     pub(super) const HISTORY: u8 = 4;
     pub(super) const BATCHES: u8 = 5;
+    pub(super) const TAIL: u8 = 6;
 }
 
 /// Tag, kind and group.
@@ -106,6 +117,7 @@ impl Message {
             Self::Batches { shard, from, max_bytes } => {
                 tagged(tag::BATCHES, &(shard, from, max_bytes))
             }
+            Self::Tail { shard, seen } => tagged(tag::TAIL, &(shard, seen)),
         }
     }
 
@@ -143,6 +155,10 @@ impl Message {
             tag::BATCHES => {
                 let (shard, from, max_bytes) = untagged(rest)?;
                 Ok(Self::Batches { shard, from, max_bytes })
+            }
+            tag::TAIL => {
+                let (shard, seen) = untagged(rest)?;
+                Ok(Self::Tail { shard, seen })
             }
             tag => Err(unknown(format!("layout {tag}"))),
         }
@@ -218,6 +234,7 @@ mod tests {
             Message::View,
             Message::History { address, after: SequenceNumber(7), limit: 100 },
             Message::Batches { shard: ShardId(3), from: Offset(1), max_bytes: 4096 },
+            Message::Tail { shard: ShardId(3), seen: Offset(9) },
         ]
     }
 
@@ -249,13 +266,13 @@ mod tests {
     proptest! {
         /// Random and mutated bodies never panic.
         #[test]
-        fn garbage_never_panics(tag in 0u8..7, rest in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn garbage_never_panics(tag in 0u8..8, rest in proptest::collection::vec(any::<u8>(), 0..200)) {
             let body: Vec<u8> = std::iter::once(tag).chain(rest).collect();
             let _ = Message::decode(body.into());
         }
 
         #[test]
-        fn mutated_messages_never_panic(which in 0usize..7, at: prop::sample::Index, byte: u8, end: prop::sample::Index) {
+        fn mutated_messages_never_panic(which in 0usize..8, at: prop::sample::Index, byte: u8, end: prop::sample::Index) {
             let mut body = messages()[which].encode().to_vec();
             let place = at.index(body.len());
             body[place] = byte;

@@ -60,6 +60,10 @@ impl LocalShards for ShardHost {
     ) -> Pending<Result<Vec<Bytes>, AskError>> {
         self.inspector().batches(shard, from, max_bytes)
     }
+
+    fn tail(&self, shard: ShardId, seen: Offset) -> Pending<Result<Offset, AskError>> {
+        self.inspector().tail(shard, seen)
+    }
 }
 
 impl HostedShards for ShardHost {

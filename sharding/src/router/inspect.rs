@@ -9,9 +9,10 @@ use holm_runtime::{HistoryPage, Inspector};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
+use crate::router::serve::tail_for_a_while;
 use crate::router::{Core, Router};
 use crate::transport::Lane;
-use crate::wire::{BatchesAnswer, HistoryAnswer, Message};
+use crate::wire::{BatchesAnswer, HistoryAnswer, Message, TailAnswer};
 
 /// How long a leader is looked for.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -56,6 +57,19 @@ impl Inspector for Router {
             };
             let batches: BatchesAnswer = read(&core, shard, &message, here).await;
             batches
+        })
+    }
+
+    fn tail(&self, shard: ShardId, seen: Offset) -> Pending<Result<Offset, AskError>> {
+        let core = self.0.core.clone();
+        let message = Message::Tail { shard, seen };
+        on_transport(self.0.core.clone(), shard, async move {
+            let here = |core: &Core| {
+                let local = core.local.as_ref().filter(|local| local.leads(shard))?;
+                Some(Box::pin(tail_for_a_while(local.tail(shard, seen), seen)) as Pending<_>)
+            };
+            let last: TailAnswer = read(&core, shard, &message, here).await;
+            last
         })
     }
 }

@@ -1,19 +1,23 @@
 //! What a router does for its peers: commands, histories and batches from the shards that this process hosts. Nothing is forwarded a second time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use holm_core::{AskError, ShardId, Timestamp, shard_of};
-use holm_persistence::encode;
+use holm_core::{AskError, Offset, ShardId, Timestamp, shard_of};
+use holm_persistence::{Pending, encode};
 use serde::Serialize;
 
 use crate::router::Core;
 use crate::transport::Responder;
-use crate::wire::{BatchesAnswer, CommandAnswer, HistoryAnswer, Message};
+use crate::wire::{BatchesAnswer, CommandAnswer, HistoryAnswer, Message, TailAnswer};
 
 /// Most records and most bytes of one page, whatever is asked for.
 const MOST_RECORDS: usize = 10_000;
 const MOST_BYTES: usize = 4 * 1024 * 1024;
+
+/// How long the end of a log is waited for in one request. Well below the time after which a request counts as lost.
+const LONGEST_TAIL: Duration = Duration::from_secs(2);
 
 #[expect(
     clippy::result_large_err,
@@ -64,6 +68,17 @@ pub(super) fn serve(
                 None => say::<BatchesAnswer>(respond, &Err(core.moved(shard))),
             }
         }
+        Message::Tail { shard, seen } => {
+            match core.local.as_ref().filter(|local| shard.0 < core.shards && local.leads(shard)) {
+                Some(local) => {
+                    let tail = tail_for_a_while(local.tail(shard, seen), seen);
+                    core.peers.runtime().spawn(async move {
+                        say::<TailAnswer>(respond, &tail.await);
+                    });
+                }
+                None => say::<TailAnswer>(respond, &Err(core.moved(shard))),
+            }
+        }
         other => return Err((other, respond)),
     }
     Ok(())
@@ -83,6 +98,14 @@ impl Core {
             answer => answer,
         }
     }
+}
+
+/// Waits for the end of a log to move, but not longer than a request may take: who asked must hear that this node is still there, and may have to ask another.
+pub(super) async fn tail_for_a_while(
+    tail: Pending<Result<Offset, AskError>>,
+    seen: Offset,
+) -> Result<Offset, AskError> {
+    tokio::time::timeout(LONGEST_TAIL, tail).await.unwrap_or(Ok(seen))
 }
 
 fn say<T: Serialize>(respond: Responder, answer: &T) {

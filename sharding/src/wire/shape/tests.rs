@@ -12,7 +12,7 @@ use super::*;
 use crate::cluster_log::Fact;
 use crate::raft::{Applied, Membership};
 use crate::view::ClusterView;
-use crate::wire::{BatchesAnswer, CommandAnswer, HistoryAnswer};
+use crate::wire::{BatchesAnswer, CommandAnswer, HistoryAnswer, TailAnswer};
 
 macro_rules! walked {
     ($($type:ty),* $(,)?) => {
@@ -28,10 +28,12 @@ fn no_type_on_the_wire_is_a_bomb() {
         CommandEnvelope,
         (EntityAddress, SequenceNumber, u32),
         (ShardId, Offset, u32),
+        (ShardId, Offset),
         CommandAnswer,
         HistoryAnswer,
         HistoryPage,
         BatchesAnswer,
+        TailAnswer,
         ClusterView,
         Record<'static>,
         Fact,

@@ -65,6 +65,10 @@ impl LocalShards for Watched {
     ) -> Pending<Result<Vec<Bytes>, AskError>> {
         self.host.batches(shard, from, max_bytes)
     }
+
+    fn tail(&self, shard: ShardId, seen: Offset) -> Pending<Result<Offset, AskError>> {
+        self.host.tail(shard, seen)
+    }
 }
 
 impl HostedShards for Watched {

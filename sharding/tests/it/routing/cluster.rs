@@ -77,6 +77,10 @@ impl LocalShards for FakeHost {
         Box::pin(async move { Ok(encode(&page).unwrap()) })
     }
 
+    fn tail(&self, _: ShardId, seen: Offset) -> Pending<Result<Offset, AskError>> {
+        Box::pin(std::future::ready(Ok(seen.next())))
+    }
+
     fn batches(&self, _: ShardId, from: Offset, _: usize) -> Pending<Result<Vec<Bytes>, AskError>> {
         Box::pin(async move { Ok(vec![from.to_string().into()]) })
     }
