@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use holm_core::{NodeId, ShardId, shard_of};
 use holm_persistence::Store;
+use holm_runtime::bus::Bus;
 use holm_runtime::{Asker, Caller, Entity, EntityRef, HostStats, Inspector, Registry, ShardHost};
 use holm_sharding::{Client, ClusterNode, ClusterView, LeaveError};
 
@@ -88,6 +89,13 @@ impl Holm {
     #[must_use]
     pub fn inspector(&self) -> &Arc<dyn Inspector> {
         &self.0.inspector
+    }
+
+    /// The event bus of the cluster: follows what happens, from here.
+    #[must_use]
+    pub fn bus(&self) -> Bus {
+        let (caller, inspector) = (Arc::clone(&self.0.caller), Arc::clone(&self.0.inspector));
+        Bus::new(caller, inspector, self.0.shards)
     }
 
     /// The entity types, and their way to JSON.

@@ -33,6 +33,7 @@ pub use holm_core::{
 pub use holm_persistence::{
     Batch, Pending, Record, Snapshot, StoredEvent, StoredRecord, StoredVerdict, decode, encode,
 };
+pub use holm_runtime::bus;
 pub use holm_runtime::{
     AskOptions, Asker, Caller, Command, CommandView, Commands, Context, Draft, Effect, Entity,
     EntityError, EntityRef, EntityTypeView, Event, Handle, HistoryPage, HostStats, Inspector,

@@ -43,6 +43,16 @@ impl Caller {
         Arc::new(Self { asker, clock, ask_timeout, seeds, salt })
     }
 
+    /// The present time by the caller's clock.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// 64 random bits.
+    pub(crate) fn draw(&self) -> u64 {
+        self.entropy().next_u64()
+    }
+
     /// The way out, for callers that work with envelopes.
     #[must_use]
     pub fn asker(&self) -> &Arc<dyn Asker> {
@@ -58,9 +68,7 @@ impl Caller {
         payload: bytes::Bytes,
         options: AskOptions,
     ) -> CommandEnvelope {
-        // An odd step visits every 64-bit state before any comes again.
-        let seed = self.seeds.fetch_add(0xD134_2543_DE82_EF95, Ordering::Relaxed);
-        let mut entropy = SaltedEntropy { salt: self.salt, inner: SeededEntropy::new(seed) };
+        let mut entropy = self.entropy();
         let now = self.clock.now();
         let id = CommandId::generate(now, &mut entropy);
         CommandEnvelope {
@@ -73,6 +81,12 @@ impl Caller {
             causation: options.causation.unwrap_or_else(|| id.causes()),
             deadline: options.deadline.unwrap_or_else(|| now.plus(self.ask_timeout)),
         }
+    }
+
+    fn entropy(&self) -> SaltedEntropy {
+        // An odd step visits every 64-bit state before any comes again.
+        let seed = self.seeds.fetch_add(0xD134_2543_DE82_EF95, Ordering::Relaxed);
+        SaltedEntropy { salt: self.salt, inner: SeededEntropy::new(seed) }
     }
 
     /// Sends an envelope and waits for the answer, at most until its deadline (and a moment longer, for the answer that names the outcome).

@@ -21,6 +21,7 @@ use crate::shell::arbiters::Arbiters;
 use crate::shell::leadership::Input;
 use crate::shell::loaders::{Job, Loaders};
 use crate::shell::seat::{Board, Seat, Standing};
+use crate::system::with_system_types;
 
 /// The shards of one node. Cheap to clone; the threads end with [`ShardHost::stop`] or with the last clone.
 ///
@@ -45,7 +46,8 @@ impl ShardHost {
     ///
     /// # Errors
     /// [`StartError`] when the registry is malformed or a thread cannot be started.
-    pub fn start(options: HostOptions, log: Arc<dyn ShardLog>) -> Result<Self, StartError> {
+    pub fn start(mut options: HostOptions, log: Arc<dyn ShardLog>) -> Result<Self, StartError> {
+        options.registry = with_system_types(options.registry);
         options.registry.check()?;
         if options.shards == 0 {
             return Err(StartError::NoShards);
@@ -267,7 +269,10 @@ impl Inspector for ShardHost {
         self.inspect(read, shard)
     }
 
-    fn tail(&self, shard: ShardId, seen: Offset) -> Pending<Result<Offset, AskError>> {
+    fn tail(&self, shard: ShardId, seen: Option<Offset>) -> Pending<Result<Offset, AskError>> {
+        let Some(seen) = seen else {
+            return self.inspect(move |log| log.last_offset(shard), shard);
+        };
         let last = self.0.log.follow(shard, seen);
         Box::pin(async move {
             last.await.map_err(|error| {

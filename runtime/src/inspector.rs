@@ -23,8 +23,9 @@ pub trait Inspector: Send + Sync {
         max_bytes: usize,
     ) -> Pending<Result<Vec<Bytes>, AskError>>;
 
-    /// Resolves to the shard's last durable offset as soon as that is above `seen`. It may resolve to `seen` when nothing came for some seconds: ask again.
-    fn tail(&self, shard: ShardId, seen: Offset) -> Pending<Result<Offset, AskError>>;
+    /// Resolves to the shard's last durable offset: at once, or, when `seen` is given, as soon as it is above that. It may resolve to `seen` when
+    /// nothing came for some seconds: ask again.
+    fn tail(&self, shard: ShardId, seen: Option<Offset>) -> Pending<Result<Offset, AskError>>;
 }
 
 /// A page of one entity's history.

@@ -8,6 +8,7 @@
 extern crate self as holm_runtime;
 
 mod ask;
+pub mod bus;
 mod commands;
 mod context;
 mod effect;
@@ -21,6 +22,7 @@ mod registry;
 mod rehearsal;
 mod shell;
 mod snapshot_payload;
+mod system;
 
 pub use ask::{Asker, ReplyTo};
 pub use commands::Commands;

@@ -78,8 +78,8 @@ pub trait LocalShards: Send + Sync + 'static {
         max_bytes: usize,
     ) -> Pending<Result<Vec<Bytes>, AskError>>;
 
-    /// Resolves to the shard's last durable offset when that is above `seen`.
-    fn tail(&self, shard: ShardId, seen: Offset) -> Pending<Result<Offset, AskError>>;
+    /// Resolves to the shard's last durable offset, at once or when that is above `seen`.
+    fn tail(&self, shard: ShardId, seen: Option<Offset>) -> Pending<Result<Offset, AskError>>;
 }
 
 /// What the clones share and the tasks do not.

@@ -55,12 +55,12 @@ pub enum Message {
         /// About how many bytes.
         max_bytes: u32,
     },
-    /// The end of a shard's log, once it is above an offset or nothing came for some seconds. Answer: [`TailAnswer`].
+    /// The end of a shard's log, at once, or once it is above an offset or nothing came for some seconds. Answer: [`TailAnswer`].
     Tail {
         /// The shard.
         shard: ShardId,
-        /// The last offset that the sender knows.
-        seen: Offset,
+        /// The last offset that the sender knows; none: answer at once.
+        seen: Option<Offset>,
     },
 }
 
@@ -234,7 +234,7 @@ mod tests {
             Message::View,
             Message::History { address, after: SequenceNumber(7), limit: 100 },
             Message::Batches { shard: ShardId(3), from: Offset(1), max_bytes: 4096 },
-            Message::Tail { shard: ShardId(3), seen: Offset(9) },
+            Message::Tail { shard: ShardId(3), seen: Some(Offset(9)) },
         ]
     }
 

@@ -263,7 +263,7 @@ impl<E: Entity> ErasedEntity for EntityOf<E> {
 }
 
 /// Reads a stored event, by way of the upcaster when it is of another schema.
-fn read_event<E: Entity>(stored: &StoredEvent<'_>) -> Result<E::Event, UpcastError> {
+pub(crate) fn read_event<E: Entity>(stored: &StoredEvent<'_>) -> Result<E::Event, UpcastError> {
     let known = E::Event::NAMES.contains(&stored.name)
         && E::Event::schema_version(stored.name) == stored.schema_version;
     if known {

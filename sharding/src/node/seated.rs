@@ -61,7 +61,7 @@ impl LocalShards for ShardHost {
         self.inspector().batches(shard, from, max_bytes)
     }
 
-    fn tail(&self, shard: ShardId, seen: Offset) -> Pending<Result<Offset, AskError>> {
+    fn tail(&self, shard: ShardId, seen: Option<Offset>) -> Pending<Result<Offset, AskError>> {
         self.inspector().tail(shard, seen)
     }
 }

@@ -60,7 +60,7 @@ impl Inspector for Router {
         })
     }
 
-    fn tail(&self, shard: ShardId, seen: Offset) -> Pending<Result<Offset, AskError>> {
+    fn tail(&self, shard: ShardId, seen: Option<Offset>) -> Pending<Result<Offset, AskError>> {
         let core = self.0.core.clone();
         let message = Message::Tail { shard, seen };
         on_transport(self.0.core.clone(), shard, async move {

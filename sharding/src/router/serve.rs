@@ -103,9 +103,9 @@ impl Core {
 /// Waits for the end of a log to move, but not longer than a request may take: who asked must hear that this node is still there, and may have to ask another.
 pub(super) async fn tail_for_a_while(
     tail: Pending<Result<Offset, AskError>>,
-    seen: Offset,
+    seen: Option<Offset>,
 ) -> Result<Offset, AskError> {
-    tokio::time::timeout(LONGEST_TAIL, tail).await.unwrap_or(Ok(seen))
+    tokio::time::timeout(LONGEST_TAIL, tail).await.unwrap_or(Ok(seen.unwrap_or_default()))
 }
 
 fn say<T: Serialize>(respond: Responder, answer: &T) {

@@ -28,7 +28,7 @@ fn no_type_on_the_wire_is_a_bomb() {
         CommandEnvelope,
         (EntityAddress, SequenceNumber, u32),
         (ShardId, Offset, u32),
-        (ShardId, Offset),
+        (ShardId, Option<Offset>),
         CommandAnswer,
         HistoryAnswer,
         HistoryPage,

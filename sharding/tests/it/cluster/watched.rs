@@ -66,7 +66,7 @@ impl LocalShards for Watched {
         self.host.batches(shard, from, max_bytes)
     }
 
-    fn tail(&self, shard: ShardId, seen: Offset) -> Pending<Result<Offset, AskError>> {
+    fn tail(&self, shard: ShardId, seen: Option<Offset>) -> Pending<Result<Offset, AskError>> {
         self.host.tail(shard, seen)
     }
 }

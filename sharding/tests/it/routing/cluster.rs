@@ -77,8 +77,8 @@ impl LocalShards for FakeHost {
         Box::pin(async move { Ok(encode(&page).unwrap()) })
     }
 
-    fn tail(&self, _: ShardId, seen: Offset) -> Pending<Result<Offset, AskError>> {
-        Box::pin(std::future::ready(Ok(seen.next())))
+    fn tail(&self, _: ShardId, seen: Option<Offset>) -> Pending<Result<Offset, AskError>> {
+        Box::pin(std::future::ready(Ok(seen.unwrap_or_default().next())))
     }
 
     fn batches(&self, _: ShardId, from: Offset, _: usize) -> Pending<Result<Vec<Bytes>, AskError>> {

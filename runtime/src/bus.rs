@@ -1,0 +1,27 @@
+//! The cluster event bus: what happened, as facts that anybody may follow, on one node and on many.
+//!
+//! There is no second store and no broker: a fact is an event in the log of its shard, and a subscriber reads the logs behind the writers. So what
+//! is published is what is stored, in the order in which it is stored (promise G8), and a subscriber that is slow costs nobody anything: it asks for the
+//! next page when it is ready for it.
+//!
+//! - [`Fact`] is one event with everything that is known of it; [`Interest`] says which facts somebody wants.
+//! - [`ShardFeed`] follows one shard; [`Subscription`] follows many, from now or from a position.
+//! - [`DurableSubscription`] has a name under which its position is stored, and shares the shards with the other members of its group.
+
+mod door;
+mod durable;
+mod fact;
+mod feed;
+pub(crate) mod group;
+mod interest;
+mod once;
+mod subscription;
+
+pub use door::Bus;
+pub use durable::{DurableSubscription, SubscribeError};
+pub use fact::{Fact, FactId};
+pub use feed::{FeedError, Page, ShardFeed};
+pub use group::GroupRefusal;
+pub use interest::Interest;
+pub use once::Seen;
+pub use subscription::{Position, Start, Subscription};

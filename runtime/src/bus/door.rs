@@ -1,0 +1,107 @@
+//! The door to the bus: what a process needs to follow the logs of its cluster.
+
+use std::sync::Arc;
+
+use holm_core::{Offset, ShardId};
+
+use super::durable::{DurableSubscription, SubscribeError};
+use super::feed::FeedError;
+use super::group::{Group, Reset, Where};
+use super::interest::Interest;
+use super::subscription::{Position, Start, Subscription};
+use crate::entity_ref::{Caller, EntityError, EntityRef};
+use crate::inspector::Inspector;
+
+/// Follows what happens, on one node and on many. Cheap to clone.
+#[derive(Clone)]
+pub struct Bus {
+    caller: Arc<Caller>,
+    inspector: Arc<dyn Inspector>,
+    shards: u32,
+}
+
+impl Bus {
+    /// The bus of a cluster of so many shards.
+    #[must_use]
+    pub fn new(caller: Arc<Caller>, inspector: Arc<dyn Inspector>, shards: u32) -> Self {
+        Self { caller, inspector, shards }
+    }
+
+    /// Follows every shard. Nothing is stored about it: begun [`Start::Now`] it sees what happens from now on, at most once, for as long as
+    /// it is kept.
+    ///
+    /// # Errors
+    /// [`FeedError`] when the end of a log cannot be asked for.
+    pub async fn subscribe(
+        &self,
+        interest: Interest,
+        start: Start,
+    ) -> Result<Subscription, FeedError> {
+        Subscription::start(Arc::clone(&self.inspector), interest, self.shards, start).await
+    }
+
+    /// Joins the durable subscription of this name. `start` counts when it is new; later members go on where it stands. All members must have
+    /// the same interest.
+    ///
+    /// # Errors
+    /// [`SubscribeError`] when the name breaks the rules of an entity's id, or its group is of another cluster or full.
+    pub async fn subscribe_durable(
+        &self,
+        name: &str,
+        interest: Interest,
+        start: Start,
+    ) -> Result<DurableSubscription, SubscribeError> {
+        DurableSubscription::join(self, name, interest, start).await
+    }
+
+    /// How far the durable subscription of this name is, as stored.
+    ///
+    /// # Errors
+    /// [`SubscribeError`] when its group cannot be asked.
+    pub async fn position_of(&self, name: &str) -> Result<Position, SubscribeError> {
+        let group: EntityRef<Group> = EntityRef::new(Arc::clone(&self.caller), name);
+        let places = group.ask(Where {}).await.map_err(refused)?;
+        let place = |(shard, offset)| (ShardId(shard), Offset(offset));
+        Ok(Position(places.into_iter().map(place).collect()))
+    }
+
+    /// Sets how far the durable subscription of this name is: back to read again, forwards to leave out. Nobody may be reading.
+    ///
+    /// # Errors
+    /// [`SubscribeError::Refused`] while members attend.
+    pub async fn set_position(
+        &self,
+        name: &str,
+        position: &Position,
+    ) -> Result<(), SubscribeError> {
+        let group: EntityRef<Group> = EntityRef::new(Arc::clone(&self.caller), name);
+        let positions = position.0.iter().map(|(shard, offset)| (shard.0, offset.0)).collect();
+        group.ask(Reset { positions }).await.map_err(refused)
+    }
+
+    pub(super) fn caller(&self) -> &Arc<Caller> {
+        &self.caller
+    }
+
+    pub(super) fn inspector(&self) -> &Arc<dyn Inspector> {
+        &self.inspector
+    }
+
+    pub(super) fn shards(&self) -> u32 {
+        self.shards
+    }
+}
+
+pub(super) fn refused(error: EntityError<super::group::GroupRefusal>) -> SubscribeError {
+    match error {
+        EntityError::Rejected(refusal) => SubscribeError::Refused(refusal),
+        EntityError::Failed(source) => SubscribeError::Group { source },
+        EntityError::InvalidAddress(error) => SubscribeError::Name { reason: error.to_string() },
+    }
+}
+
+impl std::fmt::Debug for Bus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bus").field("shards", &self.shards).finish_non_exhaustive()
+    }
+}

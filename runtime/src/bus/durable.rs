@@ -1,0 +1,243 @@
+//! Subscriptions with a name: the position is stored, and members of the same name share the shards.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::{Either, select};
+use holm_core::{AskError, ErrorKind, Offset, ShardId};
+use tokio::time::Instant;
+
+use super::door::{Bus, refused};
+use super::fact::Fact;
+use super::feed::FeedError;
+use super::group::{Attend, Attendance, Group, GroupRefusal, LEASE};
+use super::interest::Interest;
+use super::subscription::{Position, Start, Subscription};
+use crate::entity_ref::{AskOptions, Caller, EntityError, EntityRef};
+
+/// Pause between two attendances, which is also how late a position may be stored.
+const ATTENDANCE: Duration = Duration::from_millis(1_500);
+
+/// Pause after one that nobody answered.
+const TRY_AGAIN: Duration = Duration::from_millis(200);
+
+/// How long an answer is waited for: short enough that another try fits into the lease.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A member of a durable subscription. Facts come at least once, those of a shard in order.
+///
+/// The position is stored when the member attends, about every 1.5 s: after a crash, what was handled since then comes again. Whoever must not
+/// handle a fact twice keeps a [`super::Seen`] with what it changes, or uses a projection. A member that does not come back to
+/// [`DurableSubscription::next`] for longer than its lease of 5 s loses its shards to the others; [`DurableSubscription::for_each`] keeps it alive while a
+/// slow handler works.
+pub struct DurableSubscription {
+    caller: Arc<Caller>,
+    group: EntityRef<Group>,
+    member: u64,
+    shards: u32,
+    start: Position,
+    subscription: Subscription,
+    /// What was handled, and what of that the group knows.
+    handled: BTreeMap<ShardId, Offset>,
+    stored: BTreeMap<ShardId, Offset>,
+    lease: Option<Instant>,
+    next_attendance: Instant,
+}
+
+impl DurableSubscription {
+    pub(super) async fn join(
+        bus: &Bus,
+        name: &str,
+        interest: Interest,
+        start: Start,
+    ) -> Result<Self, SubscribeError> {
+        let start = start.position(bus.inspector(), bus.shards()).await?;
+        let caller = Arc::clone(bus.caller());
+        let group = EntityRef::new(Arc::clone(&caller), name);
+        if let Err(error) = group.address() {
+            return Err(SubscribeError::Name { reason: error.to_string() });
+        }
+        let inspector = bus.inspector().clone();
+        let mut joined = Self {
+            group,
+            member: caller.draw(),
+            caller,
+            shards: bus.shards(),
+            start,
+            subscription: Subscription::new(inspector, interest, Position::default()),
+            handled: BTreeMap::new(),
+            stored: BTreeMap::new(),
+            lease: None,
+            next_attendance: Instant::now(),
+        };
+        joined.attend().await?;
+        Ok(joined)
+    }
+
+    /// The next fact. That it is called means that the facts before were handled.
+    ///
+    /// # Errors
+    /// [`SubscribeError`] when waiting does not help: a log is damaged, or the group turns this member away. A group or a shard that cannot be reached
+    /// is waited for.
+    ///
+    /// # Cancel safety
+    /// Safe: a fact is given out or stays.
+    pub async fn next(&mut self) -> Result<Fact, SubscribeError> {
+        self.handled.extend(self.subscription.position().0.iter());
+        loop {
+            if Instant::now() >= self.next_attendance {
+                self.attend().await?;
+            }
+            let came = tokio::time::timeout_at(self.next_attendance, self.subscription.next());
+            match came.await {
+                Ok(fact) => return Ok(fact?),
+                // What was passed over because nobody wanted it is handled too.
+                Err(_) => self.handled.extend(self.subscription.position().0.iter()),
+            }
+        }
+    }
+
+    /// Handles facts one after the other, and stays a member while the handler works, however long that takes.
+    ///
+    /// # Errors
+    /// The handler's error, which ends it: the fact that it failed on will come again. Else as [`DurableSubscription::next`].
+    pub async fn for_each<F, W, E>(&mut self, mut handle: F) -> Result<(), E>
+    where
+        F: FnMut(Fact) -> W,
+        W: Future<Output = Result<(), E>>,
+        E: From<SubscribeError>,
+    {
+        loop {
+            let fact = self.next().await?;
+            let mut work = pin!(handle(fact));
+            loop {
+                let due = pin!(tokio::time::sleep_until(self.next_attendance));
+                match select(work.as_mut(), due).await {
+                    Either::Left((handled, _)) => break handled?,
+                    Either::Right(_) => self.attend().await?,
+                }
+            }
+        }
+    }
+
+    /// Stores what was handled now, instead of a moment later.
+    ///
+    /// # Errors
+    /// As [`DurableSubscription::next`]. When nobody can be reached it is tried again with the next attendance.
+    pub async fn store(&mut self) -> Result<(), SubscribeError> {
+        self.handled.extend(self.subscription.position().0.iter());
+        self.attend().await
+    }
+
+    /// Stores what was handled and leaves the group, so that the others need not wait for the end of the lease.
+    ///
+    /// # Errors
+    /// When the group cannot be reached. The others take over when the lease is over.
+    pub async fn leave(mut self) -> Result<(), SubscribeError> {
+        self.handled.extend(self.subscription.position().0.iter());
+        self.ask(true).await.map(drop).map_err(refused)
+    }
+
+    /// The shards that this member reads now, each with the offset up to which its facts were given out.
+    #[must_use]
+    pub fn position(&self) -> &Position {
+        self.subscription.position()
+    }
+
+    /// Says how far it is and hears what to read.
+    async fn attend(&mut self) -> Result<(), SubscribeError> {
+        let asked = Instant::now();
+        if self.lease.is_some_and(|lease| asked > lease) {
+            // Others may read them by now.
+            self.take(&Attendance { reads: Vec::new() });
+        }
+        match self.ask(false).await {
+            Ok(attendance) => {
+                self.stored.extend(self.handled.iter());
+                self.lease = Some(asked + LEASE);
+                self.take(&attendance);
+                self.next_attendance = asked + ATTENDANCE;
+                Ok(())
+            }
+            Err(EntityError::Failed(source)) if source.kind() != ErrorKind::FixRequest => {
+                tracing::debug!(error = %source, "a subscription's group does not answer");
+                self.next_attendance = Instant::now() + TRY_AGAIN;
+                Ok(())
+            }
+            Err(error) => Err(refused(error)),
+        }
+    }
+
+    async fn ask(&self, leaving: bool) -> Result<Attendance, EntityError<GroupRefusal>> {
+        let news =
+            self.handled.iter().filter(|(shard, offset)| self.stored.get(shard) != Some(offset));
+        let attend = Attend {
+            member: self.member,
+            shards: self.shards,
+            start: self.start.0.iter().map(|(shard, offset)| (shard.0, offset.0)).collect(),
+            holding: self.subscription.position().0.keys().map(|shard| shard.0).collect(),
+            positions: news.map(|(shard, offset)| (shard.0, offset.0)).collect(),
+            leaving,
+        };
+        let deadline = Some(self.caller.now().plus(PATIENCE));
+        let options = AskOptions { deadline, ..AskOptions::default() };
+        self.group.ask_with(attend, options).await.map(|reply| reply.value)
+    }
+
+    /// Reads these shards and no others.
+    fn take(&mut self, attendance: &Attendance) {
+        let reads: BTreeMap<ShardId, Offset> = attendance
+            .reads
+            .iter()
+            .map(|(shard, offset)| (ShardId(*shard), Offset(*offset)))
+            .collect();
+        let present: Vec<ShardId> = self.subscription.position().0.keys().copied().collect();
+        for shard in present.iter().filter(|shard| !reads.contains_key(shard)) {
+            self.subscription.leave(*shard);
+            self.handled.remove(shard);
+            self.stored.remove(shard);
+        }
+        for (shard, offset) in reads {
+            if !present.contains(&shard) {
+                self.subscription.follow(shard, offset);
+                self.stored.insert(shard, offset);
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for DurableSubscription {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DurableSubscription")
+            .field("member", &self.member)
+            .field("position", self.subscription.position())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a subscription cannot go on. Nothing was skipped.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// The name is none.
+    #[error("no name for a subscription: {reason}")]
+    Name {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The group turns this member away.
+    #[error(transparent)]
+    Refused(GroupRefusal),
+    /// The group cannot be asked.
+    #[error("the subscription's group cannot be asked")]
+    Group {
+        /// What was said.
+        source: AskError,
+    },
+    /// A log cannot be followed.
+    #[error(transparent)]
+    Feed(#[from] FeedError),
+}

@@ -1,0 +1,204 @@
+//! The group as an entity: its id is the subscription's name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use holm_core::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::roster::Roster;
+use crate::commands::Commands;
+use crate::context::Context;
+use crate::effect::Effect;
+use crate::entity::{Entity, Handle, Read};
+use crate::{Command, Event};
+
+/// How long a member counts without a word. Three attendances fit into it, so one lost answer costs nobody its shards.
+pub(crate) const LEASE: Duration = Duration::from_secs(5);
+
+/// Members of one group. Each attends about once in a second and a half: 1,024 are some 700 commands a second to one entity.
+const MOST_MEMBERS: usize = 1_024;
+
+/// Who reads which shards of a durable subscription, and how far everything is read.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Group {
+    shards: u32,
+    positions: BTreeMap<u32, u64>,
+    roster: Roster,
+}
+
+/// What happens to a group.
+#[derive(Debug, Event, Serialize, Deserialize)]
+pub(crate) enum GroupEvent {
+    /// The subscription was made: these are the shards of the cluster, and where it begins.
+    Begun { shards: u32, positions: Vec<(u32, u64)> },
+    /// A member attended.
+    Attended {
+        member: u64,
+        until: Timestamp,
+        holds: Vec<u32>,
+        lapsed: Vec<u64>,
+        positions: Vec<(u32, u64)>,
+    },
+    /// A member left.
+    Left { member: u64, positions: Vec<(u32, u64)> },
+    /// Somebody set the position, forwards or back.
+    Set { positions: Vec<(u32, u64)> },
+}
+
+/// "I am here, this far."
+#[derive(Debug, Command, Serialize, Deserialize)]
+#[command(reply = Attendance)]
+pub(crate) struct Attend {
+    /// Drawn by the member when it starts.
+    pub(crate) member: u64,
+    /// The number of shards of the cluster.
+    pub(crate) shards: u32,
+    /// Where a subscription begins that nobody has read yet.
+    pub(crate) start: Vec<(u32, u64)>,
+    /// What it reads.
+    pub(crate) holding: Vec<u32>,
+    /// How far it is, where that has changed.
+    pub(crate) positions: Vec<(u32, u64)>,
+    /// It will not attend again.
+    pub(crate) leaving: bool,
+}
+
+/// What a member should read, and from where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Attendance {
+    /// Shards, each with the last offset whose facts need not be read again.
+    pub(crate) reads: Vec<(u32, u64)>,
+}
+
+/// How far everything is read.
+#[derive(Debug, Command, Serialize, Deserialize)]
+#[command(reply = Vec<(u32, u64)>)]
+pub(crate) struct Where {}
+
+/// Sets the position, forwards or back, while nobody attends.
+#[derive(Debug, Command, Serialize, Deserialize)]
+#[command(reply = ())]
+pub(crate) struct Reset {
+    pub(crate) positions: Vec<(u32, u64)>,
+}
+
+/// Why a group turns somebody away.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum GroupRefusal {
+    /// The member counts other shards than the group.
+    #[error("the subscription is of a cluster of {expected} shards, the member says {found}")]
+    OtherCluster {
+        /// The group's number.
+        expected: u32,
+        /// The member's number.
+        found: u32,
+    },
+    /// Too many members.
+    #[error("the group has {MOST_MEMBERS} members, which is the most it can have")]
+    Full,
+    /// The position cannot be set while somebody reads.
+    #[error("{members} members read; stop them before the position is set")]
+    InUse {
+        /// How many.
+        members: usize,
+    },
+}
+
+impl Entity for Group {
+    const TYPE: &'static str = "holm-subscription";
+    type Event = GroupEvent;
+    type Rejection = GroupRefusal;
+
+    fn apply(&mut self, event: &GroupEvent) {
+        match event {
+            GroupEvent::Begun { shards, positions } => {
+                self.shards = *shards;
+                self.positions = positions.iter().copied().collect();
+            }
+            GroupEvent::Attended { member, until, holds, lapsed, positions } => {
+                self.positions.extend(positions.iter().copied());
+                lapsed.iter().for_each(|lapsed| self.roster.forget(*lapsed));
+                self.roster.attended(*member, *until, holds.iter().copied().collect());
+            }
+            GroupEvent::Left { member, positions } => {
+                self.positions.extend(positions.iter().copied());
+                self.roster.forget(*member);
+            }
+            GroupEvent::Set { positions } => self.positions = positions.iter().copied().collect(),
+        }
+    }
+
+    fn commands(commands: &mut Commands<Self>) {
+        commands.handle::<Attend>().handle::<Reset>().read::<Where>();
+    }
+}
+
+impl Group {
+    fn reads(&self, shards: &BTreeSet<u32>) -> Attendance {
+        let place = |shard: &u32| (*shard, self.positions.get(shard).copied().unwrap_or_default());
+        Attendance { reads: shards.iter().map(place).collect() }
+    }
+
+    /// The positions that count: of shards that the member holds, and only forwards.
+    fn forwards(&self, member: u64, positions: &[(u32, u64)]) -> Vec<(u32, u64)> {
+        let known = |shard| self.positions.get(&shard).copied().unwrap_or_default();
+        let counts = |(shard, offset): &(u32, u64)| {
+            self.roster.holds(member, *shard) && *offset > known(*shard)
+        };
+        positions.iter().copied().filter(counts).collect()
+    }
+}
+
+impl Handle<Attend> for Group {
+    fn handle(
+        &self,
+        attend: Attend,
+        cx: &mut Context<'_, Self>,
+    ) -> Result<Effect<Self, Attendance>, GroupRefusal> {
+        let Attend { member, shards, start, holding, positions, leaving } = attend;
+        let begun = (self.shards == 0).then_some(GroupEvent::Begun { shards, positions: start });
+        if begun.is_none() && self.shards != shards {
+            return Err(GroupRefusal::OtherCluster { expected: self.shards, found: shards });
+        }
+        let positions = self.forwards(member, &positions);
+        if leaving {
+            let left = GroupEvent::Left { member, positions };
+            return Ok(cx.persist(left).reply(|_| Attendance { reads: Vec::new() }));
+        }
+        if !self.roster.knows(member) && self.roster.len() >= MOST_MEMBERS {
+            return Err(GroupRefusal::Full);
+        }
+        let holding = holding.into_iter().collect();
+        let share = self.roster.share(member, &holding, shards, cx.now());
+        let attended = GroupEvent::Attended {
+            member,
+            until: cx.now().plus(LEASE),
+            holds: share.holds.into_iter().collect(),
+            lapsed: share.lapsed,
+            positions,
+        };
+        let reads = share.reads;
+        Ok(cx.persist_all(begun.into_iter().chain([attended])).reply(move |it| it.reads(&reads)))
+    }
+}
+
+impl Handle<Reset> for Group {
+    fn handle(
+        &self,
+        Reset { positions }: Reset,
+        cx: &mut Context<'_, Self>,
+    ) -> Result<Effect<Self, ()>, GroupRefusal> {
+        let members = self.roster.attending(cx.now());
+        if members > 0 {
+            return Err(GroupRefusal::InUse { members });
+        }
+        Ok(cx.persist(GroupEvent::Set { positions }).no_reply())
+    }
+}
+
+impl Read<Where> for Group {
+    fn read(&self, _: Where, _: &Context<'_, Self>) -> Result<Vec<(u32, u64)>, GroupRefusal> {
+        Ok(self.positions.iter().map(|(shard, offset)| (*shard, *offset)).collect())
+    }
+}

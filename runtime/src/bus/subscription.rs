@@ -1,0 +1,225 @@
+//! Following many shards at once: the facts of each in order, and nobody waits for a shard where nothing happens.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use holm_core::{Offset, ShardId};
+use serde::{Deserialize, Serialize};
+
+use super::fact::Fact;
+use super::feed::{FeedError, Page, ShardFeed};
+use super::interest::Interest;
+use crate::inspector::Inspector;
+
+/// Where in the logs somebody is: everything up to these offsets was seen. A shard that is not named was not looked at yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position(pub BTreeMap<ShardId, Offset>);
+
+impl Position {
+    /// The place in one shard.
+    #[must_use]
+    pub fn of(&self, shard: ShardId) -> Offset {
+        self.0.get(&shard).copied().unwrap_or_default()
+    }
+
+    /// True when everything up to `offset` of this shard was seen.
+    #[must_use]
+    pub fn has_passed(&self, shard: ShardId, offset: Offset) -> bool {
+        self.of(shard) >= offset
+    }
+}
+
+/// Where a subscription begins.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Start {
+    /// With the first fact that was ever stored.
+    #[default]
+    Beginning,
+    /// With what happens from now on.
+    Now,
+    /// Behind this position.
+    After(Position),
+}
+
+impl Start {
+    /// The place in each of the shards.
+    pub(super) async fn position(
+        self,
+        inspector: &Arc<dyn Inspector>,
+        shards: u32,
+    ) -> Result<Position, FeedError> {
+        match self {
+            Self::Beginning => Ok(Position::default()),
+            Self::After(position) => Ok(position),
+            Self::Now => {
+                let ends = (0..shards).map(ShardId).map(|shard| {
+                    let end = inspector.tail(shard, None);
+                    async move {
+                        let unreadable = |source| FeedError::Unreadable { shard, source };
+                        end.await.map(|offset| (shard, offset)).map_err(unreadable)
+                    }
+                });
+                futures::future::try_join_all(ends)
+                    .await
+                    .map(|ends| Position(ends.into_iter().collect()))
+            }
+        }
+    }
+}
+
+type Step = Pin<Box<dyn Future<Output = (Following, Result<Page, FeedError>)> + Send>>;
+
+/// A feed and which following of its shard it belongs to: a shard may be left and followed again while a step of before is still under way.
+struct Following {
+    feed: ShardFeed,
+    number: u64,
+}
+
+/// Follows some shards. It reads a page of a shard only when the page before was taken, so its memory is bounded and its slowness is its own.
+pub struct Subscription {
+    inspector: Arc<dyn Inspector>,
+    interest: Arc<Interest>,
+    waiting: FuturesUnordered<Step>,
+    /// The facts of the page at hand, and the feed that it came from.
+    ready: VecDeque<Fact>,
+    at_hand: Option<Following>,
+    handed_out: Position,
+    /// The present following of each shard.
+    present: BTreeMap<ShardId, u64>,
+    followings: u64,
+}
+
+impl Subscription {
+    /// Follows the shards of `position`, each from behind its offset.
+    #[must_use]
+    pub fn new(inspector: Arc<dyn Inspector>, interest: Interest, position: Position) -> Self {
+        let mut subscription = Self {
+            inspector,
+            interest: Arc::new(interest),
+            waiting: FuturesUnordered::new(),
+            ready: VecDeque::new(),
+            at_hand: None,
+            handed_out: Position::default(),
+            present: BTreeMap::new(),
+            followings: 0,
+        };
+        for (shard, offset) in position.0 {
+            subscription.follow(shard, offset);
+        }
+        subscription
+    }
+
+    /// Follows all of the shards.
+    ///
+    /// # Errors
+    /// When it is to begin with what happens now and the end of a log cannot be asked for.
+    pub async fn start(
+        inspector: Arc<dyn Inspector>,
+        interest: Interest,
+        shards: u32,
+        start: Start,
+    ) -> Result<Self, FeedError> {
+        let mut position = start.position(&inspector, shards).await?;
+        for shard in (0..shards).map(ShardId) {
+            position.0.entry(shard).or_default();
+        }
+        Ok(Self::new(inspector, interest, position))
+    }
+
+    /// The next fact. Waits until there is one.
+    ///
+    /// # Errors
+    /// [`FeedError`] when a log cannot be read and waiting does not help. Nothing is skipped: the next call tries the same place again.
+    ///
+    /// # Cancel safety
+    /// Safe: a fact is given out or stays.
+    pub async fn next(&mut self) -> Result<Fact, FeedError> {
+        loop {
+            if let Some(fact) = self.ready.pop_front() {
+                let more_of_it =
+                    self.ready.front().is_some_and(|next| next.offset() == fact.offset());
+                let behind = if more_of_it { fact.offset().0 - 1 } else { fact.offset().0 };
+                self.handed_out.0.insert(fact.shard(), Offset(behind));
+                return Ok(fact);
+            }
+            if let Some(following) = self.at_hand.take() {
+                let feed = &following.feed;
+                self.handed_out.0.insert(feed.shard(), feed.position());
+                self.wait_for(following);
+            }
+            match self.waiting.next().await {
+                // No shard to follow: nothing will ever come.
+                None => futures::future::pending().await,
+                Some((following, page)) => self.turn_to(following, page)?,
+            }
+        }
+    }
+
+    /// Everything up to here was given out by [`Subscription::next`], or was of no interest.
+    #[must_use]
+    pub fn position(&self) -> &Position {
+        &self.handed_out
+    }
+
+    /// Follows one more shard, from behind `offset`.
+    pub fn follow(&mut self, shard: ShardId, offset: Offset) {
+        self.leave(shard);
+        self.followings += 1;
+        self.present.insert(shard, self.followings);
+        self.handed_out.0.insert(shard, offset);
+        let (inspector, interest) = (Arc::clone(&self.inspector), Arc::clone(&self.interest));
+        let feed = ShardFeed::new(inspector, interest, shard, offset);
+        self.wait_for(Following { feed, number: self.followings });
+    }
+
+    /// Follows a shard no longer. What of it was not given out yet is dropped.
+    pub fn leave(&mut self, shard: ShardId) {
+        self.present.remove(&shard);
+        self.handed_out.0.remove(&shard);
+        if self.at_hand.as_ref().is_some_and(|at_hand| at_hand.feed.shard() == shard) {
+            self.at_hand = None;
+            self.ready.clear();
+        }
+    }
+
+    fn turn_to(
+        &mut self,
+        following: Following,
+        page: Result<Page, FeedError>,
+    ) -> Result<(), FeedError> {
+        if self.present.get(&following.feed.shard()) != Some(&following.number) {
+            return Ok(());
+        }
+        match page {
+            Ok(page) => {
+                self.ready = page.facts.into();
+                self.at_hand = Some(following);
+                Ok(())
+            }
+            Err(error) => {
+                self.wait_for(following);
+                Err(error)
+            }
+        }
+    }
+
+    fn wait_for(&mut self, mut following: Following) {
+        self.waiting.push(Box::pin(async move {
+            let page = following.feed.next().await;
+            (following, page)
+        }));
+    }
+}
+
+impl std::fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Subscription")
+            .field("interest", &self.interest)
+            .field("position", &self.handed_out)
+            .finish_non_exhaustive()
+    }
+}
