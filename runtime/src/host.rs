@@ -21,7 +21,6 @@ use crate::shell::arbiters::Arbiters;
 use crate::shell::leadership::Input;
 use crate::shell::loaders::{Job, Loaders};
 use crate::shell::seat::{Board, Seat, Standing};
-use crate::system::with_system_types;
 
 /// The shards of one node. Cheap to clone; the threads end with [`ShardHost::stop`] or with the last clone.
 ///
@@ -47,7 +46,7 @@ impl ShardHost {
     /// # Errors
     /// [`StartError`] when the registry is malformed or a thread cannot be started.
     pub fn start(mut options: HostOptions, log: Arc<dyn ShardLog>) -> Result<Self, StartError> {
-        options.registry = with_system_types(options.registry);
+        options.registry = options.registry.with_system_types();
         options.registry.check()?;
         if options.shards == 0 {
             return Err(StartError::NoShards);

@@ -72,6 +72,10 @@ impl Registry {
         self.add::<E>(true)
     }
 
+    pub(crate) fn has_system_types(&self) -> bool {
+        self.kinds.iter().any(|kind| kind.system)
+    }
+
     fn add<E: Entity>(mut self, system: bool) -> Self {
         match Kind::of::<E>(system) {
             Err(problem) => _ = self.problem.get_or_insert(problem),

@@ -3,7 +3,10 @@
 use crate::bus::group::Group;
 use crate::registry::Registry;
 
-/// The registry of a host: a program's types, and Holm's own.
-pub(crate) fn with_system_types(registry: Registry) -> Registry {
-    registry.system::<Group>()
+impl Registry {
+    /// The registry of a host: a program's types, and Holm's own. Who reads logs needs it too, to read what Holm itself remembers.
+    #[must_use]
+    pub fn with_system_types(self) -> Self {
+        if self.has_system_types() { self } else { self.system::<Group>() }
+    }
 }

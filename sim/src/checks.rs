@@ -8,6 +8,7 @@ mod bounded;
 mod converged;
 mod finding;
 mod fold;
+mod followed;
 mod gap_free;
 pub(crate) mod intentions;
 mod linear;
@@ -42,6 +43,8 @@ pub struct Rules {
     pub patience: Duration,
     /// Whether every fault was healed and the nodes had time: then all copies of a shard must be the same.
     pub healed: bool,
+    /// Whether the durable subscription has read everything: then each event must have been given to it.
+    pub caught_up: bool,
     /// Steps that the search for a linearization may take, for each register.
     pub search_budget: u64,
 }
@@ -53,6 +56,7 @@ impl Default for Rules {
             registry: None,
             patience: Duration::from_secs(1),
             healed: false,
+            caught_up: false,
             // A second at most; what is right takes a few steps for each operation.
             search_budget: 1_000_000,
         }
@@ -75,6 +79,9 @@ pub struct Report {
     pub records: usize,
     /// Entities that have a history.
     pub entities: usize,
+    /// Facts that subscribers were given.
+    #[serde(default)]
+    pub facts: usize,
     /// Registers of which a linearization was searched and the search ended.
     pub searched: usize,
     /// Registers whose search used up its budget. They are not said to be right.
@@ -104,6 +111,7 @@ pub fn judge(history: &History, rules: &Rules) -> Report {
         once::check(&intentions, &logs, &rules.limits),
         one_writer::check(history, &logs),
         gap_free::check(&logs),
+        followed::check(history, &logs, rules.caught_up),
         order::check(&intentions),
         searched.findings,
         atomic::check(history, &logs),
@@ -122,6 +130,7 @@ pub fn judge(history: &History, rules: &Rules) -> Report {
         answered: intentions.iter().filter(|it| it.answered().is_some()).count(),
         records: logs.record_count(),
         entities: logs.entities().count(),
+        facts: history.facts().len(),
         searched: searched.decided,
         undecided: searched.undecided,
         found,
@@ -144,13 +153,14 @@ impl fmt::Display for Report {
         }
         write!(
             f,
-            "{} findings in {} operations ({} intentions, {} answered), {} records of {} entities; {} registers searched, {} undecided",
+            "{} findings in {} operations ({} intentions, {} answered), {} records of {} entities, {} facts followed; {} registers searched, {} undecided",
             self.found,
             self.operations,
             self.intentions,
             self.answered,
             self.records,
             self.entities,
+            self.facts,
             self.searched,
             self.undecided
         )

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::ndjson::HistoryFileError;
 pub use self::operation::{Call, Content, KEPT_BYTES, Moment, Operation, Place, Told};
-pub use self::seen::{SeenBatch, SeenEvent, SeenRecord, SeenSnapshot};
+pub use self::seen::{SeenBatch, SeenEvent, SeenFact, SeenRecord, SeenSnapshot};
 
 /// Everything that was seen of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,7 @@ pub struct History {
     operations: Vec<Operation>,
     batches: Vec<SeenBatch>,
     snapshots: Vec<SeenSnapshot>,
+    facts: Vec<SeenFact>,
 }
 
 /// How much a history holds.
@@ -35,11 +36,13 @@ pub struct HistoryLimits {
     pub batches: usize,
     /// Snapshots read back, of all nodes together.
     pub snapshots: usize,
+    /// Facts that subscribers were given, of all of them together.
+    pub facts: usize,
 }
 
 impl Default for HistoryLimits {
     fn default() -> Self {
-        Self { operations: 1_000_000, batches: 1_000_000, snapshots: 100_000 }
+        Self { operations: 1_000_000, batches: 1_000_000, snapshots: 100_000, facts: 1_000_000 }
     }
 }
 
@@ -57,7 +60,13 @@ impl History {
     /// A history in which nothing happened yet.
     #[must_use]
     pub const fn new(limits: HistoryLimits) -> Self {
-        Self { limits, operations: Vec::new(), batches: Vec::new(), snapshots: Vec::new() }
+        Self {
+            limits,
+            operations: Vec::new(),
+            batches: Vec::new(),
+            snapshots: Vec::new(),
+            facts: Vec::new(),
+        }
     }
 
     /// A client sends a command. It stays open until [`History::complete`] says what the client was told.
@@ -106,6 +115,14 @@ impl History {
         admit(&mut self.snapshots, snapshot, "snapshots", self.limits.snapshots)
     }
 
+    /// A subscriber was given a fact.
+    ///
+    /// # Errors
+    /// [`HistoryFull`].
+    pub fn observe_fact(&mut self, fact: SeenFact) -> Result<(), HistoryFull> {
+        admit(&mut self.facts, fact, "facts", self.limits.facts)
+    }
+
     /// A whole operation at once, as a file holds it.
     ///
     /// # Errors
@@ -124,6 +141,12 @@ impl History {
     #[must_use]
     pub fn batches(&self) -> &[SeenBatch] {
         &self.batches
+    }
+
+    /// What subscribers were given, in the order in which it was given to any of them.
+    #[must_use]
+    pub fn facts(&self) -> &[SeenFact] {
+        &self.facts
     }
 
     /// What stood in the snapshot stores, in the order of reading.

@@ -82,6 +82,8 @@ situations! {
     (HistoryAcrossTerms, "history-across-terms", History, "One entity's history was written under more than one term."),
     (SnapshotOvertaken, "snapshot-overtaken", History, "An entity went on after a snapshot of it was taken."),
     (LeadershipMoved, "leadership-moved", History, "A shard got another leader while a command was on its way to it."),
+    (FactGivenAgain, "fact-given-again", History, "Somebody of a durable subscription was given an event that one of them had been given before."),
+    (FollowedAcrossTerms, "followed-across-terms", History, "One follower was given events of one shard that were written under more than one term."),
     (CrashBeforeSync, "crash-before-sync", World, "A node died between an append and its sync."),
     (CrashBeforeReply, "crash-before-reply", World, "A node died when a batch was durable and not yet answered."),
     (CrashDuringRecovery, "crash-during-recovery", World, "A node died while it recovered."),
@@ -97,6 +99,7 @@ situations! {
     (CopyBehind, "copy-behind", World, "A node's copy of a shard ended before another's."),
     (NodeCaughtUp, "node-caught-up", World, "A node that was away caught up."),
     (RecoveredFromSnapshot, "recovered-from-snapshot", World, "An entity came back from a snapshot and the records behind it."),
+    (FollowersCaughtUp, "followers-caught-up", World, "A durable subscription got to the end of every log after everything was mended."),
     (WokenFromRest, "woken-from-rest", World, "An entity that had left memory was brought back under the same leader."),
 }
 

@@ -8,6 +8,7 @@
 mod callers;
 mod clients;
 mod faults;
+mod follower;
 mod machine;
 mod met;
 mod network;
@@ -36,6 +37,7 @@ pub use self::time::{WallClock, WorldTime};
 pub use self::trace::Trace;
 pub use self::trial::{Guest, Trial, TrialFailed};
 
+use self::follower::Followed;
 use self::machine::Machine;
 use self::met::Met;
 use self::process::{Common, Order};
@@ -77,6 +79,7 @@ impl World {
             seeds: hosts.clone(),
             down_after: settings.down_after,
             met: met.clone(),
+            followed: settings.followers.then(Followed::default),
         };
         let machines =
             hosts.iter().map(|host| Machine::new(*host, &time, &met, entropy.next_u64()));

@@ -23,6 +23,8 @@ pub enum Promise {
     Linearizable,
     /// G6.
     Atomic,
+    /// G8.
+    Followed,
     /// G9.
     Bounded,
     /// G10.
@@ -40,6 +42,7 @@ impl Promise {
             Self::GapFree => 4,
             Self::Linearizable => 5,
             Self::Atomic => 6,
+            Self::Followed => 8,
             Self::Bounded => 9,
             Self::Deterministic => 10,
         }
@@ -55,6 +58,7 @@ impl fmt::Display for Promise {
             Self::GapFree => "gap-free",
             Self::Linearizable => "linearizable",
             Self::Atomic => "atomic",
+            Self::Followed => "followed",
             Self::Bounded => "bounded",
             Self::Deterministic => "deterministic",
         };

@@ -1,4 +1,4 @@
-//! A history as text: one JSON object a line, in the order operations, batches, snapshots.
+//! A history as text: one JSON object a line, in the order operations, batches, snapshots, facts.
 //!
 //! A line that cannot be read is an error with its number and never skipped: half a history is none.
 
@@ -7,7 +7,7 @@ use std::io::{self, BufRead, Write};
 
 use serde::{Deserialize, Serialize};
 
-use super::{History, HistoryFull, HistoryLimits, Operation, SeenBatch, SeenSnapshot};
+use super::{History, HistoryFull, HistoryLimits, Operation, SeenBatch, SeenFact, SeenSnapshot};
 
 /// One line of the file.
 #[derive(Serialize, Deserialize)]
@@ -16,6 +16,7 @@ enum Line<'a> {
     Operation(Cow<'a, Operation>),
     Batch(Cow<'a, SeenBatch>),
     Snapshot(Cow<'a, SeenSnapshot>),
+    Fact(Cow<'a, SeenFact>),
 }
 
 impl History {
@@ -27,7 +28,8 @@ impl History {
         let operations = self.operations.iter().map(|it| Line::Operation(Cow::Borrowed(it)));
         let batches = self.batches.iter().map(|it| Line::Batch(Cow::Borrowed(it)));
         let snapshots = self.snapshots.iter().map(|it| Line::Snapshot(Cow::Borrowed(it)));
-        for line in operations.chain(batches).chain(snapshots) {
+        let facts = self.facts.iter().map(|it| Line::Fact(Cow::Borrowed(it)));
+        for line in operations.chain(batches).chain(snapshots).chain(facts) {
             serde_json::to_writer(&mut to, &line)?;
             to.write_all(b"\n")?;
         }
@@ -54,6 +56,7 @@ impl History {
                 Line::Operation(operation) => history.add_operation(operation.into_owned()),
                 Line::Batch(batch) => history.observe_batch(batch.into_owned()),
                 Line::Snapshot(snapshot) => history.observe_snapshot(snapshot.into_owned()),
+                Line::Fact(fact) => history.observe_fact(fact.into_owned()),
             }
             .map_err(|source| HistoryFileError::Full { line, source })?;
         }
@@ -74,7 +77,7 @@ pub enum HistoryFileError {
         source: io::Error,
     },
     /// The line is something else.
-    #[error("line {line} is neither an operation, a batch nor a snapshot")]
+    #[error("line {line} is neither an operation, a batch, a snapshot nor a fact")]
     Malformed {
         /// Which line.
         line: usize,

@@ -64,6 +64,26 @@ pub struct SeenEvent {
     pub payload: Bytes,
 }
 
+/// One event, as a subscriber was given it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeenFact {
+    /// Whose: zero is the group of the durable subscription, everybody else follows alone.
+    pub follower: u64,
+    /// The shard.
+    pub shard: ShardId,
+    /// The offset of its record.
+    pub offset: Offset,
+    /// Its place among the record's events.
+    pub index: u32,
+    /// To whom it happened.
+    #[serde(with = "text::shown")]
+    pub entity: EntityAddress,
+    /// Its place in the history of that entity.
+    pub sequence: SequenceNumber,
+    /// The event's name.
+    pub event: Box<str>,
+}
+
 /// One snapshot, as it stood on one node's disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeenSnapshot {

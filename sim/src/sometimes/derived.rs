@@ -32,7 +32,22 @@ pub fn derive(history: &History) -> Sometimes {
     moves(history, &mut met);
     containment(history, &mut met);
     batches(history, &logs, &mut met);
+    followed(history, &logs, &mut met);
     met
+}
+
+/// What subscribers were given.
+fn followed(history: &History, logs: &Logs<'_>, met: &mut Sometimes) {
+    let mut given = BTreeSet::new();
+    let mut terms: BTreeMap<(u64, ShardId), Term> = BTreeMap::new();
+    for fact in history.facts() {
+        let again = !given.insert((fact.follower, fact.shard, fact.offset, fact.index));
+        met.met_times(Situation::FactGivenAgain, again.into());
+        let Some(entry) = logs.at(fact.shard, fact.offset) else { continue };
+        let before = terms.insert((fact.follower, fact.shard), entry.term);
+        let changed = before.is_some_and(|before| before != entry.term);
+        met.met_times(Situation::FollowedAcrossTerms, changed.into());
+    }
 }
 
 /// Who handled commands first under each term of each shard, as far as answers tell.

@@ -95,6 +95,16 @@ fn kept(
     history.observe_snapshot(seen).map_err(|full: HistoryFull| full.to_string())
 }
 
+/// Where the longest copy of each log ends at this moment.
+pub(super) fn ends(world: &World, shards: u32) -> BTreeMap<ShardId, Offset> {
+    let nodes: Vec<ClusterNode> = (0..world.machines()).filter_map(|it| world.node(it)).collect();
+    let end = |shard| {
+        let of_copies = nodes.iter().filter_map(|node| node.log().last_offset(shard).ok());
+        (shard, of_copies.max().unwrap_or_default())
+    };
+    (0..shards).map(ShardId).map(end).collect()
+}
+
 /// A shard of which one copy ends before another: a moment ago that was so, and nothing was mended yet.
 pub(super) fn note_copies_behind(world: &World, shards: u32) {
     let nodes: Vec<ClusterNode> = (0..world.machines()).filter_map(|it| world.node(it)).collect();

@@ -18,6 +18,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::LocalSet;
 
+use super::follower::{Followed, follow};
 use super::met::Met;
 use super::network::Host;
 use super::runtime;
@@ -38,6 +39,8 @@ pub(super) struct Common {
     pub(super) seeds: Vec<Host>,
     pub(super) down_after: Duration,
     pub(super) met: Met,
+    /// Where followers write what they are given; none where nobody follows.
+    pub(super) followed: Option<Followed>,
 }
 
 /// What one process is given.
@@ -218,11 +221,16 @@ async fn run(
     let pumping = SeededEntropy::new(entropy.next_u64());
     tokio::task::spawn_local(pump_forever(pump, filled, given.speed.clone(), pumping));
     let clock = given.clock.clone();
+    let (common, seed) = (given.common.clone(), given.seed);
     let node = match ClusterNode::start_here(options(given, alive, store, &mut entropy)).await {
         Ok(node) => node,
         Err(error) => return Ended::NotStarted(error.to_string()),
     };
     inside.borrow_mut().node = Some(node.clone());
+    if let Some(followed) = &common.followed {
+        let clock = Arc::new(clock.clone());
+        follow(&node, clock, (&common.limits, common.shards), seed ^ 0xF011_0737, followed);
+    }
     tokio::task::spawn_local(serve(node.clone(), clock, asked));
     match ordered.recv().await {
         Some(Order::Leave) => match node.leave().await {

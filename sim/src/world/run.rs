@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::clients::{Client, Desk};
 use super::faults::Schedule;
-use super::observe::{asked_entities, note_copies_behind, observe};
+use super::observe::{asked_entities, ends, note_copies_behind, observe};
 use super::trace::{Listener, Trace};
 use super::{Settings, World};
 use crate::checks::{Report, Rules, judge};
@@ -99,10 +99,11 @@ impl<'a> Running<'a> {
             self.world.start(machine);
         }
         let formed = self.world.run_until(FORMING, all_shards_served);
-        let mut recovered_in = None;
+        let (mut recovered_in, mut caught_up) = (None, false);
         if formed {
             self.safety();
             recovered_in = self.liveness();
+            caught_up = recovered_in.is_some() && self.followers_catch_up();
             self.world.run_for(SETTLING);
         } else {
             self.problems.push(format!("no cluster formed within {FORMING:?}"));
@@ -110,14 +111,16 @@ impl<'a> Running<'a> {
         let problems =
             observe(self.world, self.settings.shards, &mut self.desk.history.borrow_mut());
         self.problems.extend(problems);
+        self.take_what_was_followed();
         let carried = self.world.wires().counts();
         self.world.met.met_times(Situation::MessageLost, carried.lost);
         self.world.met.met_times(Situation::MessageLate, carried.late);
         let met = self.world.met.all(&self.desk.history.borrow());
         let rules = Rules {
             limits: self.settings.limits.clone(),
-            registry: Some(self.settings.registry.clone()),
+            registry: Some(self.settings.registry.clone().with_system_types()),
             healed: recovered_in.is_some(),
+            caught_up,
             ..Rules::default()
         };
         let report = judge(&self.desk.history.borrow(), &rules);
@@ -130,6 +133,34 @@ impl<'a> Running<'a> {
             simulated: self.world.now(),
             recovered_in,
             trace: self.world.trace().clone(),
+        }
+    }
+
+    /// The durable subscription must get to where the logs end now. False when there is none, or it does not.
+    fn followers_catch_up(&mut self) -> bool {
+        let Some(followed) = self.world.common.followed.clone() else { return false };
+        let ends = ends(self.world, self.settings.shards);
+        let caught_up =
+            self.world.run_until(self.settings.recovery, |_| followed.has_passed(&ends));
+        if caught_up {
+            self.world.met.met(Situation::FollowersCaughtUp);
+        } else {
+            let within = self.settings.recovery;
+            self.problems.push(format!(
+                "after everything was mended, the durable subscription is not where the logs ended, within {within:?}"
+            ));
+        }
+        caught_up
+    }
+
+    fn take_what_was_followed(&mut self) {
+        let Some(followed) = &self.world.common.followed else { return };
+        let (facts, problems) = followed.take();
+        self.problems.extend(problems);
+        for fact in facts {
+            if let Err(full) = self.desk.history.borrow_mut().observe_fact(fact) {
+                return self.problems.push(full.to_string());
+            }
         }
     }
 

@@ -2,11 +2,13 @@
 //!
 //! A violation that finds nothing to spoil in a history says so; the test counts that each was planted often enough.
 
+mod given;
 mod stored;
 mod told;
 
 use holm_core::{Entropy, Offset, ShardId};
 
+use self::given::{alone_twice, end_too_early, invent_a_fact, leave_out_a_fact, misname_a_fact};
 use self::stored::{
     agree_on_a_lie, break_a_chain, double_a_key, drop_a_batch, fork_a_copy, go_back_a_term,
     leave_one_behind, lose_the_end, skip_a_number, spoil_a_snapshot, tear_a_batch,
@@ -35,7 +37,7 @@ const fn violation(
     Violation { name, breaks, plant }
 }
 
-pub(super) const VIOLATIONS: [Violation; 24] = [
+pub(super) const VIOLATIONS: [Violation; 29] = [
     violation("an acknowledged record is lost", Promise::Durable, lose_the_end),
     violation("one copy stays behind", Promise::Durable, leave_one_behind),
     violation("a reply is altered", Promise::Durable, alter_a_reply),
@@ -57,6 +59,11 @@ pub(super) const VIOLATIONS: [Violation; 24] = [
     violation("a reply tells another value", Promise::Linearizable, invent_a_value),
     violation("a copy holds a part of a batch", Promise::Atomic, tear_a_batch),
     violation("a read saw half a command", Promise::Atomic, see_half),
+    violation("a fact is left out", Promise::Followed, leave_out_a_fact),
+    violation("a fact comes that never happened", Promise::Followed, invent_a_fact),
+    violation("a fact has another name", Promise::Followed, misname_a_fact),
+    violation("who follows alone is given a fact twice", Promise::Followed, alone_twice),
+    violation("the last fact never comes", Promise::Followed, end_too_early),
     violation("nobody answers", Promise::Bounded, let_wait),
     violation("log and caller agree on a wrong reply", Promise::Deterministic, agree_on_a_lie),
     violation("a snapshot holds another state", Promise::Deterministic, spoil_a_snapshot),

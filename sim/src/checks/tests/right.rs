@@ -14,7 +14,7 @@ use holm_persistence::encode;
 use holm_runtime::Command;
 
 use crate::history::{
-    Call, Content, History, Moment, Operation, Place, SeenBatch, SeenEvent, SeenRecord,
+    Call, Content, History, Moment, Operation, Place, SeenBatch, SeenEvent, SeenFact, SeenRecord,
     SeenSnapshot, Told,
 };
 use crate::register::{Burst, Look, Register, RegisterEvent, RegisterRejection, Swap, Write};
@@ -28,6 +28,7 @@ pub(crate) struct Parts {
     pub(crate) operations: Vec<Operation>,
     pub(crate) batches: Vec<SeenBatch>,
     pub(crate) snapshots: Vec<SeenSnapshot>,
+    pub(crate) facts: Vec<SeenFact>,
 }
 
 impl Parts {
@@ -37,6 +38,7 @@ impl Parts {
         parts.operations.into_iter().for_each(|it| history.add_operation(it).unwrap());
         parts.batches.into_iter().for_each(|it| history.observe_batch(it).unwrap());
         parts.snapshots.into_iter().for_each(|it| history.observe_snapshot(it).unwrap());
+        parts.facts.into_iter().for_each(|it| history.observe_fact(it).unwrap());
         history
     }
 }
@@ -249,6 +251,7 @@ impl World {
         let records = std::mem::take(&mut shard.open);
         let first = Offset(shard.next.0 - records.len() as u64);
         let (term, shard) = (shard.term, ShardId(shard_index as u32));
+        self.publish(shard, first, &records);
         self.parts.batches.extend((1..=NODES).map(|node| SeenBatch {
             node: NodeId(node),
             shard,
@@ -256,6 +259,25 @@ impl World {
             first,
             records: records.clone(),
         }));
+    }
+
+    /// Gives what became durable to a group, some of it twice, and to somebody who follows alone.
+    fn publish(&mut self, shard: ShardId, first: Offset, records: &[SeenRecord]) {
+        for (offset, record) in (first.0..).map(Offset).zip(records) {
+            for (index, event) in (0u32..).zip(&record.events) {
+                let given = |follower| SeenFact {
+                    follower,
+                    shard,
+                    offset,
+                    index,
+                    entity: record.entity.clone(),
+                    sequence: record.base.plus(u64::from(index) + 1),
+                    event: event.name.clone(),
+                };
+                self.parts.facts.extend([given(0), given(1)]);
+                self.parts.facts.extend(offset.0.is_multiple_of(3).then(|| given(0)));
+            }
+        }
     }
 
     /// Answers a command whose batch is durable, or loses the answer.
