@@ -171,7 +171,11 @@ impl DurableSubscription {
         }
     }
 
-    async fn ask(&self, leaving: bool) -> Result<Attendance, EntityError<GroupRefusal>> {
+    /// The future borrows nothing, so that it can be sent to another thread.
+    fn ask(
+        &self,
+        leaving: bool,
+    ) -> impl Future<Output = Result<Attendance, EntityError<GroupRefusal>>> + use<> {
         let news =
             self.handled.iter().filter(|(shard, offset)| self.stored.get(shard) != Some(offset));
         let attend = Attend {
@@ -184,7 +188,8 @@ impl DurableSubscription {
         };
         let deadline = Some(self.caller.now().plus(PATIENCE));
         let options = AskOptions { deadline, ..AskOptions::default() };
-        self.group.ask_with(attend, options).await.map(|reply| reply.value)
+        let group = self.group.clone();
+        async move { group.ask_with(attend, options).await.map(|reply| reply.value) }
     }
 
     /// Reads these shards and no others.

@@ -168,3 +168,14 @@ async fn a_name_that_is_none_is_refused() {
     assert!(matches!(refused, Err(SubscribeError::Name { .. })), "{refused:?}");
     node.host.stop().await;
 }
+
+/// A member may be driven from any thread.
+#[test]
+fn following_can_be_spawned() {
+    fn sendable(_: &impl Send) {}
+    let _ = |mut it: DurableSubscription| {
+        sendable(&it.next());
+        sendable(&it.store());
+        sendable(&it.leave());
+    };
+}
