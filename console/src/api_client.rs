@@ -4,6 +4,7 @@
 //! with [`ClientError::is_retryable`]. The same idempotency key makes the next try safe.
 
 mod error;
+mod stream;
 
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use error::ClientError;
+pub use stream::{FactStream, StreamEvent, StreamWish};
 
 use crate::views::{
     ClusterDocument, EntityDocument, EntityTypesDocument, HistoryDocument, MemberDocument,

@@ -84,6 +84,8 @@ pub enum Verb {
     Send(verbs::SendArgs),
     /// Show an entity: its last events and its state, now or as of an event
     Show(verbs::ShowArgs),
+    /// Print what happened in the cluster, and with --follow what happens
+    Events(verbs::EventsArgs),
     /// Send the commands of a file, each once, in order for each entity
     Import(ImportArgs),
     /// Run one node with the demo domains; everything comes from HOLM_* variables
@@ -125,6 +127,7 @@ fn carry_out(cli: Cli, output: Output) -> Result<Exit, Failure> {
         Verb::Status(args) => verbs::block_on(args.run(&cli.global, output)),
         Verb::Send(args) => verbs::block_on(args.run(&cli.global, output)),
         Verb::Show(args) => verbs::block_on(args.run(&cli.global, output)),
+        Verb::Events(args) => verbs::block_on(args.run(&cli.global, output)),
         Verb::Import(args) => verbs::block_on(args.run(&cli.global, output)),
         Verb::Node => node::run_demo(),
         Verb::Load(args) => load::run(args, output),

@@ -21,6 +21,7 @@ mod problem;
 mod records;
 mod routes;
 mod server;
+mod stream;
 
 pub use measures::DURATION_BUCKETS;
 pub use options::{HttpLimits, HttpOptions, MetricsText, ServeError};

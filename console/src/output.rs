@@ -113,7 +113,12 @@ impl Output {
     /// One line of the result.
     pub fn line(&self, text: impl Display) {
         // A closed pipe (`| head`) is no failure of ours.
-        let _ = writeln!(io::stdout(), "{text}");
+        let _ = self.is_read(text);
+    }
+
+    /// The same, for what has no end of its own: false when nobody reads any more.
+    pub fn is_read(&self, text: impl Display) -> bool {
+        writeln!(io::stdout(), "{text}").is_ok()
     }
 
     /// One JSON document on one line of the result.

@@ -1,11 +1,13 @@
-//! The verbs that ask a running cluster: `status`, `send`, `show`.
+//! The verbs that ask a running cluster: `status`, `send`, `show`, `events`.
 
 mod diff;
+mod events;
 mod point;
 mod send;
 mod show;
 mod status;
 
+pub use events::EventsArgs;
 pub use send::SendArgs;
 pub use show::ShowArgs;
 pub use status::StatusArgs;

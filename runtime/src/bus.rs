@@ -8,6 +8,7 @@
 //! - [`ShardFeed`] follows one shard; [`Subscription`] follows many, from now or from a position.
 //! - [`DurableSubscription`] has a name under which its position is stored, and shares the shards with the other members of its group.
 
+mod cloud_event;
 mod door;
 mod durable;
 mod fact;
@@ -17,6 +18,7 @@ mod interest;
 mod once;
 mod subscription;
 
+pub use cloud_event::CloudEvent;
 pub use door::Bus;
 pub use durable::{DurableSubscription, SubscribeError};
 pub use fact::{Fact, FactId};

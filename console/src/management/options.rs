@@ -66,6 +66,8 @@ pub struct HttpLimits {
     pub replayed_records: usize,
     /// States that are replayed at once; the next one gets 503.
     pub concurrent_replays: usize,
+    /// Streams of facts at once; the next one gets 503. Each holds a page of 64 KiB for each shard at most.
+    pub concurrent_streams: usize,
 }
 
 impl Default for HttpLimits {
@@ -81,6 +83,7 @@ impl Default for HttpLimits {
             // About 200 bytes each: 40 MiB.
             replayed_records: 200_000,
             concurrent_replays: 4,
+            concurrent_streams: 32,
         }
     }
 }

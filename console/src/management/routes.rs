@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 
 use super::problem::Problem;
 use super::server::Serving;
-use super::{cluster, commands, entities, guard, probes, records};
+use super::{cluster, commands, entities, guard, probes, records, stream};
 
 /// The state that every handler takes.
 pub(super) type Shared = State<Arc<Serving>>;
@@ -30,7 +30,8 @@ pub(super) fn all(serving: Arc<Serving>) -> Router {
         .route("/entities/{type}/{id}/state", get(entities::entity))
         .route("/entities/{type}/{id}/history", get(entities::history))
         .route("/entities/{type}/{id}/commands/{command}", post(commands::send))
-        .route("/events", get(records::page));
+        .route("/events", get(records::page))
+        .route("/stream", get(stream::stream));
     Router::new()
         .route("/livez", get(probes::live))
         .route("/alive", get(probes::live))

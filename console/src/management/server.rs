@@ -59,6 +59,7 @@ impl BoundHttp {
             address: self.address,
             url: url.clone(),
             replays: Semaphore::new(self.options.limits.concurrent_replays),
+            streams: Arc::new(Semaphore::new(self.options.limits.concurrent_streams)),
             options: self.options,
             started: Instant::now(),
             beat_ms: AtomicU64::new(0),
@@ -136,6 +137,7 @@ pub(super) struct Serving {
     pub(super) url: String,
     pub(super) options: HttpOptions,
     pub(super) replays: Semaphore,
+    pub(super) streams: Arc<Semaphore>,
     started: Instant,
     /// Milliseconds from `started` to the last heartbeat.
     beat_ms: AtomicU64,

@@ -13,6 +13,7 @@ mod http_edges;
 mod http_failures;
 mod http_guard;
 mod http_reads;
+mod http_stream;
 mod import_flights;
 mod import_under_fire;
 mod keys;

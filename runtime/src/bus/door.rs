@@ -40,6 +40,14 @@ impl Bus {
         Subscription::start(Arc::clone(&self.inspector), interest, self.shards, start).await
     }
 
+    /// Where the logs end now.
+    ///
+    /// # Errors
+    /// [`FeedError`] when the end of a log cannot be asked for.
+    pub async fn ends(&self) -> Result<Position, FeedError> {
+        Start::Now.position(&self.inspector, self.shards).await
+    }
+
     /// Joins the durable subscription of this name. `start` counts when it is new; later members go on where it stands. All members must have
     /// the same interest.
     ///

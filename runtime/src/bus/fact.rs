@@ -22,6 +22,7 @@ pub struct Fact {
     name: Box<str>,
     schema_version: u16,
     payload: Bytes,
+    notification: bool,
 }
 
 /// What the events of one command have in common.
@@ -77,6 +78,7 @@ impl Fact {
                 name: event.name.into(),
                 schema_version: event.schema_version,
                 payload: stored.bytes.slice_ref(event.payload),
+                notification: false,
             });
         }
         Ok(())
@@ -84,8 +86,14 @@ impl Fact {
 
     /// The fact without its payload: a notification.
     pub(super) fn without_payload(mut self) -> Self {
-        self.payload = Bytes::new();
+        (self.payload, self.notification) = (Bytes::new(), true);
         self
+    }
+
+    /// Whether it only says that something happened, without the event itself.
+    #[must_use]
+    pub fn is_notification(&self) -> bool {
+        self.notification
     }
 
     /// Its name for ever.

@@ -31,6 +31,12 @@ impl Position {
     pub fn has_passed(&self, shard: ShardId, offset: Offset) -> bool {
         self.of(shard) >= offset
     }
+
+    /// True when everything up to `other` was seen.
+    #[must_use]
+    pub fn has_reached(&self, other: &Self) -> bool {
+        other.0.iter().all(|(shard, offset)| self.has_passed(*shard, *offset))
+    }
 }
 
 /// Where a subscription begins.
@@ -139,17 +145,39 @@ impl Subscription {
     /// Safe: a fact is given out or stays.
     pub async fn next(&mut self) -> Result<Fact, FeedError> {
         loop {
+            if let Some(fact) = self.step(None).await? {
+                return Ok(fact);
+            }
+        }
+    }
+
+    /// The next fact, or none when everything up to `ends` was given out. What is behind `ends` may come too.
+    ///
+    /// # Errors
+    /// As [`Subscription::next`].
+    ///
+    /// # Cancel safety
+    /// As [`Subscription::next`].
+    pub async fn next_until(&mut self, ends: &Position) -> Result<Option<Fact>, FeedError> {
+        self.step(Some(ends)).await
+    }
+
+    async fn step(&mut self, ends: Option<&Position>) -> Result<Option<Fact>, FeedError> {
+        loop {
             if let Some(fact) = self.ready.pop_front() {
                 let more_of_it =
                     self.ready.front().is_some_and(|next| next.offset() == fact.offset());
                 let behind = if more_of_it { fact.offset().0 - 1 } else { fact.offset().0 };
                 self.handed_out.0.insert(fact.shard(), Offset(behind));
-                return Ok(fact);
+                return Ok(Some(fact));
             }
             if let Some(following) = self.at_hand.take() {
                 let feed = &following.feed;
                 self.handed_out.0.insert(feed.shard(), feed.position());
                 self.wait_for(following);
+            }
+            if ends.is_some_and(|ends| self.handed_out.has_reached(ends)) {
+                return Ok(None);
             }
             match self.waiting.next().await {
                 // No shard to follow: nothing will ever come.

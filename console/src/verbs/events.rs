@@ -1,0 +1,144 @@
+//! `holm events`: what happened in the whole cluster, and with `--follow` what happens.
+
+use std::time::Duration;
+
+use clap::Args;
+use holm::bus::CloudEvent;
+
+use crate::api_client::{ApiClient, ClientError, StreamEvent, StreamWish};
+use crate::cli::Global;
+use crate::output::{Exit, Failure, Mark, Output, clock_of_day};
+
+/// Pause before the nodes are asked again when a stream broke.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// Rounds through all nodes after which nobody is thought to be there.
+const MOST_ROUNDS: usize = 25;
+
+/// Print the events of the cluster, oldest first for each entity
+#[derive(Debug, Clone, Args)]
+pub struct EventsArgs {
+    /// Only entities of this type; may be given again
+    #[arg(long = "type", value_name = "TYPE")]
+    pub entity_types: Vec<String>,
+    /// Only events of this name, as in Withdrawn; may be given again
+    #[arg(long = "event", value_name = "NAME")]
+    pub events: Vec<String>,
+    /// Only entities whose id begins so
+    #[arg(long, value_name = "PREFIX")]
+    pub prefix: Option<String>,
+    /// Go on with what happens from now on; without --from, begin there
+    #[arg(long)]
+    pub follow: bool,
+    /// Where to begin: beginning, now, or the id of an event of the stream
+    #[arg(long, value_name = "WHERE")]
+    pub from: Option<String>,
+    /// End after so many events
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+}
+
+/// How following one node ended.
+enum Ended {
+    /// There is no more to come, or nobody reads any more.
+    Done,
+    /// Another node should go on.
+    GoOn,
+}
+
+impl EventsArgs {
+    /// Follows and prints.
+    ///
+    /// # Errors
+    /// When no node can be reached, or a log cannot be read.
+    pub async fn run(self, global: &Global, output: Output) -> Result<Exit, Failure> {
+        let clients = global.clients()?;
+        let mut wish = self.wish();
+        let (mut left, mut rounds) = (self.limit.unwrap_or(u64::MAX), 0);
+        loop {
+            for client in &clients {
+                match self.follow_one(client, &mut wish, &mut left, output).await {
+                    Ok(Ended::Done) => return Ok(Exit::Ok),
+                    Ok(Ended::GoOn) => rounds = 0,
+                    Err(ClientError::Unreachable { .. } | ClientError::Lost { .. })
+                        if self.follow && rounds < MOST_ROUNDS => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            rounds += 1;
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    async fn follow_one(
+        &self,
+        client: &ApiClient,
+        wish: &mut StreamWish,
+        left: &mut u64,
+        output: Output,
+    ) -> Result<Ended, ClientError> {
+        let mut stream = client.stream(wish).await?;
+        let mut came = false;
+        while *left > 0 {
+            let event = match stream.next().await {
+                Ok(Some(event)) => event,
+                // A node that stops ends its streams in order.
+                Ok(None) if self.follow => return Ok(Ended::GoOn),
+                Ok(None) => return Ok(Ended::Done),
+                Err(_) if came && self.follow => return Ok(Ended::GoOn),
+                Err(error) => return Err(error),
+            };
+            came = true;
+            if event.event == "error" {
+                let reason = event.data;
+                return Err(ClientError::Unreadable { url: client.base().to_owned(), reason });
+            }
+            wish.last_id = Some(event.id.clone());
+            if !print(&event, output) {
+                return Ok(Ended::Done);
+            }
+            *left -= 1;
+        }
+        Ok(Ended::Done)
+    }
+
+    fn wish(&self) -> StreamWish {
+        let mut query = vec![("topics", "events".to_owned())];
+        let from = self
+            .from
+            .clone()
+            .unwrap_or_else(|| if self.follow { "now".to_owned() } else { "beginning".to_owned() });
+        query.push(("from", from));
+        if !self.follow {
+            query.push(("until_now", "true".to_owned()));
+        }
+        for (name, list) in [("entity_type", &self.entity_types), ("event", &self.events)] {
+            if !list.is_empty() {
+                query.push((name, list.join(",")));
+            }
+        }
+        query.extend(self.prefix.clone().map(|prefix| ("id_prefix", prefix)));
+        StreamWish { query, last_id: None }
+    }
+}
+
+/// Prints one event; false when nobody reads any more.
+fn print(event: &StreamEvent, output: Output) -> bool {
+    if output.is_json() {
+        return output.is_read(&event.data);
+    }
+    match serde_json::from_str::<CloudEvent>(&event.data) {
+        Ok(fact) => output.is_read(format_args!(
+            "{}  {}  {:>6}  {}  {}",
+            clock_of_day(&fact.time),
+            output.strong(fact.source.splitn(4, '/').nth(3).unwrap_or(&fact.subject)),
+            fact.sequence.trim_start_matches('0'),
+            fact.event_type.rsplit('.').nth(1).unwrap_or(&fact.event_type),
+            fact.data.map(|data| data.to_string()).unwrap_or_default(),
+        )),
+        Err(error) => output.is_read(format_args!(
+            "{} an event that cannot be read: {error}",
+            output.mark(Mark::Warning)
+        )),
+    }
+}
