@@ -8,6 +8,7 @@
 mod bench_verb;
 mod chaos;
 mod failures;
+mod followed;
 mod http_commands;
 mod http_edges;
 mod http_failures;
