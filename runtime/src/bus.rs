@@ -6,6 +6,7 @@
 //!
 //! - [`Fact`] is one event with everything that is known of it; [`Interest`] says which facts somebody wants.
 //! - [`ShardFeed`] follows one shard; [`Subscription`] follows many, from now or from a position.
+//! - [`Topic`] is a program's own stream of typed messages, which are facts like any other.
 //! - [`DurableSubscription`] has a name under which its position is stored, and shares the shards with the other members of its group.
 
 mod cloud_event;
@@ -15,8 +16,10 @@ mod fact;
 mod feed;
 pub(crate) mod group;
 mod interest;
+mod lag;
 mod once;
 mod subscription;
+pub(crate) mod topic;
 
 pub use cloud_event::CloudEvent;
 pub use door::Bus;
@@ -27,3 +30,4 @@ pub use group::GroupRefusal;
 pub use interest::Interest;
 pub use once::Seen;
 pub use subscription::{Position, Start, Subscription};
+pub use topic::{Topic, TopicError};

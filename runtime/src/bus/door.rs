@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use holm_core::{Offset, ShardId};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::durable::{DurableSubscription, SubscribeError};
 use super::feed::FeedError;
 use super::group::{Group, Reset, Where};
 use super::interest::Interest;
 use super::subscription::{Position, Start, Subscription};
+use super::topic::{Topic, TopicError};
 use crate::entity_ref::{Caller, EntityError, EntityRef};
 use crate::inspector::Inspector;
 
@@ -60,6 +63,17 @@ impl Bus {
         start: Start,
     ) -> Result<DurableSubscription, SubscribeError> {
         DurableSubscription::join(self, name, interest, start).await
+    }
+
+    /// A topic of a program's own, of messages of type `M`. Topics need not be made; one begins with its first message.
+    ///
+    /// # Errors
+    /// [`TopicError::Name`] when the name breaks the rules: those of an entity's id, and no `/`.
+    pub fn topic<M: Serialize + DeserializeOwned>(
+        &self,
+        name: &str,
+    ) -> Result<Topic<M>, TopicError> {
+        Topic::new(self.clone(), name)
     }
 
     /// How far the durable subscription of this name is, as stored.

@@ -15,6 +15,7 @@ use super::fact::Fact;
 use super::feed::FeedError;
 use super::group::{Attend, Attendance, Group, GroupRefusal, LEASE};
 use super::interest::Interest;
+use super::lag::Lag;
 use super::subscription::{Position, Start, Subscription};
 use crate::entity_ref::{AskOptions, Caller, EntityError, EntityRef};
 
@@ -45,6 +46,7 @@ pub struct DurableSubscription {
     stored: BTreeMap<ShardId, Offset>,
     lease: Option<Instant>,
     next_attendance: Instant,
+    lag: Lag,
 }
 
 impl DurableSubscription {
@@ -72,6 +74,7 @@ impl DurableSubscription {
             stored: BTreeMap::new(),
             lease: None,
             next_attendance: Instant::now(),
+            lag: Lag::of(name),
         };
         joined.attend().await?;
         Ok(joined)
@@ -93,7 +96,11 @@ impl DurableSubscription {
             }
             let came = tokio::time::timeout_at(self.next_attendance, self.subscription.next());
             match came.await {
-                Ok(fact) => return Ok(fact?),
+                Ok(fact) => {
+                    let fact = fact?;
+                    self.lag.note(self.caller.now().since(fact.at()));
+                    return Ok(fact);
+                }
                 // What was passed over because nobody wanted it is handled too.
                 Err(_) => self.handled.extend(self.subscription.position().0.iter()),
             }
@@ -139,6 +146,12 @@ impl DurableSubscription {
     pub async fn leave(mut self) -> Result<(), SubscribeError> {
         self.handled.extend(self.subscription.position().0.iter());
         self.ask(true).await.map(drop).map_err(refused)
+    }
+
+    /// How long ago the fact given out last had happened. Beyond 30 s it is said in the log; it is the gauge `holm_subscription_lag_time_seconds` too.
+    #[must_use]
+    pub fn lag(&self) -> Duration {
+        self.lag.behind()
     }
 
     /// The shards that this member reads now, each with the offset up to which its facts were given out.

@@ -2,6 +2,7 @@
 
 mod durable;
 mod live;
+mod topic;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
