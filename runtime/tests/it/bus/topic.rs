@@ -42,7 +42,7 @@ async fn what_is_published_is_followed() {
 async fn a_message_is_published_once() {
     let node = Node::start().await;
     let orders: Topic<Shipped> = node.bus().topic("orders").unwrap();
-    let once = IdempotencyKey::new("order 7").unwrap();
+    let once = IdempotencyKey::new("order-7").unwrap();
     for _ in 0..3 {
         orders.publish_once("a", &Shipped { order: 7 }, once.clone()).await.unwrap();
     }
