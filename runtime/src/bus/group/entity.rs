@@ -202,3 +202,25 @@ impl Read<Where> for Group {
         Ok(self.positions.iter().map(|(shard, offset)| (*shard, *offset)).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Promise G8: a position moves forwards, and only by who reads the shard.
+    #[test]
+    fn a_position_counts_from_its_reader_only() {
+        let mut group = Group::default();
+        group.apply(&GroupEvent::Begun { shards: 2, positions: vec![(0, 4)] });
+        group.apply(&GroupEvent::Attended {
+            member: 1,
+            until: Timestamp::from_millis(9),
+            holds: vec![0],
+            lapsed: Vec::new(),
+            positions: Vec::new(),
+        });
+        assert_eq!(group.forwards(1, &[(0, 5), (1, 5)]), [(0, 5)]);
+        assert_eq!(group.forwards(1, &[(0, 4), (0, 3)]), []);
+        assert_eq!(group.forwards(2, &[(0, 5)]), []);
+    }
+}

@@ -138,6 +138,10 @@ async fn a_slow_handler_keeps_its_place() {
         })
         .await;
     assert_eq!(ended, Err(SubscribeError::Name { reason: "the end".to_owned() }));
+    drop(facts);
+    node.clock.advance(Duration::from_secs(6));
+    let again = join(&node, "mail").await.next().await.unwrap();
+    assert_eq!(again.id(), handled[0], "it attended before this was handled");
     node.host.stop().await;
 }
 

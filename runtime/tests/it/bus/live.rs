@@ -10,7 +10,7 @@ use holm_runtime::bus::{FeedError, Interest, Position, Seen, Start, Subscription
 use holm_runtime::{AskOptions, HistoryPage, Inspector};
 
 use super::{Node, Order, SHARDS};
-use crate::account::{Account, AccountEvent, Collect, Deposit, Panic, PanicAt, Withdraw};
+use crate::account::{Account, AccountEvent, Balance, Collect, Deposit, Panic, PanicAt, Withdraw};
 
 /// Promise G8, law O19: old facts and new ones come in the order of each shard, once.
 #[tokio::test]
@@ -127,6 +127,33 @@ async fn what_was_seen_is_not_new() {
         }
     }
     assert_eq!(handled, 4);
+    node.host.stop().await;
+}
+
+/// Promise G8: wherever in the log somebody goes on, also inside a batch, the next record comes first.
+#[tokio::test]
+async fn one_goes_on_inside_a_batch() {
+    let node = Node::start().await;
+    let alice = node.account("alice");
+    let shard = alice.ask_with(Deposit { amount: 1 }, AskOptions::default()).await.unwrap().shard;
+    node.log.hold();
+    for _ in 0..9 {
+        alice.tell(Deposit { amount: 1 }).unwrap();
+    }
+    while node.log.held() == 0 {
+        tokio::task::yield_now().await;
+    }
+    node.log.release_all();
+    assert_eq!(alice.ask(Balance {}).await.unwrap(), 10);
+    for seen in 0..10 {
+        let start = Position([(shard, Offset(seen))].into());
+        let mut facts = Subscription::new(node.host.inspector(), Interest::everything(), start);
+        for next in seen + 1..=10 {
+            assert_eq!(facts.next().await.unwrap().offset(), Offset(next));
+        }
+    }
+    let batches = node.host.inspector().batches(shard, Offset(1), usize::MAX).await.unwrap();
+    assert!(batches.len() < 10, "some batch holds several records");
     node.host.stop().await;
 }
 
