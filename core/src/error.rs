@@ -1,10 +1,11 @@
 //! The errors of `ask`, and the two questions that every error of Holm answers: what should the caller do, and what happened?
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EntityAddress, NodeId, ShardId};
+use crate::{EntityAddress, FailureId, NodeId, ShardId};
 
 /// What the caller should do about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -168,6 +169,24 @@ pub enum AskError {
         /// What stands in the way.
         reason: Box<str>,
     },
+    /// The entity failed and is restarted after a back-off; until then it takes no command, reads included.
+    #[error("{address} restarts after a failure; ask again in {} ms", .retry_after.as_millis())]
+    Restarting {
+        /// The entity.
+        address: EntityAddress,
+        /// After which time it takes commands again.
+        retry_after: Duration,
+    },
+    /// The entity failed too often and is in quarantine: it takes no command, reads included, until somebody lifts that.
+    #[error("{address} is in quarantine since failure {failure}: {reason}")]
+    Quarantined {
+        /// The entity.
+        address: EntityAddress,
+        /// The failure fact that says why.
+        failure: FailureId,
+        /// What that failure said.
+        reason: Box<str>,
+    },
 }
 
 fn nearest_hint(nearest: Option<&str>) -> String {
@@ -179,7 +198,9 @@ impl AskError {
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::Overloaded { .. } | Self::Unavailable { .. } => ErrorKind::BackOff,
+            Self::Overloaded { .. } | Self::Unavailable { .. } | Self::Restarting { .. } => {
+                ErrorKind::BackOff
+            }
             Self::DeadlinePassed { .. } | Self::Moved { .. } | Self::Interrupted { .. } => {
                 ErrorKind::Retry
             }
@@ -188,7 +209,9 @@ impl AskError {
             | Self::UnknownCommand { .. }
             | Self::Undecodable { .. }
             | Self::KeyReused { .. } => ErrorKind::FixRequest,
-            Self::EntityFailed { .. } | Self::RecoveryFailed { .. } => ErrorKind::GiveUp,
+            Self::EntityFailed { .. } | Self::RecoveryFailed { .. } | Self::Quarantined { .. } => {
+                ErrorKind::GiveUp
+            }
         }
     }
 

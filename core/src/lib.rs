@@ -23,5 +23,5 @@ pub use envelope::{Answer, CommandEnvelope, Verdict};
 pub use error::{AskError, ErrorKind, Limit, Outcome};
 pub use idempotency::{IdempotencyKey, InvalidKey, MAX_KEY_BYTES};
 pub use limits::Limits;
-pub use lineage::{CausationId, CommandId, CorrelationId};
+pub use lineage::{CausationId, CommandId, CorrelationId, FailureId};
 pub use shard_hash::shard_of;

@@ -36,6 +36,13 @@ pub struct Limits {
     pub snapshot_every: u64,
     /// Snapshots kept of one entity.
     pub snapshots_kept: usize,
+    /// Entities of one shard whose recent failures are remembered. One takes some 300 bytes. Beyond it the one whose last failure is oldest is
+    /// forgiven: it restarts at once and is counted from nothing. A quarantine is in the log and is never forgotten.
+    pub troubled_entities: usize,
+    /// A handler that runs longer is reported as slow: it holds up every entity of its shard. A hundred times what a handler of a millisecond takes.
+    pub slow_handler: Duration,
+    /// Failure facts of one node that wait to be stored; what does not fit is counted, and the count becomes a fact. 1,024 of about 1 KiB.
+    pub failures_waiting: usize,
     /// Time that a caller waits when it names no deadline.
     pub ask_timeout: Duration,
 }
@@ -57,6 +64,9 @@ impl Default for Limits {
             window_age: Duration::from_secs(15 * 60),
             snapshot_every: 100,
             snapshots_kept: 2,
+            troubled_entities: 4_096,
+            slow_handler: Duration::from_millis(100),
+            failures_waiting: 1_024,
             ask_timeout: Duration::from_secs(5),
         }
     }

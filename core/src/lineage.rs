@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use uuid::Uuid;
 
 use crate::{Entropy, Timestamp};
@@ -10,8 +10,30 @@ use crate::{Entropy, Timestamp};
 macro_rules! lineage_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(pub u128);
+
+        // Text where people read it, because JSON has no number of 128 bits; a number where bytes count.
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                if serializer.is_human_readable() {
+                    serializer.collect_str(self)
+                } else {
+                    serializer.serialize_u128(self.0)
+                }
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                if deserializer.is_human_readable() {
+                    let text = String::deserialize(deserializer)?;
+                    text.parse().map_err(de::Error::custom)
+                } else {
+                    u128::deserialize(deserializer).map(Self)
+                }
+            }
+        }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -41,18 +63,30 @@ lineage_id! {
     /// The command or event that caused this command; for a command from outside, the command itself.
     CausationId
 }
+lineage_id! {
+    /// The id of one failure fact. A UUID of version 7, so ids sort by time.
+    FailureId
+}
+
+/// An id from the time and 74 random bits (RFC 9562, UUID version 7).
+fn version_7(now: Timestamp, entropy: &mut dyn Entropy) -> u128 {
+    let bits = entropy.next_u128().to_be_bytes();
+    let mut random = [0; 10];
+    random.copy_from_slice(&bits[..10]);
+    uuid::Builder::from_unix_timestamp_millis(now.as_millis(), &random).into_uuid().as_u128()
+}
+
+impl FailureId {
+    /// A new id.
+    pub fn generate(now: Timestamp, entropy: &mut dyn Entropy) -> Self {
+        Self(version_7(now, entropy))
+    }
+}
 
 impl CommandId {
-    /// A new id from the time and 74 random bits (RFC 9562, UUID version 7).
+    /// A new id.
     pub fn generate(now: Timestamp, entropy: &mut dyn Entropy) -> Self {
-        let bits = entropy.next_u128().to_be_bytes();
-        let mut random = [0; 10];
-        random.copy_from_slice(&bits[..10]);
-        Self(
-            uuid::Builder::from_unix_timestamp_millis(now.as_millis(), &random)
-                .into_uuid()
-                .as_u128(),
-        )
+        Self(version_7(now, entropy))
     }
 
     /// The correlation id of a conversation that this command opens.

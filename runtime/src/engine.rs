@@ -13,6 +13,7 @@
 
 mod anticipation;
 mod confirm;
+mod containment;
 mod ending;
 mod execute;
 mod figures;
@@ -21,32 +22,36 @@ mod figures;
 pub mod fuzzing;
 mod pipeline;
 mod ports;
+mod quarantine;
 mod recovery;
 mod rehydrate;
 mod repeats;
 mod rest;
 mod running_time;
 mod slots;
+mod supervision;
 mod tally;
 mod window;
 
 use std::collections::VecDeque;
 
 use holm_core::{
-    Answer, AskError, CommandEnvelope, EntityAddress, Limits, NodeId, Outcome, SeededEntropy,
-    ShardId, Term, Timestamp,
+    Answer, AskError, CommandEnvelope, EntityAddress, Limits, NodeId, Offset, Outcome,
+    SeededEntropy, ShardId, Term, Timestamp,
 };
 use holm_persistence::{AppendError, ReadError};
 
 use self::confirm::Confirmations;
 use self::pipeline::{Parked, Pipeline};
 pub use self::ports::{
-    CommitPace, ConfirmToken, Counters, EngineOptions, FailureFact, FailureKind, LoadRequest,
-    LoadTicket, Loaded, Output, UsableSnapshots, Wanted,
+    CommitPace, ConfirmToken, Counters, EngineOptions, LoadRequest, LoadTicket, Loaded, Output,
+    UsableSnapshots, Wanted,
 };
+pub use self::quarantine::{Release, Released};
 use self::recovery::Recoveries;
 use self::running_time::RunningTime;
 use self::slots::{SlotId, Slots};
+use self::supervision::Supervisor;
 use self::tally::Tally;
 pub use self::tally::Timing;
 use self::window::WindowBounds;
@@ -61,11 +66,16 @@ pub struct ShardEngine<T> {
     registry: Registry,
     limits: Limits,
     entropy: SeededEntropy,
+    /// Names failures; apart from the randomness that handlers see, which a failure must not change.
+    names: SeededEntropy,
     running: RunningTime,
     phase: Phase,
     slots: Slots,
     pipeline: Pipeline<T>,
     recoveries: Recoveries<T>,
+    supervisor: Supervisor,
+    /// The newest record of any entity that left memory with records on their way: nobody is read from the log before it is there.
+    abandoned: Offset,
     confirmations: Confirmations<T>,
     /// Commands that wait for the record of an earlier try.
     repeating: usize,
@@ -101,10 +111,14 @@ impl<T> ShardEngine<T> {
             node,
             registry,
             entropy: SeededEntropy::new(entropy_seed),
+            // Two leaderships of one shard never give the same name, whatever their seeds are.
+            names: SeededEntropy::new(!entropy_seed ^ term.0.rotate_left(32)),
             running: RunningTime::default(),
             phase: Phase::Serving,
             slots: Slots::new(),
             pipeline: Pipeline::new(shard, term, last, &limits, pace),
+            supervisor: Supervisor::new(limits.troubled_entities),
+            abandoned: Offset::ZERO,
             limits,
             recoveries: Recoveries::new(),
             confirmations: Confirmations::new(),
@@ -163,6 +177,7 @@ impl<T> ShardEngine<T> {
         for (address, snapshot) in waiting.snapshots {
             self.outputs.push_back(Output::SaveSnapshot(address, snapshot));
         }
+        self.outputs.extend(waiting.facts.into_iter().map(Output::Failure));
         for slot in waiting.resting {
             self.rest_by_wish(now, slot);
         }
@@ -220,7 +235,8 @@ impl<T> ShardEngine<T> {
     /// Time passed: deadlines and idle entities are looked at.
     pub fn tick(&mut self, now: Timestamp) {
         // Looked at in every tick, so that what passes in between counts.
-        self.running.at(now);
+        let running = self.running.at(now);
+        self.supervisor.tick(running);
         let mut unknown = Vec::new();
         let late = |parked: &Parked<T>| parked.deadline < now;
         for waiting in self.pipeline.all_waiting() {

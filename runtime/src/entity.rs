@@ -7,6 +7,7 @@ use serde::ser::Serialize;
 use crate::commands::Commands;
 use crate::context::Context;
 use crate::effect::Effect;
+use crate::supervision::Supervision;
 
 /// A thing with an identity, a state and a history. Its state changes only by [`Entity::apply`], never in a handler.
 ///
@@ -68,6 +69,12 @@ pub trait Entity: Default + Serialize + DeserializeOwned + Send + Sized + 'stati
 
     /// Why it may refuse a command.
     type Rejection: Rejection;
+
+    /// What becomes of an entity of this type when it failed while it handled a command.
+    const SUPERVISION: Supervision = Supervision::DEFAULT;
+
+    /// What becomes of it when it cannot be rebuilt from its history. Nothing helps there but another version of the program, so waiting costs least.
+    const RECOVERY_SUPERVISION: Supervision = Self::SUPERVISION;
 
     /// Changes the state by one event that happened: the only place where state changes. It must not fail, and it must depend on nothing but
     /// the state and the event, because it runs again at every recovery.

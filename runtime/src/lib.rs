@@ -15,6 +15,7 @@ mod effect;
 pub mod engine;
 mod entity;
 mod entity_ref;
+mod failure;
 mod host;
 mod inspector;
 mod options;
@@ -22,6 +23,7 @@ mod registry;
 mod rehearsal;
 mod shell;
 mod snapshot_payload;
+mod supervision;
 mod system;
 
 pub use ask::{Asker, ReplyTo};
@@ -30,6 +32,9 @@ pub use context::Context;
 pub use effect::{Draft, Effect};
 pub use entity::{Command, Entity, Event, Handle, NoRejection, Read, Rejection, UpcastError};
 pub use entity_ref::{AskOptions, Caller, EntityError, EntityRef, Reply};
+pub use failure::{
+    FailedCommand, FailureFact, FailureKind, KEPT_COMMAND_BYTES, Severity, Standing, Subject,
+};
 pub use holm_macros::{Command, Event};
 pub use host::{ShardHost, StartError};
 pub use inspector::{HistoryPage, Inspector};
@@ -39,6 +44,7 @@ pub use options::{
 };
 pub use registry::{CommandView, EntityTypeView, Registry, RegistryError, SYSTEM_PREFIX};
 pub use rehearsal::{Rehearsal, Rehearsed, RehearsedEvent};
+pub use supervision::Supervision;
 
 /// What a caught panic said.
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

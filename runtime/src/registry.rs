@@ -19,8 +19,9 @@ pub(crate) use self::erased::{
 use self::nearest::nearest;
 use crate::commands::Commands;
 use crate::entity::{Entity, Event};
+use crate::supervision::Supervision;
 
-/// What the names of Holm's own entity types begin with.
+/// What the names of Holm's own entity types begin with, and those of the commands that it writes into histories itself.
 pub const SYSTEM_PREFIX: &str = "holm-";
 
 /// The entity types of a program. Cheap to clone.
@@ -42,6 +43,8 @@ pub(crate) struct Kind {
     name: &'static str,
     events: &'static [&'static str],
     system: bool,
+    pub(crate) supervision: Supervision,
+    pub(crate) recovery_supervision: Supervision,
     pub(crate) entity: Arc<dyn ErasedEntity>,
     commands: Arc<[Box<dyn ErasedCommand>]>,
     by_name: Arc<HashMap<&'static str, u16>>,
@@ -149,6 +152,10 @@ impl Kind {
         let commands = Commands::<E>::of_entity().list;
         let mut by_name = HashMap::new();
         for (command, index) in commands.iter().zip(0u16..) {
+            if command.name().starts_with(SYSTEM_PREFIX) {
+                let (entity_type, command) = (E::TYPE, command.name());
+                return Err(RegistryError::ReservedCommand { entity_type, command });
+            }
             if by_name.insert(command.name(), index).is_some() {
                 return Err(RegistryError::CommandTwice {
                     entity_type: E::TYPE,
@@ -160,6 +167,8 @@ impl Kind {
             name: E::TYPE,
             events: E::Event::NAMES,
             system,
+            supervision: E::SUPERVISION,
+            recovery_supervision: E::RECOVERY_SUPERVISION,
             entity: Arc::new(EntityOf::<E>::new()),
             commands: commands.into(),
             by_name: Arc::new(by_name),
@@ -255,6 +264,16 @@ pub enum RegistryError {
     ReservedType {
         /// The name.
         entity_type: &'static str,
+    },
+    /// A command's name begins like those that Holm itself writes into the history of an entity.
+    #[error(
+        "entity type `{entity_type}` has a command `{command}`: names that begin with `{SYSTEM_PREFIX}` are Holm's own; choose another"
+    )]
+    ReservedCommand {
+        /// The entity type.
+        entity_type: &'static str,
+        /// The command.
+        command: &'static str,
     },
     /// Two commands of one entity type share a name.
     #[error("entity type `{entity_type}` names the command `{command}` twice")]

@@ -150,6 +150,13 @@ fn describe(error: &AskError) -> Description {
         AskError::RecoveryFailed { .. } => {
             (500, "recovery-failed", "the entity cannot be recovered", LOG)
         }
+        AskError::Restarting { .. } => {
+            (503, "restarting", "the entity restarts after a failure", LATER)
+        }
+        AskError::Quarantined { .. } => {
+            let next = "`holm failures` shows what failed; `holm failures --resume` lets it go on";
+            (409, "quarantined", "the entity is in quarantine", next)
+        }
         _ => (500, "failed", "the command failed", LOG),
     };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -137,7 +137,7 @@ impl Shard {
                 Output::Append(_) => self.engine.durable(self.now),
                 Output::Load(request) => {
                     let (snapshot, history) = (None, History::default());
-                    let loaded = Loaded::Start { snapshot, history };
+                    let loaded = Loaded::Start { snapshot, history, newest: None };
                     self.engine.loaded(self.now, request.ticket, Ok(loaded));
                 }
                 Output::Answer((), answer) => drop(answer.expect("nothing fails here")),

@@ -14,6 +14,7 @@ impl<T> ShardEngine<T> {
         let was_draining = self.phase == Phase::Draining;
         self.phase = Phase::Over { reason: reason.into() };
         for waiting in self.pipeline.abandon() {
+            self.take_back(waiting.facts);
             let replies = waiting.parked.into_iter().filter_map(|parked| parked.reply);
             let repeats = waiting.repeats.into_iter().map(|repeat| repeat.reply);
             for reply in replies.chain(repeats) {

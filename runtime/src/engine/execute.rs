@@ -11,11 +11,12 @@ use twox_hash::XxHash3_64;
 
 use super::ShardEngine;
 use super::pipeline::Parked;
-use super::ports::FailureKind;
+use super::quarantine::RELEASE;
 use super::repeats::Repeat;
 use super::slots::SlotId;
 use super::tally::CommandIndex;
 use crate::context::Facts;
+use crate::failure::{FailedCommand, FailureKind};
 use crate::panic_text;
 use crate::registry::{Executed, Fault, PayloadLimits};
 
@@ -54,10 +55,11 @@ impl<T> ShardEngine<T> {
             }
             return self.hold(slot, envelope, reply);
         }
-        // A command that does not exist wakes nobody up.
-        if let Err(error) = self.registry.kind_at(kind).command(&envelope.command) {
-            return self.answer(reply, Err(error));
-        }
+        let (envelope, reply) = match self.admit(now, kind, envelope, reply) {
+            Some(admitted) => admitted,
+            None => return,
+        };
+        let id = envelope.address.id();
         if !self.make_room(now) {
             let (limit, allowed) = (Limit::LiveEntities, self.limits.live_entities as u64);
             return self.answer(reply, Err(AskError::Overloaded { limit, allowed }));
@@ -66,6 +68,28 @@ impl<T> ShardEngine<T> {
         self.recover(slot);
         self.hold(slot, envelope, reply);
         self.start_recoveries();
+    }
+
+    /// Whether a command may bring its entity back; when not, it is answered.
+    fn admit(
+        &mut self,
+        now: Timestamp,
+        kind: u16,
+        envelope: CommandEnvelope,
+        reply: T,
+    ) -> Option<(CommandEnvelope, T)> {
+        if &*envelope.command == RELEASE {
+            return self.release(now, kind, envelope, reply);
+        }
+        // A command that does not exist wakes nobody up.
+        let unknown = self.registry.kind_at(kind).command(&envelope.command).err();
+        match unknown.or_else(|| self.held_back(now, kind, &envelope)) {
+            None => Some((envelope, reply)),
+            Some(error) => {
+                self.answer(reply, Err(error));
+                None
+            }
+        }
     }
 
     /// Runs a command on a live entity.
@@ -84,6 +108,9 @@ impl<T> ShardEngine<T> {
         let slot = self.slots.get_mut(id);
         let (index, command) = match self.registry.kind_at(slot.kind).find(&envelope.command) {
             Ok(found) => found,
+            Err(_) if &*envelope.command == RELEASE => {
+                return self.release_live(now, id, envelope, reply);
+            }
             Err(error) => return self.answer(reply, Err(error)),
         };
         let index = CommandIndex { kind: slot.kind, command: index };
@@ -114,8 +141,8 @@ impl<T> ShardEngine<T> {
                 let run = Run { now, id, index, deadline: envelope.deadline, executed };
                 if reads { self.answer_read(run, reply) } else { self.record(run, envelope, reply) }
             }
-            Ok(Err(fault)) => self.refuse(id, envelope, fault, reply),
-            Err(panic) => self.fail_entity(id, envelope, &panic_text(&*panic), reply),
+            Ok(Err(fault)) => self.refuse(now, id, envelope, fault, reply),
+            Err(panic) => self.fail_entity(now, id, envelope, &panic_text(&*panic), reply),
         }
     }
 
@@ -147,7 +174,7 @@ impl<T> ShardEngine<T> {
         let (base, sequence) = (slot.sequence, record.last_sequence());
         let offset = match self.pipeline.push(&record) {
             Ok(offset) => offset,
-            Err(error) => return self.fail_entity(id, envelope, &error.to_string(), reply),
+            Err(error) => return self.fail_entity(now, id, envelope, &error.to_string(), reply),
         };
         (slot.sequence, slot.head) = (sequence, offset);
         slot.window.remember(envelope.key.digest(), offset, running, bounds);
@@ -170,7 +197,12 @@ impl<T> ShardEngine<T> {
         let slot = self.slots.get(run.id);
         let (sequence, head) = (slot.sequence, slot.head);
         let answer = self.answer_at(run.executed, sequence, head);
-        let mut parked = run.parked(answer, reply);
+        let parked = run.parked(answer, reply);
+        self.park_read(head, parked);
+    }
+
+    /// Lets a read wait that saw the entity as its record at `head` left it.
+    pub(super) fn park_read(&mut self, head: Offset, mut parked: Parked<T>) {
         if head > self.pipeline.durable() {
             parked.unconfirmed = self.pipeline.has_left(head);
             self.pipeline.waiting_at(head).parked.push(parked);
@@ -179,7 +211,7 @@ impl<T> ShardEngine<T> {
         }
     }
 
-    fn answer_at(
+    pub(super) fn answer_at(
         &mut self,
         executed: Executed,
         sequence: SequenceNumber,
@@ -197,7 +229,14 @@ impl<T> ShardEngine<T> {
         Answer { verdict, sequence, shard, offset, replayed: false, served_by }
     }
 
-    fn refuse(&mut self, id: SlotId, envelope: &CommandEnvelope, fault: Fault, reply: T) {
+    fn refuse(
+        &mut self,
+        now: Timestamp,
+        id: SlotId,
+        envelope: &CommandEnvelope,
+        fault: Fault,
+        reply: T,
+    ) {
         match fault {
             Fault::Undecodable(reason) => {
                 let (command, reason) = (envelope.command.clone(), reason.into());
@@ -209,30 +248,39 @@ impl<T> ShardEngine<T> {
                     self.restart(id);
                 }
             }
-            Fault::Unencodable { reason, spoiled: true } => {
-                self.fail_entity(id, envelope, &reason, reply);
-            }
-            Fault::Unencodable { reason, spoiled: false } => {
-                let (address, command) = (envelope.address.clone(), envelope.command.clone());
-                self.counters.failures += 1;
-                let reason = reason.into();
-                self.answer(reply, Err(AskError::EntityFailed { address, command, reason }));
+            Fault::Unencodable { reason, .. } => {
+                self.fail_entity(now, id, envelope, &reason, reply);
             }
         }
     }
 
-    /// The entity failed: this command gets an error, the entity restarts from its log, nobody else notices (promise G7).
-    fn fail_entity(&mut self, id: SlotId, envelope: &CommandEnvelope, reason: &str, reply: T) {
+    /// The entity failed: this command gets an error, the entity becomes what its supervision says, nobody else notices (promise G7).
+    fn fail_entity(
+        &mut self,
+        now: Timestamp,
+        id: SlotId,
+        envelope: &CommandEnvelope,
+        reason: &str,
+        reply: T,
+    ) {
         self.counters.failures += 1;
-        self.report(FailureKind::Panicked, id, &envelope.command, reason);
+        let running = self.running.at(now);
+        let slot = self.slots.get(id);
+        let subject = (slot.kind, &*slot.id);
+        let supervision = self.registry.kind_at(slot.kind).supervision;
+        let (decision, attempt) = self.supervisor.failed(subject, supervision, running);
+        let end = (slot.head, slot.sequence);
+        let mut fact = self.fact(now, FailureKind::Panicked, id, reason);
+        fact.attempt = attempt;
+        fact.command = Some(FailedCommand::of(envelope));
         let (address, command) = (envelope.address.clone(), envelope.command.clone());
         let reason = reason.into();
         self.answer(reply, Err(AskError::EntityFailed { address, command, reason }));
-        self.restart(id);
+        self.carry_out(now, id, decision, Some(end), fact);
     }
 
     /// Drops the state, which may hold what was never recorded, and brings the entity back from the log.
-    fn restart(&mut self, id: SlotId) {
+    pub(super) fn restart(&mut self, id: SlotId) {
         let slot = self.slots.get_mut(id);
         slot.state = None;
         slot.window = super::window::Window::default();

@@ -13,6 +13,7 @@ impl<T> ShardEngine<T> {
             live: self.slots.len() as u64,
             recovering: self.recoveries.len() as u64,
             in_flight: (self.pipeline.parked_count() + self.confirmations.len()) as u64,
+            quarantined: self.supervisor.quarantined(),
             ..self.counters
         }
     }

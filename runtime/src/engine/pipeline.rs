@@ -13,6 +13,7 @@ use super::ports::CommitPace;
 use super::repeats::Repeat;
 use super::slots::SlotId;
 use super::tally::CommandIndex;
+use crate::failure::FailureFact;
 
 /// An answer that waits.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub(super) struct Waiting<T> {
     pub(super) snapshots: Vec<(EntityAddress, Snapshot)>,
     /// Entities that asked to be put to rest.
     pub(super) resting: Vec<SlotId>,
+    /// Facts about quarantines that this batch begins.
+    pub(super) facts: Vec<FailureFact>,
 }
 
 #[derive(Debug)]
@@ -69,6 +72,7 @@ impl<T> Waiting<T> {
             repeats: Vec::new(),
             snapshots: Vec::new(),
             resting: Vec::new(),
+            facts: Vec::new(),
         }
     }
 }

@@ -5,6 +5,7 @@ use holm_core::{
 };
 use holm_persistence::{Batch, History, Snapshot, StoredRecord};
 
+use crate::failure::FailureFact;
 use crate::registry::Registry;
 
 /// How an engine is set up. One engine lives for one leadership of one shard.
@@ -120,6 +121,8 @@ pub enum Loaded {
         snapshot: Option<Snapshot>,
         /// The records after it.
         history: History,
+        /// The entity's newest record, where it is not among those.
+        newest: Option<StoredRecord>,
     },
     /// The answer to [`Wanted::More`].
     More(History),
@@ -127,47 +130,7 @@ pub enum Loaded {
     Record(Option<StoredRecord>),
 }
 
-/// A failure that was contained, as a fact for observers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FailureFact {
-    /// What kind of failure.
-    pub kind: FailureKind,
-    /// Where.
-    pub address: EntityAddress,
-    /// During which command; empty when during none.
-    pub command: Box<str>,
-    /// What was said.
-    pub reason: Box<str>,
-}
-
-/// The kinds of failure that the engine contains.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum FailureKind {
-    /// A handler, `apply`, a reply closure or a codec panicked; the entity restarts from its log.
-    Panicked,
-    /// The entity cannot be rebuilt from its history.
-    RecoveryFailed,
-    /// A snapshot cannot be read; an older one or a full replay takes its place.
-    SnapshotUnreadable,
-    /// A snapshot cannot be taken; the entity goes on without.
-    SnapshotFailed,
-}
-
-impl FailureKind {
-    /// The label in metrics.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Panicked => "panicked",
-            Self::RecoveryFailed => "recovery_failed",
-            Self::SnapshotUnreadable => "snapshot_unreadable",
-            Self::SnapshotFailed => "snapshot_failed",
-        }
-    }
-}
-
-/// Counts kept on the hot path and published by the shell. They only rise, but for the three gauges at the end.
+/// Counts kept on the hot path and published by the shell. They only rise, but for the four gauges at the end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Write commands handled.
@@ -202,4 +165,6 @@ pub struct Counters {
     pub recovering: u64,
     /// Answers that wait for the log now.
     pub in_flight: u64,
+    /// Entities known to be in quarantine.
+    pub quarantined: u64,
 }

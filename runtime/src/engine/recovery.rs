@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use holm_core::{AskError, CommandEnvelope, Limit, Offset, Timestamp};
-use holm_persistence::{ReadError, Snapshot};
+use holm_core::{AskError, CommandEnvelope, Limit, Offset, SequenceNumber, Timestamp};
+use holm_persistence::{ReadError, Snapshot, StoredRecord};
 
 use super::ShardEngine;
-use super::ports::{
-    FailureFact, FailureKind, LoadRequest, LoadTicket, Loaded, Output, UsableSnapshots, Wanted,
-};
+use super::ports::{LoadRequest, LoadTicket, Loaded, Output, UsableSnapshots, Wanted};
+use super::quarantine;
 use super::rehydrate::Rehydration;
 use super::repeats::Repeat;
 use super::slots::{self, SlotId};
+use super::supervision::{Decision, Quarantine};
+use crate::failure::FailureKind;
 
 /// Records of one page. 256 small records are some tens of KiB: one read, and memory stays bounded whatever the length of the history.
 const PAGE_RECORDS: usize = 256;
@@ -36,6 +37,8 @@ struct Recovery<T> {
     held: VecDeque<(CommandEnvelope, T)>,
     progress: Option<Rehydration>,
     snapshots: UsableSnapshots,
+    /// Where the entity's chain of records ends, once that was read.
+    end: Option<(Offset, SequenceNumber)>,
 }
 
 /// What a load is for.
@@ -109,9 +112,10 @@ impl<T> Recoveries<T> {
 impl<T> ShardEngine<T> {
     /// Brings an entity back, once everything that it wrote is durable.
     pub(super) fn recover(&mut self, slot: SlotId) {
-        let head = self.slots.get(slot).head;
+        let head = self.slots.get(slot).head.max(self.abandoned);
         let (held, snapshots) = (VecDeque::new(), UsableSnapshots::All);
-        self.recoveries.by_slot.insert(slot, Recovery { held, progress: None, snapshots });
+        let recovery = Recovery { held, progress: None, snapshots, end: None };
+        self.recoveries.by_slot.insert(slot, recovery);
         if head > self.pipeline.durable() {
             self.recoveries.blocked.push_back((head, slot));
         } else {
@@ -175,7 +179,7 @@ impl<T> ShardEngine<T> {
             (Some(Awaited::Record(repeat)), Err(error)) => self.record_loaded(repeat, Err(error)),
             (Some(Awaited::Recovery(slot)), Ok(loaded)) => self.proceed(now, slot, &loaded),
             (Some(Awaited::Recovery(slot)), Err(error)) => {
-                self.recovery_failed(slot, &error.to_string());
+                self.unreadable(now, slot, &error.to_string());
             }
         }
     }
@@ -199,16 +203,26 @@ impl<T> ShardEngine<T> {
         let registry = self.registry.clone();
         let kind = registry.kind_at(self.slots.get(slot).kind);
         let Some(recovery) = self.recoveries.by_slot.get_mut(&slot) else { return };
+        if let Loaded::Start { history, .. } | Loaded::More(history) = loaded {
+            recovery.end = Some((history.head, history.highest));
+        }
+        match newest(loaded).map(quarantine::sentence) {
+            None | Some(Ok(None)) => {}
+            Some(Ok(Some(quarantine))) => return self.found_quarantined(now, slot, quarantine),
+            Some(Err(reason)) => return self.recovery_failed(now, slot, &reason),
+        }
         let (progress, history) = match loaded {
             Loaded::Record(_) => {
-                return self.recovery_failed(slot, "the log answered another question");
+                return self.recovery_failed(now, slot, "the log answered another question");
             }
             Loaded::More(history) => (recovery.progress.take().ok_or_else(String::new), history),
-            Loaded::Start { snapshot: None, history } => (Rehydration::from_nothing(kind), history),
-            Loaded::Start { snapshot: Some(snapshot), history } => {
+            Loaded::Start { snapshot: None, history, .. } => {
+                (Rehydration::from_nothing(kind), history)
+            }
+            Loaded::Start { snapshot: Some(snapshot), history, .. } => {
                 match Rehydration::from_snapshot(kind, snapshot, history.head, (running, bounds)) {
                     Ok(progress) => (Ok(progress), history),
-                    Err(reason) => return self.step_over(slot, snapshot, &reason),
+                    Err(reason) => return self.step_over(now, slot, snapshot, &reason),
                 }
             }
         };
@@ -217,7 +231,7 @@ impl<T> ShardEngine<T> {
             Ok((progress, more))
         });
         match replayed {
-            Err(reason) => self.recovery_failed(slot, &reason),
+            Err(reason) => self.recovery_failed(now, slot, &reason),
             Ok((progress, false)) => self.complete(now, slot, progress),
             Ok((progress, true)) => {
                 let after = progress.head;
@@ -228,9 +242,9 @@ impl<T> ShardEngine<T> {
     }
 
     /// A snapshot cannot be read: the one before it, or all events, must do (law N14).
-    fn step_over(&mut self, slot: SlotId, snapshot: &Snapshot, reason: &str) {
+    fn step_over(&mut self, now: Timestamp, slot: SlotId, snapshot: &Snapshot, reason: &str) {
         let reason = format!("at sequence number {}: {reason}", snapshot.sequence);
-        self.report(FailureKind::SnapshotUnreadable, slot, "", &reason);
+        self.report(now, FailureKind::SnapshotUnreadable, slot, &reason);
         let next = match snapshot.sequence.0.checked_sub(1) {
             Some(below) => UsableSnapshots::UpTo(holm_core::SequenceNumber(below)),
             None => UsableSnapshots::None,
@@ -255,29 +269,71 @@ impl<T> ShardEngine<T> {
             if self.slots.get(slot).state.is_some() {
                 self.execute(now, slot, &envelope, reply);
             } else {
-                // One of them made the entity fail: the rest waits for the next recovery.
-                self.hold(slot, envelope, reply);
+                // One of them made the entity fail: what becomes of the rest follows from what became of the entity.
+                self.dispatch(now, envelope, reply);
             }
         }
     }
 
-    fn recovery_failed(&mut self, slot: SlotId, reason: &str) {
-        self.report(FailureKind::RecoveryFailed, slot, "", reason);
+    /// The log cannot be read: that is not the entity's doing, so it is not counted, and the next command may try again.
+    fn unreadable(&mut self, now: Timestamp, slot: SlotId, reason: &str) {
+        let fact = self.fact(now, FailureKind::RecoveryFailed, slot, reason);
+        self.refuse_held(slot, reason);
+        self.carry_out(now, slot, Decision::Stop, None, fact);
+    }
+
+    fn recovery_failed(&mut self, now: Timestamp, id: SlotId, reason: &str) {
+        let running = self.running.at(now);
+        let slot = self.slots.get(id);
+        let subject = (slot.kind, &*slot.id);
+        let supervision = self.registry.kind_at(slot.kind).recovery_supervision;
+        let (decision, attempt) = self.supervisor.failed(subject, supervision, running);
+        let mut fact = self.fact(now, FailureKind::RecoveryFailed, id, reason);
+        fact.attempt = attempt;
+        let end = self.recoveries.by_slot.get(&id).and_then(|recovery| recovery.end);
+        self.refuse_held(id, reason);
+        // The same history would fail the same way: it is tried again when somebody asks, never in a circle.
+        let decision = if decision == Decision::Again { Decision::Stop } else { decision };
+        self.carry_out(now, id, decision, end, fact);
+    }
+
+    /// Those who waited for a recovery that failed hear so.
+    fn refuse_held(&mut self, slot: SlotId, reason: &str) {
         let address = self.address_of(slot);
-        self.recoveries.running -= 1;
-        self.slots.remove(slot);
-        let Some(recovery) = self.recoveries.by_slot.remove(&slot) else { return };
-        self.recoveries.held -= recovery.held.len();
-        for (_, reply) in recovery.held {
+        for (_, reply) in self.end_recovery(slot) {
             self.counters.failures += 1;
             let (address, reason) = (address.clone(), reason.into());
             self.answer(reply, Err(AskError::RecoveryFailed { address, reason }));
         }
     }
 
-    pub(super) fn report(&mut self, kind: FailureKind, slot: SlotId, command: &str, reason: &str) {
-        let address = self.address_of(slot);
-        let (command, reason) = (command.into(), reason.into());
-        self.outputs.push_back(Output::Failure(FailureFact { kind, address, command, reason }));
+    /// The log says that the entity is in quarantine.
+    fn found_quarantined(&mut self, now: Timestamp, id: SlotId, quarantine: Quarantine) {
+        let running = self.running.at(now);
+        let slot = self.slots.get(id);
+        self.supervisor.keep((slot.kind, &*slot.id), quarantine, running);
+        let held = self.end_recovery(id);
+        self.set_aside(id);
+        for (envelope, reply) in held {
+            self.dispatch(now, envelope, reply);
+        }
+    }
+
+    /// Gives the permit back, and the commands that were held.
+    fn end_recovery(&mut self, slot: SlotId) -> VecDeque<(CommandEnvelope, T)> {
+        self.recoveries.running -= 1;
+        let held = self.recoveries.by_slot.remove(&slot).map(|recovery| recovery.held);
+        let held = held.unwrap_or_default();
+        self.recoveries.held -= held.len();
+        held
+    }
+}
+
+/// The entity's newest record, where the first answer shows it.
+fn newest(loaded: &Loaded) -> Option<&StoredRecord> {
+    match loaded {
+        Loaded::Start { newest: Some(newest), .. } => Some(newest),
+        Loaded::Start { history, .. } => history.records.last(),
+        Loaded::More(_) | Loaded::Record(_) => None,
     }
 }

@@ -9,8 +9,9 @@ use holm_core::{SequenceNumber, Timestamp};
 use holm_persistence::Snapshot;
 
 use super::ShardEngine;
-use super::ports::{FailureKind, Output};
+use super::ports::Output;
 use super::slots::{self, SlotId};
+use crate::failure::FailureKind;
 use crate::panic_text;
 use crate::snapshot_payload::{self, Parts};
 
@@ -129,7 +130,7 @@ impl<T> ShardEngine<T> {
             Ok(Err(error)) => error.to_string(),
             Err(panic) => panic_text(&*panic),
         };
-        self.report(FailureKind::SnapshotFailed, id, "", &failure);
+        self.report(at, FailureKind::SnapshotFailed, id, &failure);
         None
     }
 }

@@ -17,6 +17,11 @@ pub(super) struct CommandIndex {
     pub(super) command: u16,
 }
 
+impl CommandIndex {
+    /// No command of a registry: what Holm itself sends to an entity is not counted.
+    pub(super) const NONE: Self = Self { kind: u16::MAX, command: 0 };
+}
+
 /// The counts since they were last taken.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
@@ -49,6 +54,9 @@ impl Tally {
         begun: Timestamp,
         now: Timestamp,
     ) {
+        if index == CommandIndex::NONE {
+            return;
+        }
         let (kind, command) = (usize::from(index.kind), usize::from(index.command));
         if self.kinds.len() <= kind {
             self.kinds.resize_with(kind + 1, Vec::new);

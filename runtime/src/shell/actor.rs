@@ -17,7 +17,8 @@ use super::metering::Meter;
 use super::pulse::{Breather, Pulse};
 use super::seat::{Board, Standing};
 use crate::ask::ReplyTo;
-use crate::engine::{FailureFact, Output};
+use crate::engine::Output;
+use crate::failure::FailureFact;
 use crate::options::HostOptions;
 
 /// Commands taken from the mailbox before the other inputs are looked at again: about a millisecond of work.
@@ -114,9 +115,10 @@ impl ShardActor {
     }
 
     fn note_failure(&mut self, fact: &FailureFact) {
-        let FailureFact { kind, address, command, reason } = fact;
-        tracing::error!(shard = %self.shard, %address, %command, %reason, kind = kind.name(), "contained");
-        self.meter.failed(*kind);
+        let (kind, reason) = (fact.kind.name(), fact.reason());
+        let command = fact.command.as_ref().map_or("", |command| &command.name);
+        tracing::error!(shard = %self.shard, subject = %fact.subject, command, reason, kind, id = %fact.id, "contained");
+        self.meter.failed(fact.kind);
     }
 
     fn turn_away(&self, reply: ReplyTo) {

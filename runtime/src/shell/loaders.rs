@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use hashbrown::HashMap;
 use holm_core::{EntityAddress, Offset, ShardId};
-use holm_persistence::{ReadError, ShardLog, Snapshot, SnapshotCriteria};
+use holm_persistence::{ReadError, ShardLog, Snapshot, SnapshotCriteria, StoredRecord};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -249,15 +249,26 @@ fn load(log: &dyn ShardLog, shard: ShardId, request: &LoadRequest) -> Result<Loa
             };
             let after = snapshot.as_ref().map_or(Offset::ZERO, |snapshot| snapshot.offset);
             let history = log.records_after(shard, address, after, page)?;
-            Ok(Loaded::Start { snapshot, history })
+            // What became of an entity stands in its newest record, wherever its history begins.
+            let newest = match history.more {
+                true => record_at(log, shard, history.head)?,
+                false => None,
+            };
+            Ok(Loaded::Start { snapshot, history, newest })
         }
         Wanted::More { after, page } => {
             log.records_after(shard, address, after, page).map(Loaded::More)
         }
-        Wanted::Record { offset } => {
-            let batches = log.read(shard, offset, 1)?;
-            let record = batches.iter().find_map(|batch| batch.record(offset));
-            Ok(Loaded::Record(record.map(|record| record.detach())))
-        }
+        Wanted::Record { offset } => record_at(log, shard, offset).map(Loaded::Record),
     }
+}
+
+fn record_at(
+    log: &dyn ShardLog,
+    shard: ShardId,
+    offset: Offset,
+) -> Result<Option<StoredRecord>, ReadError> {
+    let batches = log.read(shard, offset, 1)?;
+    let record = batches.iter().find_map(|batch| batch.record(offset));
+    Ok(record.map(|record| record.detach()))
 }

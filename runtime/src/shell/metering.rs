@@ -5,7 +5,8 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use super::by_type::{ByType, change};
-use crate::engine::{Counters, FailureKind, ShardEngine};
+use crate::engine::{Counters, ShardEngine};
+use crate::failure::FailureKind;
 use crate::options::ShardStats;
 
 /// What one shard reports. Handles are taken once; shards share the series, because a shard is no label.
@@ -145,5 +146,6 @@ fn sum(a: Counters, b: Counters) -> Counters {
         live: b.live,
         recovering: b.recovering,
         in_flight: b.in_flight,
+        quarantined: b.quarantined,
     }
 }

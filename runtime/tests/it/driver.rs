@@ -15,12 +15,14 @@ use holm_persistence::{
     encode,
 };
 use holm_runtime::Command;
+use holm_runtime::FailureFact;
 use holm_runtime::engine::{
-    CommitPace, ConfirmToken, EngineOptions, FailureFact, LoadRequest, Loaded, Output, ShardEngine,
+    CommitPace, ConfirmToken, EngineOptions, LoadRequest, Loaded, Output, ShardEngine,
     UsableSnapshots, Wanted,
 };
 
 use crate::account::registry;
+use crate::brittle::with_brittle;
 
 pub(crate) const SHARD: ShardId = ShardId(0);
 
@@ -84,6 +86,47 @@ impl Driver {
     pub(crate) fn submit<C: Command>(&mut self, id: &str, command: &C, key: &str) -> Caller {
         let deadline = self.now.plus(Duration::from_secs(3600));
         self.submit_until(id, command, key, deadline)
+    }
+
+    /// The same to an entity of any type: `type/id`.
+    pub(crate) fn submit_to<C: Command>(&mut self, to: &str, command: &C, key: &str) -> Caller {
+        self.submit_named(to, C::NAME, encode(command).unwrap(), key)
+    }
+
+    pub(crate) fn submit_named(
+        &mut self,
+        to: &str,
+        command: &str,
+        payload: Bytes,
+        key: &str,
+    ) -> Caller {
+        let caller = self.callers;
+        self.callers += 1;
+        let envelope = CommandEnvelope {
+            address: to.parse().unwrap(),
+            command: command.into(),
+            payload,
+            key: IdempotencyKey::new(key).unwrap(),
+            id: CommandId(caller as u128),
+            correlation: CorrelationId(1_000 + caller as u128),
+            causation: CausationId(8),
+            deadline: self.now.plus(Duration::from_secs(3600)),
+        };
+        self.engine.submit(self.now, envelope, caller);
+        self.carry_out();
+        caller
+    }
+
+    /// Submits to an entity of any type, settles, and gives the answer.
+    pub(crate) fn ask_of<C: Command>(
+        &mut self,
+        to: &str,
+        command: &C,
+        key: &str,
+    ) -> Result<Answer, AskError> {
+        let caller = self.submit_to(to, command, key);
+        self.settle();
+        self.answer(caller).unwrap_or_else(|| panic!("command {caller} got no answer"))
     }
 
     pub(crate) fn submit_until<C: Command>(
@@ -237,7 +280,7 @@ fn open(log: &MemoryLog, limits: &Limits, term: Term) -> ShardEngine<Caller> {
         term,
         last: opened.last,
         node: NodeId(1),
-        registry: registry(),
+        registry: with_brittle(registry()),
         limits: limits.clone(),
         pace: CommitPace { batches_when_free: 2, anticipated_turns: 0 },
         entropy_seed: 42,
@@ -261,16 +304,22 @@ fn read(log: &MemoryLog, request: &LoadRequest) -> Loaded {
             };
             let after = snapshot.as_ref().map_or(Offset::ZERO, |snapshot| snapshot.offset);
             let history = log.records_after(SHARD, address, after, page).unwrap();
-            Loaded::Start { snapshot, history }
+            let newest = match history.more {
+                true => record_at(log, history.head),
+                false => None,
+            };
+            Loaded::Start { snapshot, history, newest }
         }
         Wanted::More { after, page } => {
             Loaded::More(log.records_after(SHARD, address, after, page).unwrap())
         }
-        Wanted::Record { offset } => {
-            let batches = log.read(SHARD, offset, 1).unwrap();
-            Loaded::Record(batches.iter().find_map(|batch| batch.record(offset)))
-        }
+        Wanted::Record { offset } => Loaded::Record(record_at(log, offset)),
     }
+}
+
+fn record_at(log: &MemoryLog, offset: Offset) -> Option<StoredRecord> {
+    let batches = log.read(SHARD, offset, 1).unwrap();
+    batches.iter().find_map(|batch| batch.record(offset))
 }
 
 /// The number that an accepted answer holds.

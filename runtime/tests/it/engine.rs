@@ -5,3 +5,4 @@ mod idempotency;
 mod pipeline;
 mod recovery;
 mod rest;
+mod supervision;

@@ -78,6 +78,21 @@ async fn a_reference_asks_and_is_answered() {
     node.stop().await;
 }
 
+/// Asks again for as long as the entity says that it restarts, after the time that it names.
+async fn patiently<R, E, F>(mut ask: impl FnMut() -> F) -> Result<R, EntityError<E>>
+where
+    F: Future<Output = Result<R, EntityError<E>>>,
+{
+    loop {
+        match ask().await {
+            Err(EntityError::Failed(AskError::Restarting { retry_after, .. })) => {
+                tokio::time::sleep(retry_after).await;
+            }
+            other => return other,
+        }
+    }
+}
+
 /// Promise G7: a panic harms one command; the mailbox and the other entities of the shard go on.
 #[tokio::test]
 async fn a_panic_leaves_the_shard_alone() {
@@ -85,15 +100,17 @@ async fn a_panic_leaves_the_shard_alone() {
     let (poisoned, neighbour) = (node.account("a"), node.account("b"));
     poisoned.ask(Deposit { amount: 1 }).await.unwrap();
     for at in [PanicAt::Handle, PanicAt::Apply, PanicAt::Reply] {
-        let (failed, fine) =
-            tokio::join!(poisoned.ask(Panic { at }), neighbour.ask(Deposit { amount: 1 }));
+        let (failed, fine) = tokio::join!(
+            patiently(|| poisoned.ask(Panic { at })),
+            neighbour.ask(Deposit { amount: 1 })
+        );
         assert!(
             matches!(failed, Err(EntityError::Failed(AskError::EntityFailed { .. }))),
             "{failed:?}"
         );
         fine.unwrap();
     }
-    assert_eq!(poisoned.ask(Balance {}).await, Ok(1));
+    assert_eq!(patiently(|| poisoned.ask(Balance {})).await, Ok(1));
     assert_eq!(neighbour.ask(Balance {}).await, Ok(3));
     node.stop().await;
 }

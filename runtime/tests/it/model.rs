@@ -272,7 +272,9 @@ impl Run {
         match error {
             AskError::EntityFailed { .. } => prop_assert!(matches!(sent.what, What::Panic(_))),
             AskError::Interrupted { .. } => prop_assert_eq!(error.outcome(), Outcome::Unknown),
-            AskError::Unavailable { .. } | AskError::Overloaded { .. } => {}
+            AskError::Unavailable { .. }
+            | AskError::Overloaded { .. }
+            | AskError::Restarting { .. } => {}
             other => prop_assert!(false, "unexpected: {}", other),
         }
         Ok(())

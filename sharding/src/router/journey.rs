@@ -136,7 +136,7 @@ impl Journey {
                 Next::Done(Err(error))
             }
             // It did not look: an earlier try may have had its effect.
-            error @ AskError::Overloaded { .. } if self.taken => {
+            error @ (AskError::Overloaded { .. } | AskError::Restarting { .. }) if self.taken => {
                 self.last = Some(error.to_string().into());
                 self.rest()
             }

@@ -1,7 +1,7 @@
 //! Panics and oversized things harm one command of one entity, nothing else.
 
 use holm_core::{AskError, Limit, Limits, Outcome};
-use holm_runtime::engine::FailureKind;
+use holm_runtime::FailureKind;
 
 use crate::account::{Balance, Deposit, Nothing, Pad, Panic, PanicAt};
 use crate::driver::{Driver, number};

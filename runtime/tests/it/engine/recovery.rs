@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use holm_core::{EntityAddress, Limits, Offset, SequenceNumber, Timestamp};
 use holm_persistence::{ShardLog, Snapshot, SnapshotCriteria};
-use holm_runtime::engine::{FailureKind, Wanted};
+use holm_runtime::FailureKind;
+use holm_runtime::engine::Wanted;
 
 use crate::account::{Balance, Collect, Deposit, DepositAndDouble, Look, Withdraw};
 use crate::driver::{Driver, SHARD, number};

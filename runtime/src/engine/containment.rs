@@ -1,0 +1,66 @@
+//! Carrying out what the supervisor decided about an entity that failed, and the fact about it (promise G7).
+
+use holm_core::{FailureId, Offset, SequenceNumber, Timestamp};
+
+use super::slots::SlotId;
+use super::supervision::Decision;
+use super::{Output, ShardEngine};
+use crate::failure::{FailureFact, FailureKind, Severity, Standing, Subject};
+
+impl<T> ShardEngine<T> {
+    /// The entity becomes what was decided. `end` is where its chain of records ends; unknown when it could not be read.
+    pub(super) fn carry_out(
+        &mut self,
+        now: Timestamp,
+        id: SlotId,
+        decision: Decision,
+        end: Option<(Offset, SequenceNumber)>,
+        mut fact: FailureFact,
+    ) {
+        fact.standing = match (decision, end) {
+            (Decision::Again, _) => Standing::Running,
+            (Decision::After(wait), _) => {
+                let after_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+                Standing::Restarting { after_ms }
+            }
+            (Decision::Quarantine, Some(_)) => Standing::Quarantined,
+            (Decision::Stop | Decision::Quarantine, _) => Standing::Stopped,
+        };
+        if let (Decision::Quarantine, Some(end)) = (decision, end) {
+            fact.severity = Severity::Critical;
+            let slot = self.slots.get(id);
+            let (kind, name) = (slot.kind, slot.id.clone());
+            self.set_aside(id);
+            return self.quarantine(now, (kind, &name), end, fact);
+        }
+        self.outputs.push_back(Output::Failure(fact));
+        if decision == Decision::Again { self.restart(id) } else { self.set_aside(id) }
+    }
+
+    /// Takes an entity out of memory that may have records on their way.
+    pub(super) fn set_aside(&mut self, id: SlotId) {
+        let head = self.slots.get(id).head;
+        self.abandoned = self.abandoned.max(head);
+        self.slots.remove(id);
+    }
+
+    /// Something of an entity failed, and it goes on.
+    pub(super) fn report(&mut self, now: Timestamp, kind: FailureKind, id: SlotId, reason: &str) {
+        let fact = self.fact(now, kind, id, reason);
+        self.outputs.push_back(Output::Failure(fact));
+    }
+
+    /// A fact about an entity.
+    pub(super) fn fact(
+        &mut self,
+        now: Timestamp,
+        kind: FailureKind,
+        id: SlotId,
+        reason: &str,
+    ) -> FailureFact {
+        let subject = Subject::Entity(self.address_of(id));
+        let failure = FailureId::generate(now, &mut self.names);
+        let fact = FailureFact::new(failure, kind, subject, now).because(reason);
+        FailureFact { node: self.node, shard: Some(self.shard), ..fact }
+    }
+}
