@@ -6,7 +6,9 @@ use std::sync::Arc;
 use holm_core::{NodeId, ShardId, shard_of};
 use holm_persistence::Store;
 use holm_runtime::bus::Bus;
-use holm_runtime::{Asker, Caller, Entity, EntityRef, HostStats, Inspector, Registry, ShardHost};
+use holm_runtime::{
+    Asker, Caller, Entity, EntityRef, Failures, HostStats, Inspector, Registry, ShardHost,
+};
 use holm_sharding::{Client, ClusterNode, ClusterView, LeaveError};
 
 use crate::builder::Builder;
@@ -96,6 +98,12 @@ impl Holm {
     pub fn bus(&self) -> Bus {
         let (caller, inspector) = (Arc::clone(&self.0.caller), Arc::clone(&self.0.inspector));
         Bus::new(caller, inspector, self.0.shards)
+    }
+
+    /// What failed in the cluster, and what can be done about it.
+    #[must_use]
+    pub fn failures(&self) -> Failures {
+        Failures::new(Arc::clone(&self.0.caller))
     }
 
     /// The entity types, and their way to JSON.

@@ -26,9 +26,9 @@ pub use start_error::StartError;
 
 pub use holm_core::{
     Answer, AskError, CausationId, Clock, CommandEnvelope, CommandId, CorrelationId, EntityAddress,
-    Entropy, ErrorKind, IdempotencyKey, Limit, Limits, ManualClock, NodeId, Offset, OsEntropy,
-    Outcome, SeededEntropy, SequenceNumber, ShardId, SystemClock, Term, Timestamp, Verdict,
-    shard_of,
+    Entropy, ErrorKind, FailureId, IdempotencyKey, Limit, Limits, ManualClock, NodeId, Offset,
+    OsEntropy, Outcome, SeededEntropy, SequenceNumber, ShardId, SystemClock, Term, Timestamp,
+    Verdict, shard_of,
 };
 pub use holm_persistence::{
     Batch, Pending, Record, Snapshot, StoredEvent, StoredRecord, StoredVerdict, decode, encode,
@@ -36,7 +36,10 @@ pub use holm_persistence::{
 pub use holm_runtime::bus;
 pub use holm_runtime::{
     AskOptions, Asker, Caller, Command, CommandView, Commands, Context, Draft, Effect, Entity,
-    EntityError, EntityRef, EntityTypeView, Event, Handle, HistoryPage, HostStats, Inspector,
-    NoRejection, Read, Registry, Rejection, Reply, ReplyTo, ShardStats, UpcastError,
+    EntityError, EntityRef, EntityTypeView, Event, FailedCommand, FailureCounts, FailureEvent,
+    FailureFact, FailureFilter, FailureKind, FailureList, FailureLog, FailureRow, Failures, Handle,
+    Handled, HandledOutcome, HistoryPage, HostStats, Inspector, MalformedFilter, NoRejection, Read,
+    Registry, Rejection, Reply, ReplyTo, Settlement, Severity, ShardStats, Standing, Subject,
+    Supervision, UpcastError,
 };
 pub use holm_sharding::{ClusterView, LeaveError, MemberState, MemberView, ShardState, ShardView};

@@ -46,6 +46,7 @@ pub(crate) async fn start(builder: Builder) -> Result<Holm, StartError> {
     let host = ShardHost::start(host_options(&builder, registry.clone()), log.contract())
         .map_err(|error| StartError::Host { reason: error.to_string() })?;
     lead_every_shard(&host, &log, builder.shards).await?;
+    host.connect_to_itself();
 
     let asker = Arc::new(host.clone());
     let caller = Caller::new(

@@ -14,6 +14,7 @@
 mod anticipation;
 mod confirm;
 mod containment;
+mod dead_letters;
 mod ending;
 mod execute;
 mod figures;
@@ -42,11 +43,14 @@ use holm_core::{
 use holm_persistence::{AppendError, ReadError};
 
 use self::confirm::Confirmations;
+use self::containment::LastStep;
+use self::dead_letters::DeadLetters;
 use self::pipeline::{Parked, Pipeline};
 pub use self::ports::{
     CommitPace, ConfirmToken, Counters, EngineOptions, LoadRequest, LoadTicket, Loaded, Output,
     UsableSnapshots, Wanted,
 };
+pub(crate) use self::quarantine::RELEASE;
 pub use self::quarantine::{Release, Released};
 use self::recovery::Recoveries;
 use self::running_time::RunningTime;
@@ -74,6 +78,9 @@ pub struct ShardEngine<T> {
     pipeline: Pipeline<T>,
     recoveries: Recoveries<T>,
     supervisor: Supervisor,
+    dead: DeadLetters,
+    /// The command that a handler saw last.
+    last_step: Option<LastStep>,
     /// The newest record of any entity that left memory with records on their way: nobody is read from the log before it is there.
     abandoned: Offset,
     confirmations: Confirmations<T>,
@@ -118,6 +125,8 @@ impl<T> ShardEngine<T> {
             slots: Slots::new(),
             pipeline: Pipeline::new(shard, term, last, &limits, pace),
             supervisor: Supervisor::new(limits.troubled_entities),
+            dead: DeadLetters::default(),
+            last_step: None,
             abandoned: Offset::ZERO,
             limits,
             recoveries: Recoveries::new(),
@@ -144,8 +153,9 @@ impl<T> ShardEngine<T> {
         }
         if envelope.deadline < now {
             let outcome = Outcome::NotApplied;
-            return self.answer(reply, Err(AskError::DeadlinePassed { outcome }));
+            return self.undeliverable(&envelope, AskError::DeadlinePassed { outcome }, reply);
         }
+        self.last_step = None;
         self.pipeline.command_came();
         self.dispatch(now, envelope, reply);
         self.send_batches(false);
@@ -158,6 +168,7 @@ impl<T> ShardEngine<T> {
         ticket: LoadTicket,
         loaded: Result<Loaded, ReadError>,
     ) {
+        self.last_step = None;
         self.handle_loaded(now, ticket, loaded);
         self.start_recoveries();
         self.send_batches(false);
@@ -237,6 +248,7 @@ impl<T> ShardEngine<T> {
         // Looked at in every tick, so that what passes in between counts.
         let running = self.running.at(now);
         self.supervisor.tick(running);
+        self.tell_dead_letters(now);
         let mut unknown = Vec::new();
         let late = |parked: &Parked<T>| parked.deadline < now;
         for waiting in self.pipeline.all_waiting() {

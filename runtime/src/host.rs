@@ -1,7 +1,7 @@
 //! The shard host: the shards that this node leads, each an actor on one of a few arbiter threads.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use actix::Actor;
 use actix::dev::SendError;
@@ -13,10 +13,12 @@ use holm_persistence::{OpenError, Pending, ReadError, ShardLog};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::ask::{Asker, ReplyTo};
+use crate::failure::{FailureKind, Subject};
+use crate::failures::{Outlet, report};
 use crate::inspector::{HistoryPage, Inspector};
 use crate::options::{HostOptions, HostStats, Placement};
 use crate::registry::RegistryError;
-use crate::shell::actor::{Deliver, ShardActor};
+use crate::shell::actor::{Deliver, Organs, ShardActor};
 use crate::shell::arbiters::Arbiters;
 use crate::shell::leadership::Input;
 use crate::shell::loaders::{Job, Loaders};
@@ -35,7 +37,11 @@ struct Inner {
     loaders: Arc<Loaders>,
     /// None where everything runs on the thread that started the host.
     arbiters: Option<Arbiters>,
+    failures: Arc<Outlet>,
 }
+
+/// The way from a host to itself, for a node that stands alone: it keeps nothing alive.
+struct Home(Weak<Inner>);
 
 impl ShardHost {
     /// Starts the threads; no shard is led yet.
@@ -60,10 +66,50 @@ impl ShardHost {
         };
         let loaders = Loaders::start(&options, Arc::clone(&log));
         let loaders = Arc::new(loaders.map_err(StartError::Thread)?);
+        let failures = Arc::new(Outlet::new(
+            options.limits.failures_waiting,
+            options.node,
+            Arc::clone(&options.clock),
+            !options.entropy_seed,
+        ));
+        let surroundings = Surroundings { options: &options, log: &log, loaders: &loaders };
         let seats = (0..options.shards)
-            .map(|number| seat(ShardId(number), &options, &log, &loaders, arbiters.as_ref()))
+            .map(|number| seat(ShardId(number), &surroundings, &failures, arbiters.as_ref()))
             .collect();
-        Ok(Self(Arc::new(Inner { options, log, seats, loaders, arbiters })))
+        Ok(Self(Arc::new(Inner { options, log, seats, loaders, arbiters, failures })))
+    }
+
+    /// Says how this node reaches entities, wherever they are: what its shards have to tell goes that way. To be called once; until then it waits.
+    ///
+    /// # Panics
+    /// With [`Placement::Here`], when it is not called on a `LocalSet`.
+    pub fn connect(&self, asker: Arc<dyn Asker>) {
+        let reporter = report(Arc::clone(&self.0.failures), asker);
+        match &self.0.arbiters {
+            Some(arbiters) => _ = arbiters.of(0).spawn(reporter),
+            None => drop(tokio::task::spawn_local(reporter)),
+        }
+    }
+
+    /// The same for a node that stands alone: everything is here.
+    ///
+    /// # Panics
+    /// As [`ShardHost::connect`].
+    pub fn connect_to_itself(&self) {
+        self.connect(Arc::new(Home(Arc::downgrade(&self.0))));
+    }
+
+    /// Reports something that failed on this node, or in its cluster. Never waits.
+    pub fn report(&self, kind: FailureKind, subject: Subject, reason: &str) {
+        let fact = self.0.failures.fact(kind, subject, reason);
+        tracing::warn!(subject = %fact.subject, kind = kind.name(), reason, id = %fact.id, "failed");
+        self.0.failures.offer(fact);
+    }
+
+    /// How many failure facts of this node are not stored yet.
+    #[must_use]
+    pub fn failures_waiting(&self) -> usize {
+        self.0.failures.waiting()
     }
 
     /// The options it was started with.
@@ -126,6 +172,7 @@ impl ShardHost {
         match seat.mailbox.try_send(Deliver { envelope, reply }) {
             Ok(()) => {}
             Err(SendError::Full(Deliver { reply, .. })) => {
+                seat.board.overflowed();
                 let allowed = self.0.options.limits.mailbox_capacity as u64;
                 let limit = Limit::MailboxCapacity;
                 reply.answer(Err(AskError::Overloaded { limit, allowed }));
@@ -152,6 +199,7 @@ impl ShardHost {
     /// Stops every shard and ends every thread. What is on its way to the log is not waited for: drain first where that matters.
     #[must_use]
     pub fn stop(&self) -> Pending<()> {
+        self.0.failures.close();
         for seat in &self.0.seats {
             // An actor that is gone needs no order.
             _ = seat.inputs.send(Input::Stop);
@@ -202,26 +250,47 @@ impl ShardHost {
     }
 }
 
+/// What every seat needs.
+struct Surroundings<'a> {
+    options: &'a Arc<HostOptions>,
+    log: &'a Arc<dyn ShardLog>,
+    loaders: &'a Arc<Loaders>,
+}
+
 fn seat(
     shard: ShardId,
-    options: &Arc<HostOptions>,
-    log: &Arc<dyn ShardLog>,
-    loaders: &Arc<Loaders>,
+    around: &Surroundings<'_>,
+    failures: &Arc<Outlet>,
     arbiters: Option<&Arbiters>,
 ) -> Seat {
     let board = Arc::new(Board::new(shard));
     let channel = mpsc::unbounded_channel();
     let inputs = channel.0.clone();
-    let (options, log) = (Arc::clone(options), Arc::clone(log));
-    let (loaders, for_actor) = (Arc::clone(loaders), Arc::clone(&board));
-    let actor = move |_: &mut actix::Context<ShardActor>| {
-        ShardActor::new(shard, options, log, loaders, for_actor, channel)
+    let organs = Organs {
+        options: Arc::clone(around.options),
+        log: Arc::clone(around.log),
+        loaders: Arc::clone(around.loaders),
+        board: Arc::clone(&board),
+        failures: Arc::clone(failures),
     };
+    let actor = move |_: &mut actix::Context<ShardActor>| ShardActor::new(shard, organs, channel);
     let mailbox = match arbiters {
         Some(arbiters) => ShardActor::start_in_arbiter(arbiters.of(shard.0 as usize), actor),
         None => ShardActor::create(actor),
     };
     Seat { mailbox, inputs, board }
+}
+
+impl Asker for Home {
+    fn ask(&self, envelope: CommandEnvelope) -> Pending<Result<Answer, AskError>> {
+        match self.0.upgrade() {
+            Some(inner) => ShardHost(inner).ask(envelope),
+            None => {
+                let reason = "the node stopped".into();
+                Box::pin(std::future::ready(Err(AskError::Interrupted { reason })))
+            }
+        }
+    }
 }
 
 impl Asker for ShardHost {
@@ -290,6 +359,7 @@ impl fmt::Debug for ShardHost {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        self.failures.close();
         for seat in &self.seats {
             _ = seat.inputs.send(Input::Stop);
         }

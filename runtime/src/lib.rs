@@ -16,6 +16,7 @@ pub mod engine;
 mod entity;
 mod entity_ref;
 mod failure;
+mod failures;
 mod host;
 mod inspector;
 mod options;
@@ -34,6 +35,10 @@ pub use entity::{Command, Entity, Event, Handle, NoRejection, Read, Rejection, U
 pub use entity_ref::{AskOptions, Caller, EntityError, EntityRef, Reply};
 pub use failure::{
     FailedCommand, FailureFact, FailureKind, KEPT_COMMAND_BYTES, Severity, Standing, Subject,
+};
+pub use failures::{
+    FailureCounts, FailureEvent, FailureFilter, FailureList, FailureLog, FailureRow, Failures,
+    Handled, HandledOutcome, MalformedFilter, Settlement,
 };
 pub use holm_macros::{Command, Event};
 pub use host::{ShardHost, StartError};

@@ -9,3 +9,4 @@ pub(crate) mod loaders;
 pub(crate) mod metering;
 pub(crate) mod pulse;
 pub(crate) mod seat;
+mod telling;

@@ -2,12 +2,16 @@
 
 use crate::bus::group::Group;
 use crate::bus::topic::TopicLog;
+use crate::failures::FailureLog;
 use crate::registry::Registry;
 
 impl Registry {
     /// The registry of a host: a program's types, and Holm's own. Who reads logs needs it too, to read what Holm itself remembers.
     #[must_use]
     pub fn with_system_types(self) -> Self {
-        if self.has_system_types() { self } else { self.system::<Group>().system::<TopicLog>() }
+        if self.has_system_types() {
+            return self;
+        }
+        self.system::<Group>().system::<TopicLog>().system::<FailureLog>()
     }
 }

@@ -1,13 +1,57 @@
 //! Carrying out what the supervisor decided about an entity that failed, and the fact about it (promise G7).
 
-use holm_core::{FailureId, Offset, SequenceNumber, Timestamp};
+use std::time::Duration;
+
+use holm_core::{
+    CausationId, CommandEnvelope, CommandId, CorrelationId, FailureId, Offset, SequenceNumber,
+    Timestamp,
+};
 
 use super::slots::SlotId;
 use super::supervision::Decision;
+use super::tally::CommandIndex;
 use super::{Output, ShardEngine};
-use crate::failure::{FailureFact, FailureKind, Severity, Standing, Subject};
+use crate::failure::{FailedCommand, FailureFact, FailureKind, Severity, Standing, Subject};
+
+/// The command that a handler saw last: plain numbers, so that noting it costs nothing.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LastStep {
+    slot: SlotId,
+    index: CommandIndex,
+    id: CommandId,
+    correlation: CorrelationId,
+    causation: CausationId,
+}
+
+impl LastStep {
+    pub(super) fn of(slot: SlotId, index: CommandIndex, envelope: &CommandEnvelope) -> Self {
+        let CommandEnvelope { id, correlation, causation, .. } = *envelope;
+        Self { slot, index, id, correlation, causation }
+    }
+}
 
 impl<T> ShardEngine<T> {
+    /// The input before this one took so long; the shell measures that. Its last command is reported as slow, when it was one.
+    pub fn took(&mut self, now: Timestamp, time: Duration) {
+        let Some(step) = self.last_step.take() else { return };
+        // One that failed has left its slot, and its failure says more.
+        if self.slots.get(step.slot).state.is_none() {
+            return;
+        }
+        let reason = format!("it ran {} ms and held up its shard", time.as_millis());
+        let mut fact = self.fact(now, FailureKind::SlowHandler, step.slot, &reason);
+        let kind = self.registry.kind_at(step.index.kind);
+        fact.command = Some(FailedCommand {
+            name: kind.command_name(step.index.command).into(),
+            id: step.id,
+            correlation: step.correlation,
+            causation: step.causation,
+            key: Box::default(),
+            payload: None,
+        });
+        self.outputs.push_back(Output::Failure(fact));
+    }
+
     /// The entity becomes what was decided. `end` is where its chain of records ends; unknown when it could not be read.
     pub(super) fn carry_out(
         &mut self,

@@ -33,6 +33,7 @@ impl<T> ShardEngine<T> {
         }
         self.repeating = 0;
         self.slots = Slots::new();
+        self.last_step = None;
         if was_draining {
             self.outputs.push_back(Output::Drained);
         }

@@ -10,6 +10,7 @@ use holm_persistence::{Record, StoredVerdict};
 use twox_hash::XxHash3_64;
 
 use super::ShardEngine;
+use super::containment::LastStep;
 use super::pipeline::Parked;
 use super::quarantine::RELEASE;
 use super::repeats::Repeat;
@@ -46,7 +47,7 @@ impl<T> ShardEngine<T> {
         }
         let kind = match self.registry.kind_index(envelope.address.entity_type()) {
             Ok(kind) => kind,
-            Err(error) => return self.answer(reply, Err(error)),
+            Err(error) => return self.undeliverable(&envelope, error, reply),
         };
         let id = envelope.address.id();
         if let Some(slot) = self.slots.find_and_use(kind, id, now) {
@@ -82,8 +83,11 @@ impl<T> ShardEngine<T> {
             return self.release(now, kind, envelope, reply);
         }
         // A command that does not exist wakes nobody up.
-        let unknown = self.registry.kind_at(kind).command(&envelope.command).err();
-        match unknown.or_else(|| self.held_back(now, kind, &envelope)) {
+        if let Err(error) = self.registry.kind_at(kind).command(&envelope.command) {
+            self.undeliverable(&envelope, error, reply);
+            return None;
+        }
+        match self.held_back(now, kind, &envelope) {
             None => Some((envelope, reply)),
             Some(error) => {
                 self.answer(reply, Err(error));
@@ -102,7 +106,7 @@ impl<T> ShardEngine<T> {
     ) {
         if envelope.deadline < now {
             let outcome = Outcome::NotApplied;
-            return self.answer(reply, Err(AskError::DeadlinePassed { outcome }));
+            return self.undeliverable(envelope, AskError::DeadlinePassed { outcome }, reply);
         }
         let (bounds, running) = (self.window_bounds(), self.running.at(now));
         let slot = self.slots.get_mut(id);
@@ -111,13 +115,14 @@ impl<T> ShardEngine<T> {
             Err(_) if &*envelope.command == RELEASE => {
                 return self.release_live(now, id, envelope, reply);
             }
-            Err(error) => return self.answer(reply, Err(error)),
+            Err(error) => return self.undeliverable(envelope, error, reply),
         };
         let index = CommandIndex { kind: slot.kind, command: index };
         let reads = command.reads();
         if !reads && let Some(offset) = slot.window.find(envelope.key.digest(), running, bounds) {
             return self.repeat(Repeat { envelope: envelope.clone(), reply, offset });
         }
+        self.last_step = Some(LastStep::of(id, index, envelope));
         let facts = Facts {
             entity_id: &slot.id,
             sequence: slot.sequence,
@@ -240,7 +245,7 @@ impl<T> ShardEngine<T> {
         match fault {
             Fault::Undecodable(reason) => {
                 let (command, reason) = (envelope.command.clone(), reason.into());
-                self.answer(reply, Err(AskError::Undecodable { command, reason }));
+                self.undeliverable(envelope, AskError::Undecodable { command, reason }, reply);
             }
             Fault::TooLarge { limit, allowed, actual, spoiled } => {
                 self.answer(reply, Err(too_large(limit, allowed, actual)));
@@ -273,10 +278,11 @@ impl<T> ShardEngine<T> {
         let mut fact = self.fact(now, FailureKind::Panicked, id, reason);
         fact.attempt = attempt;
         fact.command = Some(FailedCommand::of(envelope));
+        // The fact first: whoever hears of the failure finds it told.
+        self.carry_out(now, id, decision, Some(end), fact);
         let (address, command) = (envelope.address.clone(), envelope.command.clone());
         let reason = reason.into();
         self.answer(reply, Err(AskError::EntityFailed { address, command, reason }));
-        self.carry_out(now, id, decision, Some(end), fact);
     }
 
     /// Drops the state, which may hold what was never recorded, and brings the entity back from the log.

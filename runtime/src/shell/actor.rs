@@ -16,9 +16,10 @@ use super::loaders::{Job, Loaders};
 use super::metering::Meter;
 use super::pulse::{Breather, Pulse};
 use super::seat::{Board, Standing};
+use super::telling::Watch;
 use crate::ask::ReplyTo;
 use crate::engine::Output;
-use crate::failure::FailureFact;
+use crate::failures::Outlet;
 use crate::options::HostOptions;
 
 /// Commands taken from the mailbox before the other inputs are looked at again: about a millisecond of work.
@@ -34,6 +35,15 @@ impl Message for Deliver {
     type Result = ();
 }
 
+/// What a shard shares with the others of its host.
+pub(crate) struct Organs {
+    pub(crate) options: Arc<HostOptions>,
+    pub(crate) log: Arc<dyn ShardLog>,
+    pub(crate) loaders: Arc<Loaders>,
+    pub(crate) board: Arc<Board>,
+    pub(crate) failures: Arc<Outlet>,
+}
+
 /// The actor of one shard. It lives as long as the host; leaderships come and go in it.
 pub(crate) struct ShardActor {
     pub(super) shard: ShardId,
@@ -41,6 +51,8 @@ pub(crate) struct ShardActor {
     pub(super) log: Arc<dyn ShardLog>,
     pub(super) loaders: Arc<Loaders>,
     pub(super) board: Arc<Board>,
+    pub(super) failures: Arc<Outlet>,
+    pub(super) watch: Watch,
     pub(super) inputs: UnboundedReceiver<Input>,
     pub(super) to_self: UnboundedSender<Input>,
     pub(super) leadership: Leadership,
@@ -53,12 +65,10 @@ impl ShardActor {
     /// To be called on the arbiter, whose runtime has the timers.
     pub(crate) fn new(
         shard: ShardId,
-        options: Arc<HostOptions>,
-        log: Arc<dyn ShardLog>,
-        loaders: Arc<Loaders>,
-        board: Arc<Board>,
+        organs: Organs,
         (to_self, inputs): (UnboundedSender<Input>, UnboundedReceiver<Input>),
     ) -> Self {
+        let Organs { options, log, loaders, board, failures } = organs;
         let leadership = Leadership::new();
         let meter = Meter::new();
         // Zero would panic in tokio; a millisecond is its grain anyway.
@@ -70,6 +80,8 @@ impl ShardActor {
             log,
             loaders,
             board,
+            failures,
+            watch: Watch::default(),
             inputs,
             to_self,
             leadership,
@@ -108,17 +120,10 @@ impl ShardActor {
                         tracing::debug!(%shard, "a snapshot was left out: too many wait");
                     }
                 }
-                Output::Failure(fact) => self.note_failure(&fact),
+                Output::Failure(fact) => self.tell(fact),
                 Output::Drained => self.leadership.drained = true,
             }
         }
-    }
-
-    fn note_failure(&mut self, fact: &FailureFact) {
-        let (kind, reason) = (fact.kind.name(), fact.reason());
-        let command = fact.command.as_ref().map_or("", |command| &command.name);
-        tracing::error!(shard = %self.shard, subject = %fact.subject, command, reason, kind, id = %fact.id, "contained");
-        self.meter.failed(fact.kind);
     }
 
     fn turn_away(&self, reply: ReplyTo) {
@@ -146,7 +151,9 @@ impl Handler<Deliver> for ShardActor {
 
     fn handle(&mut self, Deliver { envelope, reply }: Deliver, cx: &mut Self::Context) {
         let Some(engine) = &mut self.leadership.engine else { return self.turn_away(reply) };
-        engine.submit(self.options.clock.now(), envelope, reply);
+        let now = self.options.clock.now();
+        self.watch.step(now, self.options.limits.slow_handler, engine);
+        engine.submit(now, envelope, reply);
         let saturated = engine.is_saturated();
         self.carry_out();
         self.taken += 1;

@@ -74,6 +74,7 @@ impl Leadership {
 impl ShardActor {
     /// Looks at everything but the mailbox until nothing moves any more. Whatever is pending afterwards has the task's waker.
     pub(super) fn beat(&mut self, task: &mut Context<'_>) {
+        self.end_step();
         while self.ticks.poll_tick(task).is_ready() {
             self.tick();
         }
@@ -105,6 +106,7 @@ impl ShardActor {
             engine.tick(now);
         }
         self.carry_out();
+        self.tell_overflow(now);
         let stats = self.board.stats();
         self.meter.publish(&stats, self.leadership.engine.as_mut());
     }
@@ -126,8 +128,11 @@ impl ShardActor {
                     if epoch == self.leadership.epoch
                         && let Some(engine) = &mut self.leadership.engine
                     {
-                        engine.loaded(self.options.clock.now(), ticket, loaded);
+                        // What was held is handled in this step.
+                        let began = self.options.clock.now();
+                        engine.loaded(began, ticket, loaded);
                         self.carry_out();
+                        self.took_since(began);
                     }
                 }
             }
@@ -196,7 +201,9 @@ impl ShardActor {
             moved = true;
             match result {
                 Ok(()) => {
-                    self.leadership.failures_in_a_row = 0;
+                    if std::mem::take(&mut self.leadership.failures_in_a_row) > 0 {
+                        self.tell_reopened();
+                    }
                     if let Some(engine) = &mut self.leadership.engine {
                         engine.durable(now);
                     }
@@ -231,6 +238,7 @@ impl ShardActor {
     fn write_failed(&mut self, error: &AppendError) {
         let term = self.leadership.term;
         tracing::warn!(shard = %self.shard, %term, %error, "a write failed; the shard must be opened again");
+        self.tell_write_failed(error, self.leadership.failures_in_a_row);
         if let Some(engine) = &mut self.leadership.engine {
             engine.failed(error);
         }

@@ -1,7 +1,7 @@
 //! The seat of a shard: what the threads outside its arbiter may see and do.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use actix::Addr;
 use holm_core::ShardId;
@@ -23,6 +23,8 @@ pub(crate) struct Seat {
 #[derive(Debug)]
 pub(crate) struct Board {
     standing: AtomicU8,
+    /// Commands that found the mailbox full, since that was last looked at.
+    overflowed: AtomicU64,
     stats: Mutex<ShardStats>,
 }
 
@@ -41,7 +43,11 @@ pub(crate) enum Standing {
 impl Board {
     pub(crate) fn new(shard: ShardId) -> Self {
         let stats = ShardStats { shard, ..ShardStats::default() };
-        Self { standing: AtomicU8::new(Standing::Away as u8), stats: Mutex::new(stats) }
+        Self {
+            standing: AtomicU8::new(Standing::Away as u8),
+            overflowed: AtomicU64::new(0),
+            stats: Mutex::new(stats),
+        }
     }
 
     pub(crate) fn standing(&self) -> Standing {
@@ -54,6 +60,19 @@ impl Board {
 
     pub(crate) fn stand(&self, standing: Standing) {
         self.standing.store(standing as u8, Ordering::Release);
+    }
+
+    /// A command found the mailbox full.
+    pub(crate) fn overflowed(&self) {
+        self.overflowed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many commands found the mailbox full since this was last asked.
+    pub(crate) fn take_overflowed(&self) -> u64 {
+        match self.overflowed.load(Ordering::Relaxed) {
+            0 => 0,
+            _ => self.overflowed.swap(0, Ordering::Relaxed),
+        }
     }
 
     pub(crate) fn stats(&self) -> ShardStats {

@@ -71,6 +71,12 @@ pub(crate) struct DepositAndRest {}
 #[command(reply = u64)]
 pub(crate) struct Balance {}
 
+/// Holds up its shard, which no handler should do.
+#[derive(Debug, Command, Serialize, Deserialize)]
+pub(crate) struct Sleep {
+    pub(crate) ms: u64,
+}
+
 /// The sequence number and the random number that the handler sees.
 #[derive(Debug, Command, Serialize, Deserialize)]
 #[command(reply = (u64, u64, u64))]
@@ -123,6 +129,7 @@ impl Entity for Account {
             .handle::<DepositAndRest>()
             .handle::<Panic>()
             .handle::<Pad>()
+            .handle::<Sleep>()
             .handle::<Look>()
             .read::<Balance>();
     }
@@ -164,6 +171,14 @@ impl Handle<DepositAndDouble> for Account {
 
 impl Handle<Nothing> for Account {
     fn handle(&self, _: Nothing, cx: &mut Context<'_, Self>) -> Outcome<()> {
+        Ok(cx.none().no_reply())
+    }
+}
+
+impl Handle<Sleep> for Account {
+    #[expect(clippy::disallowed_methods, reason = "to hold up the shard is what it is for")]
+    fn handle(&self, Sleep { ms }: Sleep, cx: &mut Context<'_, Self>) -> Outcome<()> {
+        std::thread::sleep(std::time::Duration::from_millis(ms));
         Ok(cx.none().no_reply())
     }
 }

@@ -1,5 +1,6 @@
 //! Entities that break on demand, one type for each strategy of supervision.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use holm_runtime::{
@@ -55,6 +56,8 @@ macro_rules! brittle {
                     cx: &mut Context<'_, Self>,
                 ) -> Result<Effect<Self, u64>, NoRejection> {
                     assert_ne!(add.amount, 13, "thirteen");
+                    let sulks = Self::TYPE == Sometimes::TYPE && SULKS.load(Ordering::Relaxed);
+                    assert!(!sulks, "not today");
                     Ok(cx.persist(BrittleEvent::Added { amount: add.amount }).reply(|it| it.total))
                 }
             }
@@ -72,7 +75,11 @@ macro_rules! brittle {
     };
 }
 
+/// Whether [`Sometimes`] panics on everything at the moment.
+pub(crate) static SULKS: AtomicBool = AtomicBool::new(false);
+
 brittle! {
+    Sometimes "sometimes" Supervision::Resume;
     Resuming "resuming" Supervision::Resume;
     Restarting "restarting" Supervision::restart(Duration::from_millis(100), Duration::from_millis(300))
         .limit(5, Duration::from_secs(60));

@@ -7,6 +7,7 @@ mod brittle;
 mod bus;
 mod driver;
 mod engine;
+mod failures;
 mod host;
 mod memory;
 mod model;

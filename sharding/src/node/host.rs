@@ -5,6 +5,8 @@ use std::sync::Arc;
 use holm_core::{EntityAddress, NodeId, ShardId, Term};
 use holm_persistence::{OpenError, Pending, ShardLog, Snapshot};
 
+use holm_runtime::{Asker, FailureKind, Subject};
+
 use crate::router::LocalShards;
 
 /// Called with each snapshot that this node saved; copies it to the other replicas. Does not block.
@@ -36,6 +38,12 @@ pub trait HostedShards: LocalShards {
 
     /// Stops leading at once: what is under way is answered "interrupted".
     fn depose(&self, shard: ShardId);
+
+    /// Says how this node reaches entities, wherever they are. Called once, when the router runs.
+    fn connect(&self, asker: Arc<dyn Asker>);
+
+    /// Takes over something that failed in the cluster, to be stored as a fact. Does not block.
+    fn report(&self, kind: FailureKind, subject: Subject, reason: &str);
 
     /// Stops for good.
     fn stop(&self);

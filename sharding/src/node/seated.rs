@@ -5,7 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use holm_core::{AskError, CommandEnvelope, EntityAddress, Offset, SequenceNumber, ShardId, Term};
 use holm_persistence::{OpenError, Pending, encode};
-use holm_runtime::{HostOptions, ReplyTo, ShardHost, WriteFailurePolicy};
+use holm_runtime::{
+    Asker, FailureKind, HostOptions, ReplyTo, ShardHost, Subject, WriteFailurePolicy,
+};
 
 use super::host::{HostSeat, HostedShards};
 use crate::router::{LocalShards, OnAnswer};
@@ -77,6 +79,14 @@ impl HostedShards for ShardHost {
 
     fn depose(&self, shard: ShardId) {
         self.depose(shard);
+    }
+
+    fn connect(&self, asker: Arc<dyn Asker>) {
+        self.connect(asker);
+    }
+
+    fn report(&self, kind: FailureKind, subject: Subject, reason: &str) {
+        self.report(kind, subject, reason);
     }
 
     fn stop(&self) {

@@ -212,6 +212,7 @@ async fn assemble(
         requests_in_flight: options.requests_in_flight,
         clock: options.clock.clone(),
     });
+    host.connect(Arc::new(router.clone()));
     let organs = Organs {
         peers: peers.clone(),
         membership: gossip,

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use holm_core::{AskError, CommandEnvelope, EntityAddress, Offset, SequenceNumber, ShardId, Term};
 use holm_persistence::{OpenError, Pending};
+use holm_runtime::{Asker, FailureKind, Subject};
 use holm_sharding::{ClusterOptions, HostedShards, LocalShards, OnAnswer};
 
 /// What a host was told about a shard, in order.
@@ -88,6 +89,14 @@ impl HostedShards for Watched {
     fn depose(&self, shard: ShardId) {
         self.note(shard, Told::Depose);
         self.host.depose(shard);
+    }
+
+    fn connect(&self, asker: Arc<dyn Asker>) {
+        self.host.connect(asker);
+    }
+
+    fn report(&self, kind: FailureKind, subject: Subject, reason: &str) {
+        self.host.report(kind, subject, reason);
     }
 
     fn stop(&self) {

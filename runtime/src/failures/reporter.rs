@@ -1,0 +1,196 @@
+//! The reporter of a node: takes facts from the shards without ever holding one up, and stores them.
+//!
+//! A fact waits in a bounded queue. What does not fit is counted, and the count is itself a fact once there is room. A fact is stored under a key that
+//! follows from its id, so however often it is tried it is stored once. What waits when the process dies is lost; a quarantine is not, because it does not
+//! depend on its fact.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::future::join_all;
+use holm_core::{
+    AskError, Clock, CommandEnvelope, CommandId, CorrelationId, EntityAddress, ErrorKind,
+    FailureId, IdempotencyKey, NodeId, SeededEntropy, Timestamp,
+};
+use holm_persistence::encode;
+use tokio::sync::Notify;
+
+use super::log::{FailureLog, Report, part_of};
+use crate::ask::Asker;
+use crate::entity::{Command, Entity};
+use crate::failure::{FailureFact, FailureKind, Subject};
+
+/// Facts that are stored at the same time. They go to sixteen entities; four for each fill a batch.
+const AT_ONCE: usize = 64;
+
+/// How long one try may take.
+const TRY: Duration = Duration::from_secs(10);
+
+/// The wait after a failed try; it doubles up to the longest.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// Where the shards and the node put what failed.
+pub(crate) struct Outlet {
+    queue: Mutex<Queue>,
+    told: Notify,
+    most: usize,
+    node: NodeId,
+    clock: Arc<dyn Clock>,
+}
+
+struct Queue {
+    facts: VecDeque<FailureFact>,
+    /// Facts that did not fit since the last that said so.
+    lost: u64,
+    /// Facts that are being stored.
+    under_way: usize,
+    closed: bool,
+    names: SeededEntropy,
+}
+
+impl Outlet {
+    pub(crate) fn new(most: usize, node: NodeId, clock: Arc<dyn Clock>, seed: u64) -> Self {
+        let (facts, names) = (VecDeque::new(), SeededEntropy::new(seed));
+        let queue = Queue { facts, lost: 0, under_way: 0, closed: false, names };
+        Self { queue: Mutex::new(queue), told: Notify::new(), most: most.max(1), node, clock }
+    }
+
+    /// Takes a fact over. Never waits.
+    pub(crate) fn offer(&self, fact: FailureFact) {
+        // What fails while failures are stored must not make work for itself.
+        if fact.address().is_some_and(|address| address.entity_type() == FailureLog::TYPE) {
+            return;
+        }
+        let mut queue = self.lock();
+        if queue.closed {
+            return;
+        }
+        if queue.facts.len() >= self.most {
+            queue.lost += fact.count;
+            return;
+        }
+        queue.facts.push_back(fact);
+        drop(queue);
+        self.told.notify_one();
+    }
+
+    /// A name for a fact that no shard gave one.
+    pub(crate) fn name(&self) -> (FailureId, Timestamp) {
+        let now = self.clock.now();
+        (FailureId::generate(now, &mut self.lock().names), now)
+    }
+
+    /// A fact about something that is no entity.
+    pub(crate) fn fact(&self, kind: FailureKind, subject: Subject, reason: &str) -> FailureFact {
+        let (id, now) = self.name();
+        let shard = match &subject {
+            Subject::Shard(shard) => Some(*shard),
+            _ => None,
+        };
+        let fact = FailureFact::new(id, kind, subject, now).because(reason);
+        FailureFact { node: self.node, shard, ..fact }
+    }
+
+    /// No more facts are taken, and the reporter ends.
+    pub(crate) fn close(&self) {
+        let mut queue = self.lock();
+        queue.closed = true;
+        queue.facts.clear();
+        drop(queue);
+        self.told.notify_waiters();
+        self.told.notify_one();
+    }
+
+    /// How many facts are not stored yet.
+    pub(crate) fn waiting(&self) -> usize {
+        let queue = self.lock();
+        queue.facts.len() + queue.under_way
+    }
+
+    /// The next facts; none when it is closed.
+    fn take(&self) -> Option<Vec<FailureFact>> {
+        let mut queue = self.lock();
+        if queue.closed {
+            return None;
+        }
+        let lost = std::mem::take(&mut queue.lost);
+        let some = queue.facts.len().min(AT_ONCE);
+        let mut facts: Vec<_> = queue.facts.drain(..some).collect();
+        if lost > 0 {
+            let now = self.clock.now();
+            let id = FailureId::generate(now, &mut queue.names);
+            let fact = FailureFact::new(id, FailureKind::FactsLost, Subject::Node(self.node), now)
+                .because("more failed than could wait to be stored (limit failures_waiting)");
+            facts.push(FailureFact { node: self.node, count: lost, ..fact });
+        }
+        queue.under_way = facts.len();
+        Some(facts)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Stores what comes out of the outlet, until that is closed.
+pub(crate) async fn report(outlet: Arc<Outlet>, asker: Arc<dyn Asker>) {
+    loop {
+        let told = outlet.told.notified();
+        match outlet.take() {
+            None => return,
+            Some(facts) if facts.is_empty() => told.await,
+            Some(facts) => {
+                join_all(facts.into_iter().map(|fact| store(&outlet, &*asker, fact))).await;
+                outlet.lock().under_way = 0;
+            }
+        }
+    }
+}
+
+/// Tries until the fact is stored, or surely never will be.
+async fn store(outlet: &Outlet, asker: &dyn Asker, fact: FailureFact) {
+    let mut wait = FIRST_WAIT;
+    loop {
+        let Some(envelope) = envelope(&fact, outlet.clock.now()) else { return };
+        let answer = tokio::time::timeout(TRY, asker.ask(envelope)).await;
+        match answer {
+            Ok(Ok(_)) => return,
+            Ok(Err(error)) if is_hopeless(&error) => {
+                let (id, subject, kind) = (fact.id, &fact.subject, fact.kind.name());
+                return tracing::error!(%id, %subject, kind, %error, "a failure could not be stored");
+            }
+            Ok(Err(_)) | Err(_) => {}
+        }
+        if outlet.lock().closed {
+            return;
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(LONGEST_WAIT);
+    }
+}
+
+fn is_hopeless(error: &AskError) -> bool {
+    matches!(error.kind(), ErrorKind::FixRequest | ErrorKind::GiveUp)
+}
+
+/// The same but for the deadline, however often it is made.
+fn envelope(fact: &FailureFact, now: Timestamp) -> Option<CommandEnvelope> {
+    let payload = encode(&Report { fact: fact.clone() })
+        .inspect_err(|error| tracing::error!(%error, "a failure cannot be encoded"))
+        .ok()?;
+    let id = CommandId(fact.id.0);
+    let correlation = fact.command.as_ref().map(|command| command.correlation);
+    let causation = fact.command.as_ref().map(|command| command.id.causes());
+    Some(CommandEnvelope {
+        address: EntityAddress::new(FailureLog::TYPE, part_of(&fact.subject)).ok()?,
+        command: Report::NAME.into(),
+        payload,
+        key: IdempotencyKey::new(&format!("failure-{}", fact.id)).ok()?,
+        id,
+        correlation: correlation.unwrap_or(CorrelationId(id.0)),
+        causation: causation.unwrap_or_else(|| id.causes()),
+        deadline: now.plus(TRY),
+    })
+}

@@ -1,0 +1,98 @@
+//! What a shard tells of itself: its failures to the log, the metrics and the reporter; slow steps, a full mailbox, a log that fails.
+
+use std::time::Duration;
+
+use holm_core::Timestamp;
+use holm_persistence::AppendError;
+
+use super::actor::ShardActor;
+use crate::engine::ShardEngine;
+use crate::failure::{FailureFact, FailureKind, Severity, Subject};
+
+/// Time between two facts about the full mailbox of one shard.
+const OVERFLOW_TOLD_EVERY: Duration = Duration::from_secs(5);
+
+/// Watches how long the steps of a shard take.
+///
+/// The clock is read once for each command anyway. While the mailbox is being drained, the next reading is the end of the step before; only the last
+/// step before the shard looks at anything else needs a reading of its own.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    /// When the step before began.
+    step: Option<Timestamp>,
+    overflow_told: Option<Timestamp>,
+}
+
+impl Watch {
+    /// A step begins; the one before has ended.
+    pub(super) fn step<T>(&mut self, now: Timestamp, limit: Duration, engine: &mut ShardEngine<T>) {
+        if let Some(began) = self.step.replace(now)
+            && now.since(began) >= limit
+        {
+            engine.took(now, now.since(began));
+        }
+    }
+}
+
+impl ShardActor {
+    /// The mailbox is drained, or shut: the last step has ended.
+    pub(super) fn end_step(&mut self) {
+        let Some(began) = self.watch.step.take() else { return };
+        self.took_since(began);
+    }
+
+    /// Steps that began then have ended.
+    pub(super) fn took_since(&mut self, began: Timestamp) {
+        let now = self.options.clock.now();
+        if now.since(began) >= self.options.limits.slow_handler
+            && let Some(engine) = &mut self.leadership.engine
+        {
+            engine.took(now, now.since(began));
+            self.carry_out();
+        }
+    }
+
+    /// Tells everybody of a failure.
+    pub(super) fn tell(&mut self, fact: FailureFact) {
+        let (shard, id, subject) = (self.shard, fact.id, &fact.subject);
+        let (kind, reason) = (fact.kind.name(), fact.reason());
+        let command = fact.command.as_ref().map_or("", |command| &command.name);
+        if fact.severity >= Severity::Error {
+            tracing::error!(%shard, %subject, command, reason, kind, %id, standing = ?fact.standing, "contained");
+        } else {
+            tracing::warn!(%shard, %subject, command, reason, kind, %id, "noticed");
+        }
+        self.meter.failed(fact.kind);
+        self.failures.offer(fact);
+    }
+
+    fn tell_of_shard(&mut self, kind: FailureKind, reason: &str, count: u64) {
+        let fact = self.failures.fact(kind, Subject::Shard(self.shard), reason);
+        self.tell(FailureFact { count, ..fact });
+    }
+
+    /// Tells of commands that found the mailbox full, when it was not just done.
+    pub(super) fn tell_overflow(&mut self, now: Timestamp) {
+        if self.watch.overflow_told.is_some_and(|told| now.since(told) < OVERFLOW_TOLD_EVERY) {
+            return;
+        }
+        let count = self.board.take_overflowed();
+        if count > 0 {
+            self.watch.overflow_told = Some(now);
+            let reason = "commands were refused: the mailbox is full (limit mailbox_capacity)";
+            self.tell_of_shard(FailureKind::QueueOverflow, reason, count);
+        }
+    }
+
+    /// Tells of a write that failed. That another leads meanwhile is no failure, and a log that goes on failing was told of.
+    pub(super) fn tell_write_failed(&mut self, error: &AppendError, in_a_row: u32) {
+        if in_a_row == 0 && !matches!(error, AppendError::Fenced { .. }) {
+            self.tell_of_shard(FailureKind::WriteFailed, &error.to_string(), 1);
+        }
+    }
+
+    /// Tells that the shard is led again here after its log failed.
+    pub(super) fn tell_reopened(&mut self) {
+        self.tell_of_shard(FailureKind::ShardReopened, "its log takes writes again", 1);
+    }
+}
