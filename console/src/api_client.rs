@@ -16,9 +16,10 @@ pub use error::ClientError;
 pub use stream::{FactStream, StreamEvent, StreamWish};
 
 use crate::views::{
-    ClusterDocument, EntityDocument, EntityTypesDocument, HistoryDocument, MemberDocument,
-    MembersDocument, Place, ProblemDocument, RecordsDocument, RejectionDocument, ReplyDocument,
-    Served, ShardsDocument, VersionDocument,
+    ClusterDocument, EntityDocument, EntityTypesDocument, FailureCountDocument, FailuresDocument,
+    HandleFailures, HandledDocument, HistoryDocument, MemberDocument, MembersDocument, Place,
+    ProblemDocument, RecordsDocument, RejectionDocument, ReplyDocument, Served, ShardsDocument,
+    VersionDocument,
 };
 
 /// Time for the connection to stand. The nodes are near: a local cluster or one network.
@@ -194,6 +195,38 @@ impl ApiClient {
     ) -> Result<Served<RecordsDocument>, ClientError> {
         let query = [("shard", u64::from(shard)), ("after", after), ("limit", limit)];
         self.get(&["api", "v1", "events"], &query).await
+    }
+
+    /// What failed and is meant by the filter.
+    ///
+    /// # Errors
+    /// As [`ApiClient::version`].
+    pub async fn failures(&self, filter: &str) -> Result<Served<FailuresDocument>, ClientError> {
+        let request = self.request(Method::GET, &["api", "v1", "failures"])?;
+        self.read(request.query(&[("filter", filter)])).await
+    }
+
+    /// How much stands open.
+    ///
+    /// # Errors
+    /// As [`ApiClient::version`].
+    pub async fn failure_counts(&self) -> Result<Served<FailureCountDocument>, ClientError> {
+        self.get(&["api", "v1", "failures:count"], &[]).await
+    }
+
+    /// Does something about failures: `retry`, `skip` or `resume`. Every one of them may be asked for again.
+    ///
+    /// # Errors
+    /// As [`ApiClient::version`]. What became of each failure stands in the answer.
+    pub async fn handle_failures(
+        &self,
+        verb: &str,
+        filter: &str,
+        dry_run: bool,
+    ) -> Result<Served<HandledDocument>, ClientError> {
+        let target = format!("failures:{verb}");
+        let request = self.request(Method::POST, &["api", "v1", &target])?;
+        self.read(request.json(&HandleFailures { filter: filter.to_owned(), dry_run })).await
     }
 
     /// Sends a command and waits for what the entity says.

@@ -11,6 +11,7 @@ mod cluster;
 mod commands;
 mod connections;
 mod entities;
+mod failures;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod guard;

@@ -1,13 +1,15 @@
-//! The verbs that ask a running cluster: `status`, `send`, `show`, `events`.
+//! The verbs that ask a running cluster: `status`, `send`, `show`, `events`, `failures`.
 
 mod diff;
 mod events;
+mod failures;
 mod point;
 mod send;
 mod show;
 mod status;
 
 pub use events::EventsArgs;
+pub use failures::FailuresArgs;
 pub use send::SendArgs;
 pub use show::ShowArgs;
 pub use status::StatusArgs;

@@ -2,6 +2,13 @@
 //!
 //! Fields are added, never renamed or removed, within `/api/v1`. Readers ignore what they do not know.
 
+mod failures;
+
+pub use failures::{
+    FailedCommandDocument, FailureCountDocument, FailureDocument, FailuresDocument, HandleFailures,
+    HandledDocument, HandledFailure,
+};
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

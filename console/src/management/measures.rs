@@ -3,8 +3,9 @@
 //! Only the `metrics` facade is used here; a program installs a recorder or does not. No label carries an id of an entity, a conversation or a shard.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use holm::{Holm, MemberState, ShardState};
+use holm::{FailureKind, Holm, MemberState, ShardState};
 use metrics::{counter, gauge};
 
 use super::cluster::{member_state, shard_state};
@@ -36,6 +37,20 @@ pub(super) fn refresh(holm: &Holm) {
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; the pipeline is bounded")]
     gauge!("holm.entity.command.in_flight").set(stats.total().in_flight as f64);
     counter!("holm.journal.fsyncs").absolute(holm.facts().fsyncs);
+}
+
+/// Time for the failure log to say how much stands open; a page of figures does not wait for a shard that is not served.
+const COUNT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The same for what must be asked of the cluster. Without an answer the figures stay as they were.
+pub(super) async fn refresh_failures(holm: &Holm) {
+    let counted = tokio::time::timeout(COUNT_TIMEOUT, async { holm.failures().counts().await });
+    let Ok(Ok(counts)) = counted.await else { return };
+    for kind in FailureKind::ALL {
+        let open = counts.open.get(&kind).copied().unwrap_or(0);
+        let open = u32::try_from(open).unwrap_or(u32::MAX);
+        gauge!("holm.failure.parked.count", "kind" => kind.name()).set(open);
+    }
 }
 
 const MEMBER_STATES: [MemberState; 5] = [

@@ -102,6 +102,7 @@ pub(super) async fn metrics(State(serving): Shared) -> Response {
             .into_response();
     };
     measures::refresh(&serving.holm);
+    measures::refresh_failures(&serving.holm).await;
     let text_format = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (text_format, render()).into_response()
 }

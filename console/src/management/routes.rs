@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 
 use super::problem::Problem;
 use super::server::Serving;
-use super::{cluster, commands, entities, guard, probes, records, stream};
+use super::{cluster, commands, entities, failures, guard, probes, records, stream};
 
 /// The state that every handler takes.
 pub(super) type Shared = State<Arc<Serving>>;
@@ -31,7 +31,12 @@ pub(super) fn all(serving: Arc<Serving>) -> Router {
         .route("/entities/{type}/{id}/history", get(entities::history))
         .route("/entities/{type}/{id}/commands/{command}", post(commands::send))
         .route("/events", get(records::page))
-        .route("/stream", get(stream::stream));
+        .route("/stream", get(stream::stream))
+        .route("/failures", get(failures::list))
+        .route("/failures:count", get(failures::count))
+        .route("/failures:retry", post(failures::retry))
+        .route("/failures:skip", post(failures::skip))
+        .route("/failures:resume", post(failures::resume));
     Router::new()
         .route("/livez", get(probes::live))
         .route("/alive", get(probes::live))

@@ -12,7 +12,7 @@ use crate::api_client::{ApiClient, ClientOptions};
 use crate::cli::Global;
 use crate::output::{Exit, Failure, Mark, Output};
 use crate::state_file::{RunningCluster, RunningNode};
-use crate::views::{ClusterDocument, MemberDocument, Served};
+use crate::views::{ClusterDocument, FailureCountDocument, MemberDocument, Served};
 
 /// Time for a node to say who it is; a paused one never will.
 const HELLO_TIMEOUT: Duration = Duration::from_millis(500);
@@ -29,6 +29,8 @@ struct StatusDocument {
     data_dir: Option<PathBuf>,
     nodes: Vec<NodeStatus>,
     shards: BTreeMap<String, usize>,
+    /// How much failed and stands open; absent when the failure log cannot be asked.
+    failures: Option<FailureCountDocument>,
     served_by: String,
     as_of: String,
     partial: Vec<String>,
@@ -55,11 +57,15 @@ impl StatusArgs {
     /// When no node can be reached.
     pub async fn run(self, global: &Global, output: Output) -> Result<Exit, Failure> {
         let clients = global.patient_clients(Some(LOOK_TIMEOUT))?;
-        let seen = first_to_answer(clients, async |client| client.cluster().await).await?;
+        let (seen, failures) = first_to_answer(clients, async |client| {
+            Ok((client.cluster().await?, client.failure_counts().await.ok()))
+        })
+        .await?;
         // The state file is about a cluster that runs from here, which is not the one that `--url` names.
         let local = if global.url.is_none() { RunningCluster::here().ok().flatten() } else { None };
         let local = local.filter(|local| local.cluster == seen.body.cluster);
-        let document = describe(seen, local, global).await;
+        let failures = failures.map(|failures| failures.body);
+        let document = StatusDocument { failures, ..describe(seen, local, global).await };
         if output.is_json() {
             output.document(&document);
         } else {
@@ -90,6 +96,7 @@ async fn describe(
         data_dir: local.map(|local| local.data_dir),
         nodes,
         shards,
+        failures: None,
         served_by: seen.served_by,
         as_of: seen.as_of,
         partial: seen.partial,
@@ -156,5 +163,22 @@ fn print(document: &StatusDocument, output: Output) {
     }
     for (state, count) in document.shards.iter().filter(|(state, _)| *state != "serving") {
         output.line(format_args!("  {} {count} shards {state}", output.mark(Mark::Warning)));
+    }
+    print_failures(document, output);
+}
+
+fn print_failures(document: &StatusDocument, output: Output) {
+    let Some(failures) = &document.failures else {
+        let mark = output.mark(Mark::Warning);
+        return output.line(format_args!("  {mark} the failure log cannot be asked"));
+    };
+    let open = failures.total_open();
+    if open > 0 {
+        output.line(format_args!(
+            "  {} {open} failures open, {} entities in quarantine   {}",
+            output.mark(Mark::Bad),
+            failures.quarantined,
+            output.faint("holm failures"),
+        ));
     }
 }

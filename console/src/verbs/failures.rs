@@ -1,0 +1,180 @@
+//! `holm failures`: what failed, and what is to be done about it.
+
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+
+use clap::Args;
+
+use super::{LOOK_TIMEOUT, first_to_answer};
+use crate::api_client::ApiClient;
+use crate::cli::Global;
+use crate::output::{Exit, Failure, Mark, Output, clock_of_day};
+use crate::views::{FailureDocument, FailuresDocument, HandledDocument, Served};
+
+/// Show what failed; ask failed commands again, give them up, or let entities go on that are in quarantine.
+///
+/// FILTER is a kind (panicked, slow_handler, ...), an entity type, the beginning of TYPE/ID, several of them in quotes, or `all`.
+#[derive(Debug, Clone, Args)]
+pub struct FailuresArgs {
+    /// Show only these
+    #[arg(value_name = "FILTER", default_value = "all")]
+    pub filter: String,
+    /// Ask the commands again that failed, each with its own key
+    #[arg(long, value_name = "FILTER", conflicts_with_all = ["skip", "resume"])]
+    pub retry: Option<String>,
+    /// Give the commands up that failed, and let their entities go on
+    #[arg(long, value_name = "FILTER", conflicts_with = "resume")]
+    pub skip: Option<String>,
+    /// Let entities go on that are in quarantine
+    #[arg(long, value_name = "FILTER")]
+    pub resume: Option<String>,
+    /// Only say what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask before commands are given up
+    #[arg(long)]
+    pub yes: bool,
+}
+
+impl FailuresArgs {
+    /// Lists or acts, and prints the outcome of each failure that was meant.
+    ///
+    /// # Errors
+    /// When no node can be reached, or the filter is none.
+    pub async fn run(self, global: &Global, output: Output) -> Result<Exit, Failure> {
+        let act = match (&self.retry, &self.skip, &self.resume) {
+            (Some(filter), ..) => Some(("retry", filter)),
+            (_, Some(filter), _) => Some(("skip", filter)),
+            (.., Some(filter)) => Some(("resume", filter)),
+            _ => None,
+        };
+        let Some((verb, filter)) = act else {
+            let clients = global.patient_clients(Some(LOOK_TIMEOUT))?;
+            let list = first_to_answer(clients, async |client| client.failures(&self.filter).await)
+                .await?;
+            show(&list, output);
+            return Ok(Exit::Ok);
+        };
+        if verb == "skip" && !self.dry_run && !self.yes {
+            confirm(global, filter).await?;
+        }
+        let ask =
+            async |client: &ApiClient| client.handle_failures(verb, filter, self.dry_run).await;
+        let done = first_to_answer(global.clients()?, ask).await?;
+        tell(verb, &done, output);
+        let failed = done.body.outcomes.contains_key("failed");
+        Ok(if failed { Exit::Failed } else { Exit::Ok })
+    }
+}
+
+/// Says how many commands are about to be given up, and asks.
+async fn confirm(global: &Global, filter: &str) -> Result<(), Failure> {
+    let ask = async |client: &ApiClient| client.handle_failures("skip", filter, true).await;
+    let meant = first_to_answer(global.clients()?, ask).await?;
+    let count = meant.body.outcomes.get("meant").copied().unwrap_or(0);
+    if count == 0 {
+        return Ok(());
+    }
+    if !io::stdin().is_terminal() {
+        let cause = format!("{count} failed commands would be given up, and nobody can be asked");
+        return Err(Failure::usage("nothing was skipped", cause)
+            .or_try("say --yes to skip them, or --dry-run to see them"));
+    }
+    eprint!("Give up {count} failed commands? [y/N] ");
+    let mut answer = String::new();
+    let read = io::stderr().flush().and_then(|()| io::stdin().lock().read_line(&mut answer));
+    if read.is_ok() && answer.trim().eq_ignore_ascii_case("y") {
+        return Ok(());
+    }
+    Err(Failure::new("nothing was skipped", "the answer was no"))
+}
+
+fn show(list: &Served<FailuresDocument>, output: Output) {
+    if output.is_json() {
+        return output.document(list);
+    }
+    let failures = &list.body.failures;
+    if failures.is_empty() {
+        let seen = output.faint(format_args!("seen by {}", list.served_by));
+        return output.line(format_args!("{} no failures   {seen}", output.mark(Mark::Good)));
+    }
+    let open = failures.iter().filter(|failure| failure.open).count();
+    output.line(format_args!(
+        "{} failures   {open} open   {}",
+        failures.len(),
+        output.faint(format_args!("seen by {}", list.served_by))
+    ));
+    output.line("");
+    let width = |of: fn(&FailureDocument) -> usize| failures.iter().map(of).max().unwrap_or(0);
+    let (subject, kind) = (width(|it| it.subject.chars().count()), width(|it| it.kind.len()));
+    for failure in failures {
+        let mark = match (failure.open, failure.severity.as_str()) {
+            (true, _) => Mark::Bad,
+            (false, "notice") => Mark::Step,
+            (false, _) if failure.settled.is_some() => Mark::Good,
+            (false, _) => Mark::Warning,
+        };
+        let stands = failure.settled.as_deref().unwrap_or(&failure.standing);
+        output.line(format_args!(
+            "  {} {:subject$}   {:kind$}   {:>6}x   {stands:11}   {}   {}",
+            output.mark(mark),
+            failure.subject,
+            failure.kind,
+            failure.count,
+            clock_of_day(&failure.last),
+            output.faint(about(failure)),
+        ));
+    }
+    if list.body.evicted > 0 {
+        output.line(format_args!("  and {} older ones, which are in the log", list.body.evicted));
+    }
+    if open > 0 {
+        output.line("");
+        output.line(
+            "  Ask again   holm failures --retry FILTER     Give up   holm failures --skip FILTER",
+        );
+        output.line("  Go on       holm failures --resume FILTER    First look   --dry-run");
+    }
+}
+
+fn about(failure: &FailureDocument) -> String {
+    let said = failure.causes.first().map_or("", |cause| cause.lines().next().unwrap_or(""));
+    match &failure.command {
+        Some(command) => format!("{}: {said}", command.name),
+        None => said.to_owned(),
+    }
+}
+
+fn tell(verb: &str, done: &Served<HandledDocument>, output: Output) {
+    if output.is_json() {
+        return output.document(done);
+    }
+    let document = &done.body;
+    if document.handled.is_empty() {
+        return output.line(format_args!("{} no open failure is meant", output.mark(Mark::Good)));
+    }
+    for handled in &document.handled {
+        let mark = match handled.outcome.as_str() {
+            "done" => Mark::Good,
+            "failed" => Mark::Bad,
+            "meant" => Mark::Step,
+            _ => Mark::Warning,
+        };
+        let detail = if handled.detail.is_empty() {
+            about(&handled.failure)
+        } else {
+            handled.detail.clone()
+        };
+        output.line(format_args!(
+            "  {} {}   {}   {:8}   {}",
+            output.mark(mark),
+            handled.failure.subject,
+            handled.failure.kind,
+            handled.outcome,
+            output.faint(detail)
+        ));
+    }
+    let counts: Vec<_> =
+        document.outcomes.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
+    let dry = if document.dry_run { "   nothing was done: a dry run" } else { "" };
+    output.line(format_args!("{verb}: {}{dry}", counts.join(", ")));
+}
