@@ -7,6 +7,7 @@
 
 mod bench_verb;
 mod chaos;
+mod failure_log;
 mod failures;
 mod followed;
 mod http_commands;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::one_node::OneNode;
 
 /// Runs the program in an empty directory, so that no local cluster is found.
-async fn holm(arguments: &[&str]) -> Output {
+pub(crate) async fn holm(arguments: &[&str]) -> Output {
     let arguments: Vec<_> = arguments.iter().map(|text| (*text).to_owned()).collect();
     let run = move || {
         let nowhere = tempfile::tempdir().unwrap();
