@@ -27,6 +27,7 @@ mod seated;
 mod start;
 mod steward;
 mod thread;
+mod troubles;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

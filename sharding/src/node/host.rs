@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use holm_core::{EntityAddress, NodeId, ShardId, Term};
 use holm_persistence::{OpenError, Pending, ShardLog, Snapshot};
-
 use holm_runtime::{Asker, FailureKind, Subject};
 
 use crate::router::LocalShards;

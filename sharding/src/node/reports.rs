@@ -9,6 +9,7 @@ use holm_core::{NodeId, ShardId, Term};
 use super::core::{Core, lock};
 use super::groups::ShardGroup;
 use super::messages::{LeadPhase, LedShard, REPORT, Report, SNAPSHOT, SnapshotCopy, body};
+use super::troubles::Troubles;
 use crate::cluster_log::{ClusterState, MemberStatus};
 use crate::transport::Lane;
 use crate::view::{ClusterView, MemberState, MemberView, ShardState, ShardView};
@@ -28,6 +29,7 @@ impl Core {
     pub(super) async fn report_changes(self: Arc<Self>) {
         let mut told = Report::default();
         let mut told_at = tokio::time::Instant::now();
+        let mut troubles = Troubles::default();
         loop {
             let _ = tokio::time::timeout(REPEAT, self.changed.notified()).await;
             tokio::time::sleep(GATHER).await;
@@ -41,6 +43,16 @@ impl Core {
                 told_at = tokio::time::Instant::now();
             }
             self.renew_view();
+            self.tell_troubles(&mut troubles);
+        }
+    }
+
+    /// Whatever went wrong in the cluster, or right again, becomes a fact; the leader of the cluster log tells it.
+    fn tell_troubles(&self, troubles: &mut Troubles) {
+        let leader = self.cluster_group.metrics().current_leader.map(NodeId);
+        let view = self.views.borrow().clone();
+        for trouble in troubles.look(&view, self.me(), leader, self.now()) {
+            self.host.report(trouble.kind, trouble.subject, &trouble.reason);
         }
     }
 

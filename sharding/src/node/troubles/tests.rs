@@ -1,0 +1,86 @@
+//! Which pictures make which facts, and who tells them.
+
+use super::*;
+use crate::view::{MemberView, ShardView};
+use holm_core::Term;
+
+fn view(members: &[(u64, MemberState)], leaders: &[Option<u64>]) -> ClusterView {
+    let member = |(id, state): &(u64, MemberState)| MemberView {
+        id: NodeId(*id),
+        name: format!("n{id}"),
+        peer: ([127, 0, 0, 1], 1).into(),
+        http: None,
+        state: *state,
+        incarnation: 1,
+        since: Timestamp::EPOCH,
+    };
+    let shard = |(number, leader): (usize, &Option<u64>)| ShardView {
+        id: ShardId(u32::try_from(number).unwrap()),
+        leader: leader.map(NodeId),
+        term: Term(1),
+        replicas: vec![NodeId(1), NodeId(2), NodeId(3)],
+        state: if leader.is_some() { ShardState::Serving } else { ShardState::Unassigned },
+    };
+    ClusterView {
+        members: members.iter().map(member).collect(),
+        shards: leaders.iter().enumerate().map(shard).collect(),
+        ..ClusterView::default()
+    }
+}
+
+use MemberState::{Down, Suspect, Up};
+
+const ALL_UP: [(u64, MemberState); 3] = [(1, Up), (2, Up), (3, Up)];
+const ME: NodeId = NodeId(1);
+
+fn at(second: u64) -> Timestamp {
+    Timestamp::EPOCH.plus(Duration::from_secs(second))
+}
+
+fn kinds(troubles: &[Trouble]) -> Vec<(FailureKind, String)> {
+    troubles.iter().map(|trouble| (trouble.kind, trouble.subject.to_string())).collect()
+}
+
+/// Promise G7: a member that falls silent, is given up and comes back, and the shard that moves meanwhile, are told once each.
+#[test]
+fn each_change_is_told_once() {
+    use FailureKind::{NodeBack, NodeDown, NodeSuspected, ShardMoved, ShardWithoutQuorum};
+    let mut troubles = Troubles::default();
+    let mut look = |view: &ClusterView| kinds(&troubles.look(view, ME, Some(ME), at(1)));
+    assert_eq!(look(&view(&ALL_UP, &[Some(2), Some(1)])), [], "a beginning is no trouble");
+    let suspect = view(&[(1, Up), (2, Suspect), (3, Up)], &[None, Some(1)]);
+    let node = "node 2".to_owned();
+    let told = [(NodeSuspected, node.clone()), (ShardWithoutQuorum, "shard 0".to_owned())];
+    assert_eq!(look(&suspect), told);
+    assert_eq!(look(&suspect), []);
+    let down = view(&[(1, Up), (2, Down), (3, Up)], &[Some(3), Some(1)]);
+    assert_eq!(look(&down), [(NodeDown, node.clone()), (ShardMoved, "shard 0".to_owned())]);
+    assert_eq!(look(&view(&ALL_UP, &[Some(3), Some(1)])), [(NodeBack, node)]);
+}
+
+/// Promise G7: one node tells; what the node that should have told could not, because it is the one that fell silent, the next one tells.
+#[test]
+fn the_next_leader_tells_what_the_silent_one_could_not() {
+    let mut troubles = Troubles::default();
+    let leads = Some(NodeId(2));
+    troubles.look(&view(&ALL_UP, &[Some(2)]), ME, leads, at(1));
+    let suspect = view(&[(1, Up), (2, Suspect), (3, Up)], &[Some(3)]);
+    assert_eq!(troubles.look(&suspect, ME, leads, at(2)), []);
+    let told = troubles.look(&suspect, ME, Some(ME), at(3));
+    assert_eq!(told.len(), 2, "{told:?}");
+    let other = view(&[(1, Up), (2, Up), (3, Suspect)], &[Some(3)]);
+    let mut troubles = Troubles::default();
+    troubles.look(&view(&ALL_UP, &[Some(3)]), ME, leads, at(1));
+    troubles.look(&other, ME, leads, at(2));
+    assert_eq!(troubles.look(&other, ME, Some(ME), at(3)), [], "the one before told it");
+}
+
+/// Promise G9: what nobody told for long is forgotten.
+#[test]
+fn what_is_remembered_is_bounded_in_time() {
+    let mut troubles = Troubles::default();
+    troubles.look(&view(&ALL_UP, &[Some(2)]), ME, None, at(1));
+    let suspect = view(&[(1, Up), (2, Suspect), (3, Up)], &[Some(3)]);
+    troubles.look(&suspect, ME, None, at(2));
+    assert_eq!(troubles.look(&suspect, ME, Some(ME), at(30)), []);
+}
