@@ -1,7 +1,9 @@
 //! The shard host: the shards that this node leads, each an actor on one of a few arbiter threads.
 
+mod telling;
+
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use actix::Actor;
 use actix::dev::SendError;
@@ -13,8 +15,7 @@ use holm_persistence::{OpenError, Pending, ReadError, ShardLog};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::ask::{Asker, ReplyTo};
-use crate::failure::{FailureKind, Subject};
-use crate::failures::{Outlet, report};
+use crate::failures::Outlet;
 use crate::inspector::{HistoryPage, Inspector};
 use crate::options::{HostOptions, HostStats, Placement};
 use crate::registry::RegistryError;
@@ -40,9 +41,6 @@ struct Inner {
     failures: Arc<Outlet>,
 }
 
-/// The way from a host to itself, for a node that stands alone: it keeps nothing alive.
-struct Home(Weak<Inner>);
-
 impl ShardHost {
     /// Starts the threads; no shard is led yet.
     ///
@@ -64,52 +62,19 @@ impl ShardHost {
             }
             Placement::Here { .. } => None,
         };
-        let loaders = Loaders::start(&options, Arc::clone(&log));
-        let loaders = Arc::new(loaders.map_err(StartError::Thread)?);
         let failures = Arc::new(Outlet::new(
             options.limits.failures_waiting,
             options.node,
             Arc::clone(&options.clock),
             !options.entropy_seed,
         ));
+        let loaders = Loaders::start(&options, Arc::clone(&log), Arc::clone(&failures));
+        let loaders = Arc::new(loaders.map_err(StartError::Thread)?);
         let surroundings = Surroundings { options: &options, log: &log, loaders: &loaders };
         let seats = (0..options.shards)
             .map(|number| seat(ShardId(number), &surroundings, &failures, arbiters.as_ref()))
             .collect();
         Ok(Self(Arc::new(Inner { options, log, seats, loaders, arbiters, failures })))
-    }
-
-    /// Says how this node reaches entities, wherever they are: what its shards have to tell goes that way. To be called once; until then it waits.
-    ///
-    /// # Panics
-    /// With [`Placement::Here`], when it is not called on a `LocalSet`.
-    pub fn connect(&self, asker: Arc<dyn Asker>) {
-        let reporter = report(Arc::clone(&self.0.failures), asker);
-        match &self.0.arbiters {
-            Some(arbiters) => _ = arbiters.of(0).spawn(reporter),
-            None => drop(tokio::task::spawn_local(reporter)),
-        }
-    }
-
-    /// The same for a node that stands alone: everything is here.
-    ///
-    /// # Panics
-    /// As [`ShardHost::connect`].
-    pub fn connect_to_itself(&self) {
-        self.connect(Arc::new(Home(Arc::downgrade(&self.0))));
-    }
-
-    /// Reports something that failed on this node, or in its cluster. Never waits.
-    pub fn report(&self, kind: FailureKind, subject: Subject, reason: &str) {
-        let fact = self.0.failures.fact(kind, subject, reason);
-        tracing::warn!(subject = %fact.subject, kind = kind.name(), reason, id = %fact.id, "failed");
-        self.0.failures.offer(fact);
-    }
-
-    /// How many failure facts of this node are not stored yet.
-    #[must_use]
-    pub fn failures_waiting(&self) -> usize {
-        self.0.failures.waiting()
     }
 
     /// The options it was started with.
@@ -279,18 +244,6 @@ fn seat(
         None => ShardActor::create(actor),
     };
     Seat { mailbox, inputs, board }
-}
-
-impl Asker for Home {
-    fn ask(&self, envelope: CommandEnvelope) -> Pending<Result<Answer, AskError>> {
-        match self.0.upgrade() {
-            Some(inner) => ShardHost(inner).ask(envelope),
-            None => {
-                let reason = "the node stopped".into();
-                Box::pin(std::future::ready(Err(AskError::Interrupted { reason })))
-            }
-        }
-    }
 }
 
 impl Asker for ShardHost {

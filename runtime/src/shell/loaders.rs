@@ -14,6 +14,8 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::leadership::Input;
 use crate::engine::{LoadRequest, Loaded, UsableSnapshots, Wanted};
+use crate::failure::{self, FailureFact, FailureKind};
+use crate::failures::Outlet;
 use crate::options::{HostOptions, Placement, ReadDelay, SnapshotObserver};
 use crate::panic_text;
 
@@ -42,6 +44,7 @@ struct Shared {
     log: Arc<dyn ShardLog>,
     observer: Option<SnapshotObserver>,
     snapshots_kept: usize,
+    failures: Arc<Outlet>,
     queue: Mutex<Queue>,
     filled: Condvar,
     /// The same for loaders that are tasks.
@@ -64,11 +67,16 @@ struct Queue {
 }
 
 impl Loaders {
-    pub(crate) fn start(options: &HostOptions, log: Arc<dyn ShardLog>) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        options: &HostOptions,
+        log: Arc<dyn ShardLog>,
+        failures: Arc<Outlet>,
+    ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             log,
             observer: options.on_snapshot.clone(),
             snapshots_kept: options.limits.snapshots_kept,
+            failures,
             queue: Mutex::default(),
             filled: Condvar::new(),
             told: Notify::new(),
@@ -229,6 +237,9 @@ impl Shared {
         };
         // Law T11: said, and no reason to stop the entity.
         tracing::warn!(%shard, %address, reason, "a snapshot could not be saved");
+        let subject = failure::Subject::Entity(address.clone());
+        let fact = self.failures.fact(FailureKind::SnapshotFailed, subject, &reason);
+        self.failures.offer(FailureFact { shard: Some(*shard), ..fact });
     }
 }
 

@@ -1,0 +1,61 @@
+//! How a host tells what failed: the way out for its reporter, and the facts that come from outside its shards.
+
+use std::sync::{Arc, Weak};
+
+use holm_core::{Answer, AskError, CommandEnvelope};
+use holm_persistence::Pending;
+
+use super::{Inner, ShardHost};
+use crate::ask::Asker;
+use crate::failure::{FailureKind, Subject};
+use crate::failures::report;
+
+/// The way from a host to itself, for a node that stands alone: it keeps nothing alive.
+struct Home(Weak<Inner>);
+
+impl ShardHost {
+    /// Says how this node reaches entities, wherever they are: what its shards have to tell goes that way. To be called once; until then it waits.
+    ///
+    /// # Panics
+    /// With [`Placement::Here`], when it is not called on a `LocalSet`.
+    pub fn connect(&self, asker: Arc<dyn Asker>) {
+        let reporter = report(Arc::clone(&self.0.failures), asker);
+        match &self.0.arbiters {
+            Some(arbiters) => _ = arbiters.of(0).spawn(reporter),
+            None => drop(tokio::task::spawn_local(reporter)),
+        }
+    }
+
+    /// The same for a node that stands alone: everything is here.
+    ///
+    /// # Panics
+    /// As [`ShardHost::connect`].
+    pub fn connect_to_itself(&self) {
+        self.connect(Arc::new(Home(Arc::downgrade(&self.0))));
+    }
+
+    /// Reports something that failed on this node, or in its cluster. Never waits.
+    pub fn report(&self, kind: FailureKind, subject: Subject, reason: &str) {
+        let fact = self.0.failures.fact(kind, subject, reason);
+        tracing::warn!(subject = %fact.subject, kind = kind.name(), reason, id = %fact.id, "failed");
+        self.0.failures.offer(fact);
+    }
+
+    /// How many failure facts of this node are not stored yet.
+    #[must_use]
+    pub fn failures_waiting(&self) -> usize {
+        self.0.failures.waiting()
+    }
+}
+
+impl Asker for Home {
+    fn ask(&self, envelope: CommandEnvelope) -> Pending<Result<Answer, AskError>> {
+        match self.0.upgrade() {
+            Some(inner) => ShardHost(inner).ask(envelope),
+            None => {
+                let reason = "the node stopped".into();
+                Box::pin(std::future::ready(Err(AskError::Interrupted { reason })))
+            }
+        }
+    }
+}
