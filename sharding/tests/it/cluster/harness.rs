@@ -12,7 +12,7 @@ use holm_core::{
 use holm_persistence::{Pending, Store, StoreOptions};
 use holm_runtime::{
     AskOptions, Asker, Caller, Command, Commands, Context, Effect, Entity, EntityError, EntityRef,
-    Event, Handle, HostOptions, NoRejection, Read, Registry, ShardHost,
+    Event, Failures, Handle, HostOptions, NoRejection, Read, Registry, ShardHost,
 };
 use holm_sharding::{
     ClusterNode, ClusterOptions, ClusterView, HostSeat, HostedShards, Router, ShardState,
@@ -88,6 +88,11 @@ pub(crate) struct Running {
 impl Running {
     pub(crate) fn tally(&self, id: &str) -> EntityRef<Tally> {
         EntityRef::new(self.caller.clone(), id)
+    }
+
+    /// What failed in the cluster, as its log of failures has it.
+    pub(crate) fn failures(&self) -> Failures {
+        Failures::new(self.caller.clone())
     }
 
     pub(crate) async fn add(&self, id: &str, amount: u64) -> Result<u64, EntityError<NoRejection>> {

@@ -3,8 +3,11 @@
 use std::time::{Duration, Instant};
 
 use holm_core::{EntityAddress, ErrorKind};
+use holm_runtime::{FailureFilter, FailureKind, Subject};
 
 use super::harness::{Cluster, Running, SHARDS, Total, all_serving, ids, kill, leader_of, within};
+
+use crate::support::PATIENCE;
 
 async fn three() -> (Cluster, Vec<Running>) {
     let cluster = Cluster::of(3);
@@ -45,6 +48,36 @@ async fn the_shards_of_a_dead_node_are_served_by_the_others() {
     for id in ids(12) {
         assert_eq!(nodes[1].tally(&id).ask(Total {}).await.unwrap(), 3, "{id}");
     }
+}
+
+/// Promise G7: what becomes of a dead node, and of its shards, is told as facts, whoever led the cluster log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_node_is_a_fact() {
+    let (cluster, mut nodes) = three().await;
+    let dead = nodes.remove(2);
+    let dead_id = dead.node.node();
+    kill(dead).await;
+    let told = async |kind: FailureKind, subject: Option<Subject>| {
+        loop {
+            // A part of the log may be led by the node that is gone.
+            let list = nodes[0].failures().list(&FailureFilter::all().kind(kind)).await;
+            let rows = list.map(|list| list.rows).unwrap_or_default();
+            if rows.iter().any(|row| subject.as_ref().is_none_or(|it| *it == row.subject)) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let node = Some(Subject::Node(dead_id));
+    let soon = async |what: &str, kind, subject| {
+        let told = tokio::time::timeout(PATIENCE, told(kind, subject)).await;
+        assert!(told.is_ok(), "{what}: not told within {PATIENCE:?}");
+    };
+    soon("it is suspected", FailureKind::NodeSuspected, node.clone()).await;
+    soon("its shards have moved", FailureKind::ShardMoved, None).await;
+    let back = cluster.start(2).await;
+    soon("it is back", FailureKind::NodeBack, node).await;
+    drop(back);
 }
 
 /// A node without a majority takes no command and says so; with the majority back, it goes on.
