@@ -70,7 +70,7 @@ impl ClientBuilder {
         Ok(Holm(Arc::new(Parts {
             name,
             shards,
-            registry: self.registry,
+            registry: self.registry.with_system_types(),
             caller,
             inspector: router,
             role: Role::Client(client),

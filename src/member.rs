@@ -17,7 +17,7 @@ pub(crate) async fn start(builder: Builder, settings: ClusterSettings) -> Result
         let reason = "a member of a cluster needs a `data_dir`: its vote must survive a restart";
         return Err(StartError::Settings { reason: reason.into() });
     };
-    let registry = builder.registry.clone();
+    let registry = builder.registry.clone().with_system_types();
     let store = open_store(dir).await?;
 
     // The host is made when the node has its id, on the node's own thread; the slot brings it back here.

@@ -33,7 +33,7 @@ enum Log {
 }
 
 pub(crate) async fn start(builder: Builder) -> Result<Holm, StartError> {
-    let registry = builder.registry.clone();
+    let registry = builder.registry.clone().with_system_types();
     let log = match (&builder.data_dir, builder.in_memory) {
         (_, true) => Log::Memory(Arc::new(MemoryLog::new())),
         (Some(dir), false) => open_log(dir.clone(), builder.shards).await?,

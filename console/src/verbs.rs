@@ -3,6 +3,7 @@
 mod diff;
 mod events;
 mod failures;
+mod follow;
 mod point;
 mod send;
 mod show;

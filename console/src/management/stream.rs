@@ -14,7 +14,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::{Stream, stream};
 use holm::bus::{CloudEvent, FeedError, Interest, Position, Start, Subscription};
-use holm::{ErrorKind, Offset, ShardId};
+use holm::{ErrorKind, FailureLog, Offset, ShardId};
 use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -32,7 +32,7 @@ const LOOK_AROUND: Duration = Duration::from_millis(250);
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wish {
-    /// Only `events` so far.
+    /// `events` of entities, which is meant when nothing is said, or `failures`.
     topics: Option<String>,
     entity_type: Option<String>,
     event: Option<String>,
@@ -56,7 +56,7 @@ struct Following {
     _permit: OwnedSemaphorePermit,
 }
 
-/// `GET /api/v1/stream?topics=events&entity_type=&event=&id_prefix=&from=&until_now=`.
+/// `GET /api/v1/stream?topics=&entity_type=&event=&id_prefix=&from=&until_now=`.
 pub(super) async fn stream(
     State(serving): Shared,
     headers: HeaderMap,
@@ -77,11 +77,7 @@ async fn begin(
     wish: &Wish,
     last: Option<String>,
 ) -> Result<Following, Problem> {
-    if let Some(other) = wish.topics.as_deref().filter(|topics| *topics != "events") {
-        return Err(
-            Problem::bad_request(format!("there is no topic `{other}`")).next("topics=events")
-        );
-    }
+    let interest = interest(wish)?;
     let permit = Arc::clone(&serving.streams).try_acquire_owned().map_err(|_| {
         let allowed = serving.options.limits.concurrent_streams;
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too-many-streams", "too many streams")
@@ -92,7 +88,7 @@ async fn begin(
     let (bus, shards) = (serving.holm.bus(), serving.holm.shards());
     let start = start(last.or_else(|| wish.from.clone()).as_deref(), shards)?;
     let ends = if wish.until_now { Some(bus.ends().await.map_err(unreadable)?) } else { None };
-    let facts = bus.subscribe(interest(wish), start).await.map_err(unreadable)?;
+    let facts = bus.subscribe(interest, start).await.map_err(unreadable)?;
     let cluster = serving.holm.view().cluster.clone();
     Ok(Following {
         facts,
@@ -140,8 +136,15 @@ impl Following {
     }
 }
 
-fn interest(wish: &Wish) -> Interest {
-    let mut interest = Interest::everything();
+fn interest(wish: &Wish) -> Result<Interest, Problem> {
+    let mut interest = match wish.topics.as_deref() {
+        None | Some("events") => Interest::everything(),
+        Some("failures") => Interest::of::<FailureLog>(),
+        Some(other) => {
+            let unknown = Problem::bad_request(format!("there is no topic `{other}`"));
+            return Err(unknown.next("topics=events or topics=failures"));
+        }
+    };
     let listed = |list: &Option<String>| -> Vec<String> {
         let names = list.iter().flat_map(|list| list.split(','));
         names.map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
@@ -152,10 +155,10 @@ fn interest(wish: &Wish) -> Interest {
     for name in listed(&wish.event) {
         interest = interest.event(name);
     }
-    match &wish.id_prefix {
+    Ok(match &wish.id_prefix {
         Some(prefix) => interest.id_prefix(prefix.as_str()),
         None => interest,
-    }
+    })
 }
 
 /// Where to begin: `now` when nothing is said.

@@ -1,19 +1,12 @@
 //! `holm events`: what happened in the whole cluster, and with `--follow` what happens.
 
-use std::time::Duration;
-
 use clap::Args;
 use holm::bus::CloudEvent;
 
-use crate::api_client::{ApiClient, ClientError, StreamEvent, StreamWish};
+use super::follow::Follow;
+use crate::api_client::{StreamEvent, StreamWish};
 use crate::cli::Global;
 use crate::output::{Exit, Failure, Mark, Output, clock_of_day};
-
-/// Pause before the nodes are asked again when a stream broke.
-const AGAIN: Duration = Duration::from_millis(200);
-
-/// Rounds through all nodes after which nobody is thought to be there.
-const MOST_ROUNDS: usize = 25;
 
 /// Print the events of the cluster, oldest first for each entity
 #[derive(Debug, Clone, Args)]
@@ -38,68 +31,14 @@ pub struct EventsArgs {
     pub limit: Option<u64>,
 }
 
-/// How following one node ended.
-enum Ended {
-    /// There is no more to come, or nobody reads any more.
-    Done,
-    /// Another node should go on.
-    GoOn,
-}
-
 impl EventsArgs {
     /// Follows and prints.
     ///
     /// # Errors
     /// When no node can be reached, or a log cannot be read.
     pub async fn run(self, global: &Global, output: Output) -> Result<Exit, Failure> {
-        let clients = global.clients()?;
-        let mut wish = self.wish();
-        let (mut left, mut rounds) = (self.limit.unwrap_or(u64::MAX), 0);
-        loop {
-            for client in &clients {
-                match self.follow_one(client, &mut wish, &mut left, output).await {
-                    Ok(Ended::Done) => return Ok(Exit::Ok),
-                    Ok(Ended::GoOn) => rounds = 0,
-                    Err(ClientError::Unreachable { .. } | ClientError::Lost { .. })
-                        if self.follow && rounds < MOST_ROUNDS => {}
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            rounds += 1;
-            tokio::time::sleep(AGAIN).await;
-        }
-    }
-
-    async fn follow_one(
-        &self,
-        client: &ApiClient,
-        wish: &mut StreamWish,
-        left: &mut u64,
-        output: Output,
-    ) -> Result<Ended, ClientError> {
-        let mut stream = client.stream(wish).await?;
-        let mut came = false;
-        while *left > 0 {
-            let event = match stream.next().await {
-                Ok(Some(event)) => event,
-                // A node that stops ends its streams in order.
-                Ok(None) if self.follow => return Ok(Ended::GoOn),
-                Ok(None) => return Ok(Ended::Done),
-                Err(_) if came && self.follow => return Ok(Ended::GoOn),
-                Err(error) => return Err(error),
-            };
-            came = true;
-            if event.event == "error" {
-                let reason = event.data;
-                return Err(ClientError::Unreadable { url: client.base().to_owned(), reason });
-            }
-            wish.last_id = Some(event.id.clone());
-            if !print(&event, output) {
-                return Ok(Ended::Done);
-            }
-            *left -= 1;
-        }
-        Ok(Ended::Done)
+        let follow = Follow { wish: self.wish(), forever: self.follow, limit: self.limit };
+        follow.run(global, |event| print(event, output)).await
     }
 
     fn wish(&self) -> StreamWish {

@@ -3,9 +3,12 @@
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 use clap::Args;
+use holm::bus::CloudEvent;
+use holm::{FailureFact, Severity, Subject};
 
+use super::follow::Follow;
 use super::{LOOK_TIMEOUT, first_to_answer};
-use crate::api_client::ApiClient;
+use crate::api_client::{ApiClient, StreamEvent, StreamWish};
 use crate::cli::Global;
 use crate::output::{Exit, Failure, Mark, Output, clock_of_day};
 use crate::views::{FailureDocument, FailuresDocument, HandledDocument, Served};
@@ -30,6 +33,9 @@ pub struct FailuresArgs {
     /// Only say what would be done
     #[arg(long)]
     pub dry_run: bool,
+    /// Print failures as they come, and what is done about them
+    #[arg(long, conflicts_with_all = ["retry", "skip", "resume"])]
+    pub follow: bool,
     /// Do not ask before commands are given up
     #[arg(long)]
     pub yes: bool,
@@ -41,6 +47,9 @@ impl FailuresArgs {
     /// # Errors
     /// When no node can be reached, or the filter is none.
     pub async fn run(self, global: &Global, output: Output) -> Result<Exit, Failure> {
+        if self.follow {
+            return follow(global, output).await;
+        }
         let act = match (&self.retry, &self.skip, &self.resume) {
             (Some(filter), ..) => Some(("retry", filter)),
             (_, Some(filter), _) => Some(("skip", filter)),
@@ -64,6 +73,40 @@ impl FailuresArgs {
         let failed = done.body.outcomes.contains_key("failed");
         Ok(if failed { Exit::Failed } else { Exit::Ok })
     }
+}
+
+async fn follow(global: &Global, output: Output) -> Result<Exit, Failure> {
+    let query = vec![("topics", "failures".to_owned()), ("from", "now".to_owned())];
+    let wish = StreamWish { query, last_id: None };
+    let show = |event: &StreamEvent| {
+        if output.is_json() {
+            return output.is_read(&event.data);
+        }
+        output.is_read(line_of(&event.data, output).unwrap_or_else(|error| {
+            format!("{} a failure that cannot be read: {error}", output.mark(Mark::Warning))
+        }))
+    };
+    Follow { wish, forever: true, limit: None }.run(global, show).await
+}
+
+/// One line for a failure, or for what was done about one.
+fn line_of(data: &str, output: Output) -> Result<String, serde_json::Error> {
+    let event: CloudEvent = serde_json::from_str(data)?;
+    let (time, data) = (clock_of_day(&event.time), event.data.unwrap_or_default());
+    if let Some(fact) = data.get("fact") {
+        let fact: FailureFact = serde_json::from_value(fact.clone())?;
+        let mark = if fact.severity < Severity::Error { Mark::Warning } else { Mark::Bad };
+        let (mark, said) = (output.mark(mark), fact.causes.first().map_or("", |cause| cause));
+        let (subject, kind) = (output.strong(&fact.subject), fact.kind.name());
+        return Ok(format!(
+            "{time}  {mark} {subject}  {kind}  {}",
+            said.lines().next().unwrap_or("")
+        ));
+    }
+    let subject: Subject = serde_json::from_value(data["subject"].clone())?;
+    let (mark, how) = (output.mark(Mark::Good), data["how"].as_str().unwrap_or("settled"));
+    let kind = data["kind"].as_str().unwrap_or_default();
+    Ok(format!("{time}  {mark} {}  {kind}  {how}", output.strong(&subject)))
 }
 
 /// Says how many commands are about to be given up, and asks.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use holm::{
     Command, Commands, Context, Effect, Entity, Event, Handle, Holm, NoRejection, Supervision,
 };
+use holm_console::api_client::{ApiClient, ClientOptions, StreamWish};
 use holm_console::management::{self, HttpOptions, HttpServer};
 use reqwest::Client;
 use serde::{Deserialize, Serialize};
@@ -175,5 +176,22 @@ async fn the_verb_shows_and_handles_failures() {
     assert_eq!(node.add("b", 1).await.0, 200);
     let (code, _, error) = run(&["failures", "--retry", "a b"]).await;
     assert!(code != 0 && error.contains("try:"), "{error}");
+    node.stop().await;
+}
+
+/// Promise G7: who follows the failures sees each as it comes, and what is done about it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failures_are_followed_as_they_come() {
+    let node = Node::start().await;
+    let url = node.server.url().to_owned();
+    let client = ApiClient::new(&url, ClientOptions::default()).unwrap();
+    let query = vec![("topics", "failures".to_owned()), ("from", "beginning".to_owned())];
+    let mut stream = client.stream(&StreamWish { query, last_id: None }).await.unwrap();
+    node.add("b", 13).await;
+    let failed = stream.next().await.unwrap().unwrap();
+    let failed: Value = serde_json::from_str(&failed.data).unwrap();
+    assert_eq!(failed["type"], "holm.holm-failures.failed.v1");
+    assert_eq!(failed["data"]["fact"]["kind"], "panicked", "{failed}");
+    assert_eq!(failed["data"]["fact"]["subject"]["Entity"], json!(["brittle", "b"]), "{failed}");
     node.stop().await;
 }
