@@ -51,6 +51,8 @@ pub enum Limit {
     HeldCommands,
     /// Too many requests wait in the router or on the connection to a peer.
     RequestsInFlight,
+    /// One command has too many reactions.
+    ReactionsPerCommand,
 }
 
 impl fmt::Display for Limit {
@@ -60,6 +62,7 @@ impl fmt::Display for Limit {
             Self::CommandBytes => "command_bytes",
             Self::ReplyBytes => "reply_bytes",
             Self::EventsBytes => "events_bytes",
+            Self::ReactionsPerCommand => "reactions_per_command",
             Self::LiveEntities => "live_entities",
             Self::HeldCommands => "held_commands",
             Self::RequestsInFlight => "requests_in_flight",

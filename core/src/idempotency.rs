@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_64;
 
-use crate::Entropy;
+use crate::{Entropy, Offset, ShardId};
 
 /// Longest key in bytes. It holds any UUID, ULID or hash in text form, and bounds the window of every entity.
 pub const MAX_KEY_BYTES: usize = 64;
@@ -30,6 +30,21 @@ impl IdempotencyKey {
     /// A key that nobody else has: 128 random bits.
     pub fn generate(entropy: &mut dyn Entropy) -> Self {
         Self(Form::Drawn(entropy.next_u128()))
+    }
+
+    /// The key of a command that one reaction at this place in a log leads to, which is always the same. `step` tells the command from what is sent
+    /// about it later.
+    ///
+    /// It is scattered like a drawn one: whoever looks keys up by their bits must not find places in a row.
+    #[must_use]
+    pub fn of_reaction(shard: ShardId, offset: Offset, index: u16, step: u8) -> Self {
+        let mut place = *b"holm reaction 000000000000000";
+        place[14..18].copy_from_slice(&shard.0.to_le_bytes());
+        place[18..26].copy_from_slice(&offset.0.to_le_bytes());
+        place[26..28].copy_from_slice(&index.to_le_bytes());
+        place[28] = step;
+        let half = |seed| XxHash3_64::oneshot_with_seed(seed, &place);
+        Self(Form::Drawn((u128::from(half(0)) << 64) | u128::from(half(1))))
     }
 
     /// A key chosen by the caller.
@@ -143,6 +158,21 @@ mod tests {
     fn a_generated_key_survives_its_text_form() {
         let key = IdempotencyKey::generate(&mut SeededEntropy::new(7));
         assert_eq!(key.to_string().parse(), Ok(key));
+    }
+
+    /// Promise G2: the key of a reaction is pinned, because a reaction may be stored by one version and sent by the next.
+    #[test]
+    fn the_key_of_a_reaction_never_changes() {
+        let key = |shard, offset, index, step| {
+            IdempotencyKey::of_reaction(ShardId(shard), Offset(offset), index, step).to_string()
+        };
+        let keys = [(0, 0), (0, 1), (1, 0)].map(|(index, step)| key(3, 812, index, step));
+        let pinned = [
+            "k-212af675127d58909da70a69ccd41008",
+            "k-43df88dc8df751d30178b194c419e32b",
+            "k-5e55606c2892228b34361ff075fb752f",
+        ];
+        assert_eq!(keys, pinned);
     }
 
     #[test]

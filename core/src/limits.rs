@@ -16,8 +16,18 @@ pub struct Limits {
     pub command_bytes: usize,
     /// Bytes of one encoded reply or rejection, because it is recorded with the events and kept in the window.
     pub reply_bytes: usize,
-    /// Bytes of all events of one command together. A record may exceed one batch value, never one frame.
+    /// Bytes of all events and reactions of one command together. A record may exceed one batch value, never one frame.
     pub events_bytes: usize,
+    /// Reactions of one command. They are one record, so they wait and go together; an entity that steers more than these goes on by its own timer.
+    pub reactions_per_command: usize,
+    /// Reactions of one shard that are on their way to their entities at once; the rest waits in the log.
+    pub reactions_in_flight: usize,
+    /// Reactions of one shard that are known to be open: timers that are not due, and what could not be delivered yet. One takes some 100 bytes in
+    /// memory. While there are so many, nothing behind them in the log is looked at.
+    pub reactions_open: usize,
+    /// Tries after which a reaction whose entity fails each time is given up. Their pauses double from 0.1 s to 5 s: 8 tries take some 12 s, longer
+    /// than any earlier try can be under way. Whatever is only not reachable is tried for ever.
+    pub reaction_tries: u32,
     /// Live entities of one shard; beyond it the least recently used are passivated.
     pub live_entities: usize,
     /// Recoveries of one shard that run at once; the rest wait in order.
@@ -56,6 +66,10 @@ impl Default for Limits {
             command_bytes: 256 * 1024,
             reply_bytes: 64 * 1024,
             events_bytes: 1024 * 1024,
+            reactions_per_command: 64,
+            reactions_in_flight: 256,
+            reactions_open: 100_000,
+            reaction_tries: 8,
             live_entities: 100_000,
             concurrent_recoveries: 64,
             held_commands: 1_024,

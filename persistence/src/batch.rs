@@ -1,7 +1,10 @@
 //! The batch: one write to the log, holding consecutive records under one header and one checksum.
 //!
-//! Layout, little endian: format version (1 byte, now 1), three zero bytes, shard (u32), term (u64), offset of the first record (u64), number of
-//! records (u32), bytes of all records (u32), CRC32C of everything else (u32); then each record as its length (u32) and its bytes.
+//! Layout, little endian: format version (1 byte, now 1), flags (1 byte: bit 0 when a record has reactions), two zero bytes, shard (u32), term (u64),
+//! offset of the first record (u64), number of records (u32), bytes of all records (u32), CRC32C of everything else (u32); then each record as its
+//! length (u32) and its bytes.
+//!
+//! The flag is there so that whoever looks for reactions need not decode what has none.
 
 use bytes::{Bytes, BytesMut};
 use holm_core::{Offset, ShardId, Term};
@@ -13,6 +16,8 @@ use crate::record::Record;
 pub const BATCH_HEADER_BYTES: usize = 36;
 
 const FORMAT_VERSION: u8 = 1;
+const FLAGS_AT: usize = 1;
+const HAS_REACTIONS: u8 = 1;
 const CHECKSUM_AT: usize = 32;
 const RECORD_LENGTH_BYTES: usize = 4;
 
@@ -23,6 +28,7 @@ pub struct BatchBuilder {
     term: Term,
     first: Offset,
     records: u32,
+    flags: u8,
     bytes: Vec<u8>,
 }
 
@@ -30,7 +36,7 @@ impl BatchBuilder {
     /// An empty batch whose first record will have the offset `first`.
     #[must_use]
     pub fn new(shard: ShardId, term: Term, first: Offset) -> Self {
-        Self { shard, term, first, records: 0, bytes: vec![0; BATCH_HEADER_BYTES] }
+        Self { shard, term, first, records: 0, flags: 0, bytes: vec![0; BATCH_HEADER_BYTES] }
     }
 
     /// Adds a record; returns its offset.
@@ -58,6 +64,9 @@ impl BatchBuilder {
                 self.bytes.truncate(length_at);
                 return Err(error);
             }
+        }
+        if !record.reactions.is_empty() {
+            self.flags |= HAS_REACTIONS;
         }
         let offset = self.next_offset();
         self.records += 1;
@@ -93,6 +102,7 @@ impl BatchBuilder {
             .expect("a batch is closed long before 4 GiB");
         let header = &mut self.bytes[..BATCH_HEADER_BYTES];
         header[0] = FORMAT_VERSION;
+        header[FLAGS_AT] = self.flags;
         header[4..8].copy_from_slice(&self.shard.0.to_le_bytes());
         header[8..16].copy_from_slice(&self.term.0.to_le_bytes());
         header[16..24].copy_from_slice(&self.first.0.to_le_bytes());
@@ -183,6 +193,12 @@ impl Batch {
         self.records
     }
 
+    /// True when a record in it has reactions.
+    #[must_use]
+    pub fn has_reactions(&self) -> bool {
+        self.bytes[FLAGS_AT] & HAS_REACTIONS != 0
+    }
+
     /// The whole batch as it is stored.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
@@ -244,11 +260,18 @@ impl StoredRecord {
     /// # Errors
     /// When the bytes are no record: the batch was written by a newer version, because its checksum held.
     pub fn decode(&self) -> Result<Record<'_>, CodecError> {
-        let record: Record<'_> = codec::borrow_decode(&self.bytes)?;
+        let (mut record, used): (Record<'_>, _) = codec::borrow_decode_prefix(&self.bytes)?;
+        let type_name = std::any::type_name::<Record<'_>>();
+        if used < self.bytes.len() {
+            record.reactions = codec::borrow_decode(&self.bytes[used..])?;
+            // Nobody writes an empty tail: these bytes are something else.
+            if record.reactions.is_empty() {
+                return Err(CodecError::LeftOver { type_name, bytes: self.bytes.len() - used });
+            }
+        }
         // One beyond its last event must be a number too: whoever reads a history counts that far.
         let end = (record.events.len() as u64 + 1).checked_add(record.base.0);
         if end.is_none() {
-            let type_name = std::any::type_name::<Record<'_>>();
             let reason = "its events pass the last sequence number".to_owned();
             return Err(CodecError::Decode { type_name, reason });
         }

@@ -60,12 +60,12 @@ pub fn borrow_decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Codec
     complete(decoded, bytes.len())
 }
 
-/// Decodes a value at the beginning of the bytes and leaves the rest alone.
+/// Decodes a value at the beginning of the bytes, says how many it took and leaves the rest alone.
 pub(crate) fn borrow_decode_prefix<'a, T: Deserialize<'a>>(
     bytes: &'a [u8],
-) -> Result<T, CodecError> {
+) -> Result<(T, usize), CodecError> {
     let decoded = bincode::serde::borrow_decode_from_slice(bytes, CONFIG);
-    decoded.map(|(value, _)| value).map_err(|error| CodecError::Decode {
+    decoded.map_err(|error| CodecError::Decode {
         type_name: std::any::type_name::<T>(),
         reason: error.to_string(),
     })

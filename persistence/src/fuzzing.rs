@@ -11,7 +11,7 @@ use holm_core::{
 
 use crate::batch::{self, Batch, BatchBuilder, StoredRecord};
 use crate::codec;
-use crate::record::{Record, RecordAddress, StoredEvent, StoredVerdict};
+use crate::record::{Record, RecordAddress, StoredEvent, StoredReaction, StoredVerdict};
 use crate::snapshot_store;
 pub use crate::store::fuzzing::{
     named_records, named_records_seeds, parts, parts_seeds, side_file, side_file_seeds, tail_file,
@@ -95,6 +95,14 @@ pub fn snapshot_seeds() -> Vec<Vec<u8>> {
 
 fn example(key: IdempotencyKey, events: usize) -> Record<'static> {
     let event = StoredEvent { name: "Deposited", schema_version: 1, payload: &[1, 2, 3] };
+    let reaction = StoredReaction {
+        entity_type: "account",
+        entity_id: "bob",
+        command: "deposit",
+        payload: &[4, 5],
+        due: Some(Timestamp::from_millis(1_700_000_060_000)),
+        answered: Some("account.deposit.answered"),
+    };
     let verdict =
         if events == 0 { StoredVerdict::Rejected(b"no") } else { StoredVerdict::Accepted(b"yes") };
     Record {
@@ -111,6 +119,7 @@ fn example(key: IdempotencyKey, events: usize) -> Record<'static> {
         fingerprint: 77,
         events: vec![event; events],
         verdict,
+        reactions: vec![reaction; events / 2],
     }
 }
 

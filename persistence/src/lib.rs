@@ -30,7 +30,7 @@ pub use entity_events::{EntityEvent, EntityEvents, entity_events};
 pub use entity_index::EntityIndex;
 pub use forgetting::forget_derived;
 pub use memory_log::MemoryLog;
-pub use record::{Record, StoredEvent, StoredVerdict};
+pub use record::{Record, StoredEvent, StoredReaction, StoredVerdict};
 pub use shard_log::{
     AppendError, History, OpenError, Opened, Pending, ReadError, ShardLog, Snapshot,
     SnapshotCriteria,

@@ -13,6 +13,9 @@ use crate::codec::{self, CodecError};
 /// nothing to do. It is stored too, because the same key must give the same answer. Reads are not stored.
 ///
 /// Records of one entity form a chain by [`Record::previous`], so that a history can be read without an index of every event.
+///
+/// Its reactions are an optional tail: a record without any has the bytes that it had before there were reactions. Only
+/// [`crate::StoredRecord::decode`] reads the tail; a reader that does not know it finds bytes left over and refuses the record, never guesses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record<'a> {
     /// The entity's type.
@@ -41,6 +44,9 @@ pub struct Record<'a> {
     pub events: Vec<StoredEvent<'a>>,
     /// What the caller was told.
     pub verdict: StoredVerdict<'a>,
+    /// What is to be sent because of it, in this order.
+    #[serde(skip_deserializing, skip_serializing_if = "Vec::is_empty")]
+    pub reactions: Vec<StoredReaction<'a>>,
 }
 
 impl Record<'_> {
@@ -61,7 +67,7 @@ pub(crate) struct RecordAddress<'a> {
 impl<'a> RecordAddress<'a> {
     /// Reads the first two fields of an encoded [`Record`].
     pub(crate) fn read(record: &'a [u8]) -> Result<Self, CodecError> {
-        codec::borrow_decode_prefix(record)
+        codec::borrow_decode_prefix(record).map(|(address, _)| address)
     }
 }
 
@@ -75,6 +81,24 @@ pub struct StoredEvent<'a> {
     /// The event, encoded.
     #[serde(borrow, with = "serde_bytes")]
     pub payload: &'a [u8],
+}
+
+/// One command that is to be sent because of a record, as stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredReaction<'a> {
+    /// The type of the entity that it is for.
+    pub entity_type: &'a str,
+    /// The id of the entity that it is for.
+    pub entity_id: &'a str,
+    /// The command's name.
+    pub command: &'a str,
+    /// The command, encoded.
+    #[serde(borrow, with = "serde_bytes")]
+    pub payload: &'a [u8],
+    /// Not to be sent before this time; none: at once.
+    pub due: Option<Timestamp>,
+    /// The sender's command that takes the answer; none: nobody waits for it.
+    pub answered: Option<&'a str>,
 }
 
 /// What the caller was told, as stored.

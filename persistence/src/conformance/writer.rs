@@ -146,5 +146,6 @@ fn record<'a>(
         } else {
             StoredVerdict::Accepted(b"done")
         },
+        reactions: Vec::new(),
     }
 }

@@ -156,6 +156,7 @@ impl ShardWriter {
                 fingerprint: 0,
                 events: payloads.iter().map(|payload| event(&payload[..])).collect(),
                 verdict: StoredVerdict::Accepted(b""),
+                reactions: Vec::new(),
             };
             let offset = builder.push(&record).unwrap();
             self.chains[usize::try_from(number).unwrap()] = (offset, base.plus(events));

@@ -3,7 +3,7 @@
 //! The constants were written by the first version of the format. They never change; a new format gets constants of its own.
 
 use holm_core::{Offset, SequenceNumber, ShardId, Term, Timestamp};
-use holm_persistence::{Batch, StoredVerdict};
+use holm_persistence::{Batch, StoredReaction, StoredVerdict};
 
 /// A batch of two records of `account/alice`: two events with an answer, then a rejection.
 const BATCH_1: &str = "
@@ -13,6 +13,16 @@ const BATCH_1: &str = "
     0105054e6f746564fb2c01000002ff0053000000076163636f756e7405616c69636529fb2e01fd7b
     68e5cf8b010000087769746864726177fe00000000000000000000000010000000020300feefcdab
     8967452301efcdab8967452301fcefbeedfe0001026e6f
+";
+
+/// A batch of two records of `transfer/t-1`: one with two reactions, then one without.
+const BATCH_1_WITH_REACTIONS: &str = "
+    01010000030000000200000000000000070000000000000002000000c2000000fbad3bbe8d000000
+    087472616e7366657203742d310000fd7b68e5cf8b0100000573746172740909090103742d314d01
+    0753746172746564010105000002076163636f756e7405616c696365087769746864726177010500
+    01196163636f756e742e77697468647261772e616e737765726564087472616e7366657203742d31
+    08646561646c696e650001fdabdde5cf8b010000002d000000087472616e7366657203742d310701
+    fd7b68e5cf8b01000008646561646c696e650909090103742d324d000000
 ";
 
 #[test]
@@ -43,6 +53,36 @@ fn a_batch_of_format_1_stays_readable() {
     assert_eq!(second.key.to_string(), "k-0123456789abcdef0123456789abcdef");
     assert!(second.events.is_empty());
     assert_eq!(second.verdict, StoredVerdict::Rejected(b"no"));
+}
+
+/// Promise G6: reactions stand in the record of their command, behind everything that older records have, and the batch says that there are some.
+#[test]
+fn a_batch_of_format_1_with_reactions_stays_readable() {
+    let batch = Batch::parse(unhex(BATCH_1_WITH_REACTIONS).into()).unwrap();
+    assert!(batch.has_reactions());
+    assert!(!Batch::parse(unhex(BATCH_1).into()).unwrap().has_reactions());
+    let stored = batch.record(Offset(7)).unwrap();
+    let record = stored.decode().unwrap();
+    assert_eq!((record.entity_type, record.entity_id), ("transfer", "t-1"));
+    let withdraw = StoredReaction {
+        entity_type: "account",
+        entity_id: "alice",
+        command: "withdraw",
+        payload: b"\x05",
+        due: None,
+        answered: Some("account.withdraw.answered"),
+    };
+    let deadline = StoredReaction {
+        entity_type: "transfer",
+        entity_id: "t-1",
+        command: "deadline",
+        payload: b"",
+        due: Some(Timestamp::from_millis(1_700_000_030_123)),
+        answered: None,
+    };
+    assert_eq!(record.reactions, [withdraw, deadline]);
+    let without = batch.record(Offset(8)).unwrap();
+    assert!(without.decode().unwrap().reactions.is_empty());
 }
 
 fn unhex(text: &str) -> Vec<u8> {

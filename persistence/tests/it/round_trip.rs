@@ -6,9 +6,11 @@ use holm_core::{
     Timestamp,
 };
 use holm_persistence::{
-    Batch, BatchBuilder, Record, StoredEvent, StoredVerdict, borrow_decode, encode,
+    Batch, BatchBuilder, Record, StoredEvent, StoredReaction, StoredRecord, StoredVerdict,
+    borrow_decode, encode,
 };
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::*;
 
 /// The parts of a record that own what a record borrows.
@@ -23,7 +25,11 @@ struct Owned {
     events: Vec<(String, u16, Vec<u8>)>,
     accepted: bool,
     answer: Vec<u8>,
+    reactions: Vec<OwnedReaction>,
 }
+
+/// All names of it, payload, time and the command that takes the answer.
+type OwnedReaction = (String, Vec<u8>, Option<u64>, Option<String>);
 
 impl Owned {
     fn record(&self) -> Record<'_> {
@@ -54,6 +60,18 @@ impl Owned {
             } else {
                 StoredVerdict::Rejected(&self.answer)
             },
+            reactions: self
+                .reactions
+                .iter()
+                .map(|(name, payload, due, answered)| StoredReaction {
+                    entity_type: name,
+                    entity_id: name,
+                    command: name,
+                    payload,
+                    due: due.map(Timestamp::from_millis),
+                    answered: answered.as_deref(),
+                })
+                .collect(),
         }
     }
 }
@@ -61,13 +79,30 @@ impl Owned {
 fn records() -> impl Strategy<Value = Owned> {
     let events = vec(("[A-Z][a-z]{0,12}", any::<u16>(), vec(any::<u8>(), 0..40)), 0..5);
     let names = ("[a-z]{1,12}", "[^\\x00-\\x1f\\x7f-\\x9f]{1,20}", "[a-z_]{1,12}", "[!-~]{1,64}");
-    (names, any::<[u64; 4]>(), any::<[u128; 3]>(), events, any::<bool>(), vec(any::<u8>(), 0..40))
-        .prop_map(|(names, numbers, ids, events, accepted, answer)| {
+    let reactions = vec(
+        ("[a-z]{0,9}", vec(any::<u8>(), 0..9), any::<Option<u64>>(), option::of("[a-z.]{0,9}")),
+        0..3,
+    );
+    let outcome = (events, any::<bool>(), vec(any::<u8>(), 0..40), reactions);
+    (names, any::<[u64; 4]>(), any::<[u128; 3]>(), outcome).prop_map(
+        |(names, numbers, ids, (events, accepted, answer, reactions))| {
             let (entity_type, entity_id, command, key) = names;
             // The sum of base and events must not pass the end of the counter.
             let numbers = numbers.map(|number| number >> 1);
-            Owned { entity_type, entity_id, numbers, ids, command, key, events, accepted, answer }
-        })
+            Owned {
+                entity_type,
+                entity_id,
+                numbers,
+                ids,
+                command,
+                key,
+                events,
+                accepted,
+                answer,
+                reactions,
+            }
+        },
+    )
 }
 
 proptest! {
@@ -76,9 +111,23 @@ proptest! {
     #[test]
     fn records_come_back(owned in records()) {
         let record = owned.record();
+        let stored = StoredRecord { offset: Offset(1), bytes: encode(&record).unwrap() };
+        prop_assert_eq!(stored.decode().unwrap(), record.clone());
+        // Who knows no reactions refuses a record that has some.
+        let plain = borrow_decode::<Record<'_>>(&stored.bytes);
+        prop_assert_eq!(plain.is_ok(), record.reactions.is_empty());
+    }
+
+    /// Promise G6: a record that was cut anywhere is none, unless the cut takes exactly what an older version did not know.
+    #[test]
+    fn a_torn_record_is_refused(owned in records(), cut: prop::sample::Index) {
+        let mut record = owned.record();
         let bytes = encode(&record).unwrap();
-        prop_assert_eq!(borrow_decode::<Record<'_>>(&bytes).unwrap(), record);
-        prop_assert!(borrow_decode::<Record<'_>>(&bytes[..bytes.len() - 1]).is_err());
+        let cut = cut.index(bytes.len());
+        let stored = StoredRecord { offset: Offset(1), bytes: bytes.slice(..cut) };
+        record.reactions.clear();
+        let plain = encode(&record).unwrap();
+        prop_assert_eq!(stored.decode().is_ok(), cut == plain.len());
     }
 
     #[test]
@@ -101,6 +150,8 @@ proptest! {
             prop_assert_eq!(stored.decode().unwrap(), owned.record());
             prop_assert_eq!(read.record(stored.offset), Some(stored));
         }
+        let reacts = owned.iter().any(|owned| !owned.reactions.is_empty());
+        prop_assert_eq!(read.has_reactions(), reacts);
         prop_assert_eq!(read, written);
     }
 

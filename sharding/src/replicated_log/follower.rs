@@ -144,6 +144,7 @@ mod tests {
                 fingerprint: 0,
                 events: Vec::new(),
                 verdict: StoredVerdict::Accepted(b""),
+                reactions: Vec::new(),
             })
             .unwrap();
         builder.finish()

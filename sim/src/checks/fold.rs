@@ -117,7 +117,7 @@ impl Replay<'_> {
     }
 }
 
-/// The record as it stood in the log, but for where its command came from, which no state depends on.
+/// The record as it stood in the log, but for where its command came from and what was sent because of it, which no state depends on.
 fn stored(record: &SeenRecord) -> Record<'_> {
     let events = record.events.iter().map(|event| StoredEvent {
         name: &event.name,
@@ -142,5 +142,6 @@ fn stored(record: &SeenRecord) -> Record<'_> {
         } else {
             StoredVerdict::Accepted(&record.verdict)
         },
+        reactions: Vec::new(),
     }
 }

@@ -52,6 +52,7 @@ fn batch() -> Batch {
             fingerprint: 9,
             events: vec![StoredEvent { name: "Deposited", schema_version: 1, payload: b"\xff" }],
             verdict: StoredVerdict::Accepted(b"\x07"),
+            reactions: Vec::new(),
         })
         .unwrap();
     batch.finish()

@@ -168,6 +168,7 @@ fn batch(term: u64, first: u64) -> Batch {
         fingerprint: 0,
         events: Vec::new(),
         verdict: StoredVerdict::Accepted(b""),
+        reactions: Vec::new(),
     };
     builder.push(&record).unwrap();
     builder.finish()

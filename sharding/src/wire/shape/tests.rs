@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use holm_core::{CommandEnvelope, EntityAddress, Offset, SequenceNumber, ShardId};
-use holm_persistence::Record;
+use holm_persistence::{Record, StoredReaction};
 use holm_runtime::HistoryPage;
 use serde::Deserialize;
 
@@ -36,6 +36,7 @@ fn no_type_on_the_wire_is_a_bomb() {
         TailAnswer,
         ClusterView,
         Record<'static>,
+        Vec<StoredReaction<'static>>,
         Fact,
         Applied,
         Membership,
