@@ -14,18 +14,21 @@ pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
         ));
     }
     let (mut reply, mut name, mut runtime) = (None::<Type>, None::<LitStr>, None::<Path>);
+    let mut internal = false;
     for attribute in input.attrs.iter().filter(|a| a.path().is_ident("command")) {
         attribute.parse_nested_meta(|meta| {
             if meta.path.is_ident("reply") {
                 reply = Some(meta.value()?.parse()?);
             } else if meta.path.is_ident("name") {
                 name = Some(checked_name(meta.value()?.parse()?)?);
+            } else if meta.path.is_ident("internal") {
+                internal = true;
             } else if meta.path.is_ident("crate") {
                 runtime = Some(meta.value()?.parse()?);
             } else {
-                return Err(
-                    meta.error("expected `reply = Type`, `name = \"...\"` or `crate = path`")
-                );
+                return Err(meta.error(
+                    "expected `reply = Type`, `name = \"...\"`, `internal` or `crate = path`",
+                ));
             }
             Ok(())
         })?;
@@ -40,6 +43,7 @@ pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
         #[automatically_derived]
         impl #generics #runtime::Command for #ident #arguments #bounds {
             const NAME: &'static str = #name;
+            const INTERNAL: bool = #internal;
             type Reply = #reply;
         }
     })

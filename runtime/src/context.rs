@@ -36,17 +36,17 @@ impl<'a, E: Entity> Context<'a, E> {
 
     /// Stores one event.
     pub fn persist(&mut self, event: E::Event) -> Draft<E> {
-        Draft::new(Events::One(event))
+        Draft::new(Events::One(event), self.facts.now)
     }
 
     /// Stores several events together or not at all. None is fine too.
     pub fn persist_all(&mut self, events: impl IntoIterator<Item = E::Event>) -> Draft<E> {
-        Draft::new(Events::Any(events.into_iter().collect()))
+        Draft::new(Events::Any(events.into_iter().collect()), self.facts.now)
     }
 
     /// Stores no event: there was nothing to do. The reply is recorded under the command's key all the same.
     pub fn none(&mut self) -> Draft<E> {
-        Draft::new(Events::Any(Vec::new()))
+        Draft::new(Events::Any(Vec::new()), self.facts.now)
     }
 
     /// The entity's id, as in `alice`.

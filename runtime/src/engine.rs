@@ -185,6 +185,7 @@ impl<T> ShardEngine<T> {
                 self.unpark(now, parked);
             }
         }
+        self.outputs.extend(waiting.reacting.map(Output::React));
         for (address, snapshot) in waiting.snapshots {
             self.outputs.push_back(Output::SaveSnapshot(address, snapshot));
         }

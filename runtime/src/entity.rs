@@ -148,6 +148,9 @@ pub trait Command: Serialize + DeserializeOwned + Send + 'static {
     /// The command's name, as in `withdraw`.
     const NAME: &'static str;
 
+    /// True when only entities and Holm itself send it: as JSON from outside it is refused, and no page shows it. `#[command(internal)]`.
+    const INTERNAL: bool = false;
+
     /// What the entity answers when it does what was asked.
     type Reply: Serialize + DeserializeOwned + Send + 'static;
 }

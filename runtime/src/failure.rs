@@ -142,11 +142,13 @@ pub enum FailureKind {
     ShardMoved,
     /// More facts came than could wait to be stored.
     FactsLost,
+    /// A reaction cannot be delivered: the entity that it is for fails each time.
+    ReactionUndelivered,
 }
 
 impl FailureKind {
     /// Every kind.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Panicked,
         Self::RecoveryFailed,
         Self::SnapshotUnreadable,
@@ -162,6 +164,7 @@ impl FailureKind {
         Self::ShardWithoutQuorum,
         Self::ShardMoved,
         Self::FactsLost,
+        Self::ReactionUndelivered,
     ];
 
     /// The name in metrics, documents and filters.
@@ -183,6 +186,7 @@ impl FailureKind {
             Self::ShardWithoutQuorum => "shard_without_quorum",
             Self::ShardMoved => "shard_moved",
             Self::FactsLost => "facts_lost",
+            Self::ReactionUndelivered => "reaction_undelivered",
         }
     }
 
@@ -190,9 +194,11 @@ impl FailureKind {
     #[must_use]
     pub const fn severity(self) -> Severity {
         match self {
-            Self::Panicked | Self::RecoveryFailed | Self::WriteFailed | Self::NodeDown => {
-                Severity::Error
-            }
+            Self::Panicked
+            | Self::RecoveryFailed
+            | Self::WriteFailed
+            | Self::NodeDown
+            | Self::ReactionUndelivered => Severity::Error,
             Self::ShardWithoutQuorum => Severity::Critical,
             Self::ShardReopened | Self::NodeBack | Self::ShardMoved => Severity::Notice,
             Self::SnapshotUnreadable

@@ -3,7 +3,7 @@
 mod telling;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use actix::Actor;
 use actix::dev::SendError;
@@ -12,7 +12,7 @@ use holm_core::{
     ShardId, Term, shard_of,
 };
 use holm_persistence::{OpenError, Pending, ReadError, ShardLog};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::ask::{Asker, ReplyTo};
 use crate::failures::Outlet;
@@ -21,6 +21,7 @@ use crate::options::{HostOptions, HostStats, Placement};
 use crate::registry::RegistryError;
 use crate::shell::actor::{Deliver, Organs, ShardActor};
 use crate::shell::arbiters::Arbiters;
+use crate::shell::courier::Askers;
 use crate::shell::leadership::Input;
 use crate::shell::loaders::{Job, Loaders};
 use crate::shell::seat::{Board, Seat, Standing};
@@ -36,6 +37,8 @@ struct Inner {
     log: Arc<dyn ShardLog>,
     seats: Vec<Seat>,
     loaders: Arc<Loaders>,
+    /// Through which reactions leave; none until it is known.
+    askers: watch::Sender<Option<Weak<dyn Asker>>>,
     /// None where everything runs on the thread that started the host.
     arbiters: Option<Arbiters>,
     failures: Arc<Outlet>,
@@ -70,11 +73,14 @@ impl ShardHost {
         ));
         let loaders = Loaders::start(&options, Arc::clone(&log), Arc::clone(&failures));
         let loaders = Arc::new(loaders.map_err(StartError::Thread)?);
-        let surroundings = Surroundings { options: &options, log: &log, loaders: &loaders };
+        let (askers, reacting) = watch::channel(None);
+        let (options, log, loaders) = (&options, &log, &loaders);
+        let surroundings = Surroundings { options, log, loaders, askers: &reacting };
         let seats = (0..options.shards)
             .map(|number| seat(ShardId(number), &surroundings, &failures, arbiters.as_ref()))
             .collect();
-        Ok(Self(Arc::new(Inner { options, log, seats, loaders, arbiters, failures })))
+        let (options, log, loaders) = (options.clone(), log.clone(), loaders.clone());
+        Ok(Self(Arc::new(Inner { options, log, seats, loaders, askers, arbiters, failures })))
     }
 
     /// The options it was started with.
@@ -220,6 +226,7 @@ struct Surroundings<'a> {
     options: &'a Arc<HostOptions>,
     log: &'a Arc<dyn ShardLog>,
     loaders: &'a Arc<Loaders>,
+    askers: &'a Askers,
 }
 
 fn seat(
@@ -236,6 +243,7 @@ fn seat(
         log: Arc::clone(around.log),
         loaders: Arc::clone(around.loaders),
         board: Arc::clone(&board),
+        askers: around.askers.clone(),
         failures: Arc::clone(failures),
     };
     let actor = move |_: &mut actix::Context<ShardActor>| ShardActor::new(shard, organs, channel);

@@ -7,6 +7,7 @@
 // The derive macros name this crate by its own name, also in its doc tests and here.
 extern crate self as holm_runtime;
 
+mod answered;
 mod ask;
 pub mod bus;
 mod commands;
@@ -20,6 +21,8 @@ mod failures;
 mod host;
 mod inspector;
 mod options;
+mod outbox;
+mod reaction;
 mod registry;
 mod rehearsal;
 mod shell;
@@ -27,6 +30,7 @@ mod snapshot_payload;
 mod supervision;
 mod system;
 
+pub use answered::{Answered, NotDone};
 pub use ask::{Asker, ReplyTo};
 pub use commands::Commands;
 pub use context::Context;
@@ -48,7 +52,7 @@ pub use options::{
     WriteFailurePolicy,
 };
 pub use registry::{CommandView, EntityTypeView, Registry, RegistryError, SYSTEM_PREFIX};
-pub use rehearsal::{Rehearsal, Rehearsed, RehearsedEvent};
+pub use rehearsal::{Rehearsal, Rehearsed, RehearsedEvent, RehearsedReaction};
 pub use supervision::Supervision;
 
 /// What a caught panic said.

@@ -198,8 +198,8 @@ impl Kind {
     }
 
     fn view(&self) -> EntityTypeView {
-        let commands =
-            self.commands.iter().map(|command| (command.name().to_owned(), command.reads()));
+        let outside = self.commands.iter().filter(|command| !command.internal());
+        let commands = outside.map(|command| (command.name().to_owned(), command.reads()));
         EntityTypeView {
             name: self.name.to_owned(),
             commands: commands.map(|(name, read_only)| CommandView { name, read_only }).collect(),

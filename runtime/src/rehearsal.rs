@@ -9,9 +9,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 use holm_core::{
-    AskError, CommandEnvelope, Entropy, Limit, Limits, SequenceNumber, Timestamp, Verdict,
+    AskError, CommandEnvelope, EntityAddress, Entropy, Limit, Limits, SequenceNumber, Timestamp,
+    Verdict,
 };
-use holm_persistence::{CodecError, StoredEvent};
+use holm_persistence::{CodecError, StoredEvent, StoredReaction};
 
 use crate::context::Facts;
 use crate::entity::{Entity, UpcastError};
@@ -32,6 +33,8 @@ pub struct Rehearsal {
 pub struct Rehearsed {
     /// The events, encoded as they would be stored.
     pub events: Vec<RehearsedEvent>,
+    /// What is to be sent because of it.
+    pub reactions: Vec<RehearsedReaction>,
     /// The reply or the rejection.
     pub verdict: Verdict,
     /// Whether the entity wishes to be put to rest.
@@ -47,6 +50,47 @@ pub struct RehearsedEvent {
     pub schema_version: u16,
     /// The event, encoded.
     pub payload: Bytes,
+}
+
+/// One command that is to be sent because of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RehearsedReaction {
+    /// Whom it is for.
+    pub to: EntityAddress,
+    /// Its name.
+    pub command: Box<str>,
+    /// The command, encoded.
+    pub payload: Bytes,
+    /// Not before this time; none: at once.
+    pub due: Option<Timestamp>,
+    /// The sender's command that takes the answer.
+    pub answered: Option<Box<str>>,
+}
+
+impl RehearsedReaction {
+    /// As it would stand in the log.
+    #[must_use]
+    pub fn stored(&self) -> StoredReaction<'_> {
+        StoredReaction {
+            entity_type: self.to.entity_type(),
+            entity_id: self.to.id(),
+            command: &self.command,
+            payload: &self.payload,
+            due: self.due,
+            answered: self.answered.as_deref(),
+        }
+    }
+
+    fn of(stored: &StoredReaction<'_>) -> Self {
+        Self {
+            to: EntityAddress::new(stored.entity_type, stored.entity_id)
+                .expect("the address of a reaction is checked with its effect"),
+            command: stored.command.into(),
+            payload: Bytes::copy_from_slice(stored.payload),
+            due: stored.due,
+            answered: stored.answered.map(Into::into),
+        }
+    }
 }
 
 impl RehearsedEvent {
@@ -123,22 +167,19 @@ impl Rehearsal {
             causation: envelope.causation,
             key: &envelope.key,
         };
-        let limits = PayloadLimits {
-            reply_bytes: self.limits.reply_bytes,
-            events_bytes: self.limits.events_bytes,
-        };
+        let limits = PayloadLimits::of(&self.limits);
         let (state, scratch) = (&mut self.state, &mut self.scratch);
         let executed = catch_unwind(AssertUnwindSafe(|| {
             command.execute(state, &envelope.payload, facts, entropy, limits, scratch)
         }));
         match executed {
-            Ok(Ok(executed)) => Ok(self.decided(executed)),
+            Ok(Ok(executed)) => Ok(self.decided(executed, envelope.address.id())),
             Ok(Err(fault)) => Err(told(fault, envelope)),
             Err(panic) => Err(failed(envelope, panic_text(&*panic))),
         }
     }
 
-    fn decided(&mut self, executed: Executed) -> Rehearsed {
+    fn decided(&mut self, executed: Executed, id: &str) -> Rehearsed {
         let stored = self.scratch.stored_events();
         let events = stored.iter().map(|event| RehearsedEvent {
             name: event.name.into(),
@@ -147,12 +188,14 @@ impl Rehearsal {
         });
         let events: Vec<_> = events.collect();
         self.sequence = self.sequence.plus(events.len() as u64);
+        let reactions = self.scratch.stored_reactions(self.kind.name(), id);
+        let reactions = reactions.iter().map(RehearsedReaction::of).collect();
         let bytes = Bytes::copy_from_slice(&self.scratch.verdict);
         let (verdict, passivate) = match executed {
             Executed::Accepted { passivate } => (Verdict::Accepted(bytes), passivate),
             Executed::Rejected => (Verdict::Rejected(bytes), false),
         };
-        Rehearsed { events, verdict, passivate }
+        Rehearsed { events, reactions, verdict, passivate }
     }
 
     /// The state, when the entity is of this type.

@@ -4,6 +4,7 @@
 pub(crate) mod actor;
 pub(crate) mod arbiters;
 pub(crate) mod by_type;
+pub(crate) mod courier;
 pub(crate) mod leadership;
 pub(crate) mod loaders;
 pub(crate) mod metering;

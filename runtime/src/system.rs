@@ -3,6 +3,7 @@
 use crate::bus::group::Group;
 use crate::bus::topic::TopicLog;
 use crate::failures::FailureLog;
+use crate::outbox::Progress;
 use crate::registry::Registry;
 
 impl Registry {
@@ -12,6 +13,6 @@ impl Registry {
         if self.has_system_types() {
             return self;
         }
-        self.system::<Group>().system::<TopicLog>().system::<FailureLog>()
+        self.system::<Group>().system::<TopicLog>().system::<FailureLog>().system::<Progress>()
     }
 }

@@ -132,10 +132,7 @@ impl<T> ShardEngine<T> {
             causation: envelope.causation,
             key: &envelope.key,
         };
-        let limits = PayloadLimits {
-            reply_bytes: self.limits.reply_bytes,
-            events_bytes: self.limits.events_bytes,
-        };
+        let limits = PayloadLimits::of(&self.limits);
         let state = slot.state.as_mut().expect("only live entities execute");
         let (entropy, scratch) = (&mut self.entropy, &mut self.scratch);
         let executed = catch_unwind(AssertUnwindSafe(|| {
@@ -158,8 +155,9 @@ impl<T> ShardEngine<T> {
         let (bounds, running) = (self.window_bounds(), self.running.at(now));
         let slot = self.slots.get_mut(id);
         let bytes = &self.scratch.verdict[..];
+        let entity_type = self.registry.kind_at(slot.kind).name();
         let record = Record {
-            entity_type: self.registry.kind_at(slot.kind).name(),
+            entity_type,
             entity_id: &slot.id,
             previous: slot.head,
             base: slot.sequence,
@@ -175,6 +173,7 @@ impl<T> ShardEngine<T> {
                 Executed::Accepted { .. } => StoredVerdict::Accepted(bytes),
                 Executed::Rejected => StoredVerdict::Rejected(bytes),
             },
+            reactions: self.scratch.stored_reactions(entity_type, &slot.id),
         };
         let (base, sequence) = (slot.sequence, record.last_sequence());
         let offset = match self.pipeline.push(&record) {

@@ -37,6 +37,8 @@ pub(super) struct Waiting<T> {
     pub(super) snapshots: Vec<(EntityAddress, Snapshot)>,
     /// Entities that asked to be put to rest.
     pub(super) resting: Vec<SlotId>,
+    /// The batch itself, when it has reactions.
+    pub(super) reacting: Option<Batch>,
     /// Facts about quarantines that this batch begins.
     pub(super) facts: Vec<FailureFact>,
 }
@@ -72,6 +74,7 @@ impl<T> Waiting<T> {
             repeats: Vec::new(),
             snapshots: Vec::new(),
             resting: Vec::new(),
+            reacting: None,
             facts: Vec::new(),
         }
     }
@@ -205,7 +208,8 @@ impl<T> Pipeline<T> {
         let batch = std::mem::replace(&mut self.open, fresh).finish();
         // The next batch will hold about as many as this one.
         let room = self.open_waiting.parked.len();
-        let waiting = std::mem::replace(&mut self.open_waiting, Waiting::with_capacity(room));
+        let mut waiting = std::mem::replace(&mut self.open_waiting, Waiting::with_capacity(room));
+        waiting.reacting = batch.has_reactions().then(|| batch.clone());
         self.closed.push_back(Closed { last: batch.last(), waiting, unsent: Some(batch) });
     }
 }

@@ -52,6 +52,8 @@ pub enum Output<T> {
     Answer(T, Result<Answer, AskError>),
     /// Save a snapshot, whenever there is time.
     SaveSnapshot(EntityAddress, Snapshot),
+    /// This batch is durable, and there are reactions in it.
+    React(Batch),
     /// Something failed and was contained; observers want to know.
     Failure(FailureFact),
     /// Nothing is left of what was begun before `drain`.

@@ -102,6 +102,7 @@ impl<T> ShardEngine<T> {
             fingerprint: 0,
             events: Vec::new(),
             verdict: StoredVerdict::Accepted(&told),
+            reactions: Vec::new(),
         };
         let offset = match self.pipeline.push(&record) {
             Ok(offset) => offset,
@@ -210,6 +211,7 @@ impl<T> ShardEngine<T> {
             fingerprint,
             events: Vec::new(),
             verdict: StoredVerdict::Accepted(&told),
+            reactions: Vec::new(),
         };
         let offset = match self.pipeline.push(&record) {
             Ok(offset) => offset,

@@ -14,11 +14,14 @@ use crate::failures::report;
 struct Home(Weak<Inner>);
 
 impl ShardHost {
-    /// Says how this node reaches entities, wherever they are: what its shards have to tell goes that way. To be called once; until then it waits.
+    /// Says how this node reaches entities, wherever they are: what its shards have to tell goes that way, and so do reactions and timers. To be called
+    /// once; until then they wait.
     ///
     /// # Panics
     /// With [`Placement::Here`], when it is not called on a `LocalSet`.
     pub fn connect(&self, asker: Arc<dyn Asker>) {
+        // Weak, because it may lead back to the host itself; the reporter keeps it alive as long as the host runs.
+        self.0.askers.send_replace(Some(Arc::downgrade(&asker)));
         let reporter = report(Arc::clone(&self.0.failures), asker);
         match &self.0.arbiters {
             Some(arbiters) => _ = arbiters.of(0).spawn(reporter),

@@ -4,12 +4,13 @@ use std::any::Any;
 use std::marker::PhantomData;
 
 use bytes::Bytes;
-use holm_core::{Entropy, Limit};
-use holm_persistence::{CodecError, StoredEvent, decode, encode, encode_into};
+use holm_core::{Entropy, Limit, Limits};
+use holm_persistence::{CodecError, StoredEvent, StoredReaction, decode, encode, encode_into};
 use serde_json::Value;
 
 use crate::context::{Context, Facts};
 use crate::entity::{Command, Entity, Event, Handle, Read, UpcastError};
+use crate::reaction::{self, Reaction};
 
 /// The state of one live entity.
 pub(crate) type State = Box<dyn Any + Send>;
@@ -30,6 +31,7 @@ pub(crate) trait ErasedEntity: Send + Sync {
 pub(crate) trait ErasedCommand: Send + Sync {
     fn name(&self) -> &'static str;
     fn reads(&self) -> bool;
+    fn internal(&self) -> bool;
 
     /// Runs the command on the state. Events are applied at once; their bytes and the verdict's are left in `scratch`.
     fn execute(
@@ -51,6 +53,19 @@ pub(crate) trait ErasedCommand: Send + Sync {
 pub(crate) struct PayloadLimits {
     pub(crate) reply_bytes: usize,
     pub(crate) events_bytes: usize,
+    pub(crate) command_bytes: usize,
+    pub(crate) reactions: usize,
+}
+
+impl PayloadLimits {
+    pub(crate) fn of(limits: &Limits) -> Self {
+        Self {
+            reply_bytes: limits.reply_bytes,
+            events_bytes: limits.events_bytes,
+            command_bytes: limits.command_bytes,
+            reactions: limits.reactions_per_command,
+        }
+    }
 }
 
 /// What one command left behind; used again for the next.
@@ -58,6 +73,7 @@ pub(crate) struct PayloadLimits {
 pub(crate) struct Scratch {
     events: Vec<u8>,
     spans: Vec<Span>,
+    reactions: Vec<Reaction>,
     pub(crate) verdict: Vec<u8>,
 }
 
@@ -72,6 +88,7 @@ impl Scratch {
     fn clear(&mut self) {
         self.events.clear();
         self.spans.clear();
+        self.reactions.clear();
         self.verdict.clear();
     }
 
@@ -87,6 +104,15 @@ impl Scratch {
             start = span.end;
         }
         stored
+    }
+
+    /// What is to be sent because of the command, by the entity that it was run on.
+    pub(crate) fn stored_reactions<'a>(
+        &'a self,
+        entity_type: &'a str,
+        id: &'a str,
+    ) -> Vec<StoredReaction<'a>> {
+        self.reactions.iter().map(|reaction| reaction.stored(entity_type, id)).collect()
     }
 }
 
@@ -135,6 +161,10 @@ impl<E: Handle<C>, C: Command> ErasedCommand for HandleCommand<E, C> {
         false
     }
 
+    fn internal(&self) -> bool {
+        C::INTERNAL
+    }
+
     fn execute(
         &self,
         state: &mut State,
@@ -157,6 +187,8 @@ impl<E: Handle<C>, C: Command> ErasedCommand for HandleCommand<E, C> {
         let events = effect.events.as_slice();
         // Sizes are checked before anything is applied, so that an oversized command changes nothing.
         put_events(events, limits, scratch)?;
+        reaction::check(&effect.reactions, scratch.events.len(), limits)?;
+        scratch.reactions = effect.reactions;
         for event in events {
             state.apply(event);
         }
@@ -181,6 +213,10 @@ impl<E: Read<C>, C: Command> ErasedCommand for ReadCommand<E, C> {
 
     fn reads(&self) -> bool {
         true
+    }
+
+    fn internal(&self) -> bool {
+        C::INTERNAL
     }
 
     fn execute(

@@ -20,6 +20,10 @@ impl Registry {
         body: &Value,
     ) -> Result<Bytes, AskError> {
         let known = self.command(entity_type, command)?;
+        if known.internal() {
+            let reason = "it is sent by entities only, never from outside";
+            return Err(undecodable(command, reason));
+        }
         // Silently ignoring a body that is not an object would hide a forgotten `Content-Type` or a doubly quoted body.
         if !body.is_object() {
             let reason = format!("the body of a command is a JSON object, this is {}", form(body));

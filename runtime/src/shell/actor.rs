@@ -11,6 +11,7 @@ use holm_persistence::ShardLog;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::{Interval, MissedTickBehavior};
 
+use super::courier::Askers;
 use super::leadership::{Input, Leadership};
 use super::loaders::{Job, Loaders};
 use super::metering::Meter;
@@ -41,6 +42,7 @@ pub(crate) struct Organs {
     pub(crate) log: Arc<dyn ShardLog>,
     pub(crate) loaders: Arc<Loaders>,
     pub(crate) board: Arc<Board>,
+    pub(crate) askers: Askers,
     pub(crate) failures: Arc<Outlet>,
 }
 
@@ -51,6 +53,7 @@ pub(crate) struct ShardActor {
     pub(super) log: Arc<dyn ShardLog>,
     pub(super) loaders: Arc<Loaders>,
     pub(super) board: Arc<Board>,
+    pub(super) askers: Askers,
     pub(super) failures: Arc<Outlet>,
     pub(super) watch: Watch,
     pub(super) inputs: UnboundedReceiver<Input>,
@@ -68,7 +71,7 @@ impl ShardActor {
         organs: Organs,
         (to_self, inputs): (UnboundedSender<Input>, UnboundedReceiver<Input>),
     ) -> Self {
-        let Organs { options, log, loaders, board, failures } = organs;
+        let Organs { options, log, loaders, board, askers, failures } = organs;
         let leadership = Leadership::new();
         let meter = Meter::new();
         // Zero would panic in tokio; a millisecond is its grain anyway.
@@ -80,6 +83,7 @@ impl ShardActor {
             log,
             loaders,
             board,
+            askers,
             failures,
             watch: Watch::default(),
             inputs,
@@ -118,6 +122,11 @@ impl ShardActor {
                     let shard = self.shard;
                     if !self.loaders.save((shard, address), snapshot) {
                         tracing::debug!(%shard, "a snapshot was left out: too many wait");
+                    }
+                }
+                Output::React(batch) => {
+                    if let Some(courier) = &mut self.leadership.courier {
+                        courier.react(batch);
                     }
                 }
                 Output::Failure(fact) => self.tell(fact),

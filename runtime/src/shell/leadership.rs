@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,10 +12,12 @@ use holm_persistence::{AppendError, OpenError, Opened, Pending, ReadError};
 use tokio::sync::oneshot;
 
 use super::actor::ShardActor;
+use super::courier::{Courier, CourierLink};
 use super::seat::Standing;
 use crate::ask::ReplyTo;
 use crate::engine::{CommitPace, ConfirmToken, EngineOptions, LoadTicket, Loaded, ShardEngine};
 use crate::options::{ShardStats, WriteFailurePolicy};
+use crate::outbox::Undelivered;
 
 /// Turns that an open batch may wait for callers who were just answered: up to 200 µs where nothing else is to be done, which is what a caller on
 /// another thread needs to be woken and to come back.
@@ -22,10 +25,21 @@ const ANTICIPATED_TURNS: u32 = 512;
 
 /// What reaches a shard besides commands.
 pub(crate) enum Input {
-    Lead { term: Term, done: oneshot::Sender<Result<(), OpenError>> },
-    Drain { done: oneshot::Sender<()> },
+    Lead {
+        term: Term,
+        done: oneshot::Sender<Result<(), OpenError>>,
+    },
+    Drain {
+        done: oneshot::Sender<()>,
+    },
     Depose,
-    Loaded { epoch: u64, ticket: LoadTicket, loaded: Result<Loaded, ReadError> },
+    Loaded {
+        epoch: u64,
+        ticket: LoadTicket,
+        loaded: Result<Loaded, ReadError>,
+    },
+    /// The courier cannot deliver something.
+    Undelivered(Undelivered),
     Stop,
 }
 
@@ -35,6 +49,8 @@ pub(super) struct Leadership {
     /// Counts the engines: two leaderships may have the same term, when a shard is opened again without an election.
     pub(super) epoch: u64,
     pub(super) engine: Option<ShardEngine<ReplyTo>>,
+    /// Delivers what is stored, as long as the engine is there.
+    pub(super) courier: Option<CourierLink>,
     /// In the order of their batches; only the first is polled, because acknowledgements come in order.
     pub(super) appends: VecDeque<(Pending<Result<(), AppendError>>, Timestamp)>,
     pub(super) confirms: VecDeque<(ConfirmToken, Pending<Result<(), AppendError>>)>,
@@ -59,6 +75,7 @@ impl Leadership {
             term: Term::ZERO,
             epoch: 0,
             engine: None,
+            courier: None,
             appends: VecDeque::new(),
             confirms: VecDeque::new(),
             opening: None,
@@ -119,6 +136,7 @@ impl ShardActor {
                 Input::Lead { term, done } => self.open(term, Some(done)),
                 Input::Depose => self.step_down(),
                 Input::Drain { done } => self.begin_drain(done),
+                Input::Undelivered(told) => self.tell_undelivered(told),
                 Input::Stop => {
                     self.step_down();
                     self.leadership.stopped = true;
@@ -187,6 +205,14 @@ impl ShardActor {
             },
             entropy_seed: seeds.next_u64(),
         }));
+        let courier = Courier {
+            shard: self.shard,
+            options: Arc::clone(options),
+            loaders: Arc::clone(&self.loaders),
+            askers: self.askers.clone(),
+            to_shard: self.to_self.clone(),
+        };
+        self.leadership.courier = Some(courier.begin(opened.last));
         self.board.stand(Standing::Leading);
         tracing::debug!(shard = %self.shard, %term, last = %opened.last, "leading");
     }
@@ -208,11 +234,19 @@ impl ShardActor {
                         engine.durable(now);
                     }
                     self.carry_out();
+                    self.note_durable();
                 }
                 Err(error) => self.write_failed(&error),
             }
         }
         moved
+    }
+
+    fn note_durable(&mut self) {
+        let Leadership { engine, courier, .. } = &mut self.leadership;
+        if let (Some(engine), Some(courier)) = (engine, courier) {
+            courier.reaches(engine.durable_offset());
+        }
     }
 
     fn take_confirmations(&mut self, task: &mut Context<'_>) -> bool {
@@ -316,6 +350,7 @@ impl ShardActor {
             self.meter.keep(engine.counters());
         }
         let leadership = &mut self.leadership;
+        leadership.courier = None;
         leadership.appends.clear();
         leadership.confirms.clear();
         leadership.waiting_to_reopen = None;

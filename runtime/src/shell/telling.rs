@@ -8,6 +8,7 @@ use holm_persistence::AppendError;
 use super::actor::ShardActor;
 use crate::engine::ShardEngine;
 use crate::failure::{FailureFact, FailureKind, Severity, Subject};
+use crate::outbox::Undelivered;
 
 /// Time between two facts about the full mailbox of one shard.
 const OVERFLOW_TOLD_EVERY: Duration = Duration::from_secs(5);
@@ -64,6 +65,14 @@ impl ShardActor {
         }
         self.meter.failed(fact.kind);
         self.failures.offer(fact);
+    }
+
+    /// Tells of a reaction that cannot be delivered.
+    pub(super) fn tell_undelivered(&mut self, told: Undelivered) {
+        let Undelivered { to, command, reason } = told;
+        let kind = FailureKind::ReactionUndelivered;
+        let fact = self.failures.fact(kind, Subject::Entity(to), &reason);
+        self.tell(FailureFact { command: Some(command), shard: Some(self.shard), ..fact });
     }
 
     fn tell_of_shard(&mut self, kind: FailureKind, reason: &str, count: u64) {

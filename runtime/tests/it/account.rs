@@ -27,7 +27,7 @@ pub(crate) enum AccountEvent {
     },
 }
 
-#[derive(Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub(crate) enum Refused {
     #[error("only {balance} left")]
     InsufficientFunds { balance: u64 },

@@ -41,6 +41,7 @@ pub(crate) struct Driver {
     /// In the order in which they left the engine, with the last durable offset of that moment.
     pub(crate) answers: Vec<(Caller, Result<Answer, AskError>, Offset)>,
     pub(crate) failures: Vec<FailureFact>,
+    pub(crate) reacting: Vec<Batch>,
     pub(crate) snapshots: Vec<u64>,
     pub(crate) drained: bool,
     /// Every batch handed to the log, in order.
@@ -65,6 +66,7 @@ impl Driver {
             confirms: VecDeque::new(),
             answers: Vec::new(),
             failures: Vec::new(),
+            reacting: Vec::new(),
             snapshots: Vec::new(),
             drained: false,
             trace: Vec::new(),
@@ -261,6 +263,7 @@ impl Driver {
                     self.snapshots.push(snapshot.sequence.get());
                     self.log.save_snapshot(SHARD, &address, snapshot, 2).unwrap();
                 }
+                Output::React(batch) => self.reacting.push(batch),
                 Output::Failure(fact) => self.failures.push(fact),
                 Output::Drained => self.drained = true,
             }
