@@ -31,15 +31,16 @@ pub use holm_core::{
     Verdict, shard_of,
 };
 pub use holm_persistence::{
-    Batch, Pending, Record, Snapshot, StoredEvent, StoredRecord, StoredVerdict, decode, encode,
+    Batch, Pending, Record, Snapshot, StoredEvent, StoredReaction, StoredRecord, StoredVerdict,
+    decode, encode,
 };
 pub use holm_runtime::bus;
 pub use holm_runtime::{
-    AskOptions, Asker, Caller, Command, CommandView, Commands, Context, Draft, Effect, Entity,
-    EntityError, EntityRef, EntityTypeView, Event, FailedCommand, FailureCounts, FailureEvent,
-    FailureFact, FailureFilter, FailureKind, FailureList, FailureLog, FailureRow, Failures, Handle,
-    Handled, HandledOutcome, HistoryPage, HostStats, Inspector, MalformedFilter, NoRejection, Read,
-    Registry, Rejection, Reply, ReplyTo, Settlement, Severity, ShardStats, Standing, Subject,
-    Supervision, UpcastError,
+    Answered, AskOptions, Asker, Caller, Command, CommandView, Commands, Context, Draft, Effect,
+    Entity, EntityError, EntityRef, EntityTypeView, Event, FailedCommand, FailureCounts,
+    FailureEvent, FailureFact, FailureFilter, FailureKind, FailureList, FailureLog, FailureRow,
+    Failures, Handle, Handled, HandledOutcome, HistoryPage, HostStats, Inspector, MalformedFilter,
+    NoRejection, NotDone, Read, Registry, Rejection, Reply, ReplyTo, Settlement, Severity,
+    ShardStats, Standing, Subject, Supervision, UpcastError,
 };
 pub use holm_sharding::{ClusterView, LeaveError, MemberState, MemberView, ShardState, ShardView};

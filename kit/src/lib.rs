@@ -36,6 +36,7 @@
 
 mod broken;
 mod given;
+mod sent;
 mod verify;
 mod when;
 

@@ -9,11 +9,14 @@ use holm_core::{
     SequenceNumber, ShardId, Term, Verdict,
 };
 use holm_persistence::{BatchBuilder, CodecError, Record, StoredVerdict, decode, encode};
-use holm_runtime::{Event, Registry, Rehearsal, Rehearsed, RehearsedEvent, UpcastError};
+use holm_runtime::{
+    Event, Registry, Rehearsal, Rehearsed, RehearsedEvent, RehearsedReaction, UpcastError,
+};
 use serde::de::DeserializeOwned;
 
 use crate::broken::Broken;
 use crate::given::{Given, Past, Tested, TestedCommand};
+use crate::sent::Sent;
 use crate::when::{Told, When};
 
 /// Runs the command on the given past and checks what a node relies on.
@@ -45,7 +48,8 @@ pub(crate) fn run<E: Tested, C: TestedCommand>(
         Err(error) => {
             let state = readable::<E, E>("the state", &before)?;
             let told = Told::Failed(error);
-            return Ok(When { given, told, events: Vec::new(), state, rests: false });
+            let (events, sent) = (Vec::new(), Sent::nothing());
+            return Ok(When { given, told, events, sent, state, rests: false });
         }
     };
     let events = decided.events.iter().map(read_event::<E>).collect::<Result<Vec<_>, _>>()?;
@@ -55,11 +59,27 @@ pub(crate) fn run<E: Tested, C: TestedCommand>(
             Told::Rejected(readable::<E, E::Rejection>("the rejection", rejection)?)
         }
     };
+    check_handled::<E>(&decided)?;
     check_repeat::<E, C>(&envelope, &given.past, &decided)?;
     given.past.events.extend(decided.events.iter().cloned());
     check_restarts(&given, &live, &before, &decided)?;
     let state = readable::<E, E>("the state", &encoded::<E>(&live)?)?;
-    Ok(When { given, told, events, state, rests: decided.passivate })
+    let sent = Sent::new(given.past.now, &given.past.id, decided.reactions);
+    Ok(When { given, told, events, sent, state, rests: decided.passivate })
+}
+
+/// What the entity sends to itself, and what it asks to be told, must be among its commands: on a node nobody would hear of it before it is sent.
+fn check_handled<E: Tested>(decided: &Rehearsed) -> Result<(), Broken> {
+    let registry = Registry::new().entity::<E>();
+    for reaction in &decided.reactions {
+        let own = (reaction.to.entity_type() == E::TYPE).then_some(&reaction.command);
+        for command in own.into_iter().chain(&reaction.answered) {
+            registry
+                .is_read_only(E::TYPE, command)
+                .map_err(|reason| Broken::NotAnswered { entity: E::TYPE, reason })?;
+        }
+    }
+    Ok(())
 }
 
 impl<E: Tested> Given<E> {
@@ -162,6 +182,7 @@ fn check_repeat<E: Tested, C: TestedCommand>(
         fingerprint: 0,
         events: decided.events.iter().map(RehearsedEvent::stored).collect(),
         verdict,
+        reactions: decided.reactions.iter().map(RehearsedReaction::stored).collect(),
     };
     let mut batch = BatchBuilder::new(ShardId(0), Term(1), Offset(1));
     let stored = batch.push(&record).map_err(|reason| unreadable::<E>("the record", reason))?;

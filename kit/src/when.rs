@@ -7,6 +7,7 @@ use holm_core::AskError;
 use holm_runtime::{Command, Entity};
 
 use crate::given::{Given, Tested, TestedCommand};
+use crate::sent::Sent;
 
 /// What one command led to. Each `then` compares one thing; [`When::when`] goes on with the next command.
 pub struct When<E: Entity, C: Command> {
@@ -14,6 +15,7 @@ pub struct When<E: Entity, C: Command> {
     pub(crate) given: Given<E>,
     pub(crate) told: Told<C::Reply, E::Rejection>,
     pub(crate) events: Vec<E::Event>,
+    pub(crate) sent: Sent,
     pub(crate) state: E,
     pub(crate) rests: bool,
 }
@@ -45,6 +47,45 @@ impl<E: Tested, C: TestedCommand> When<E, C> {
     #[track_caller]
     pub fn then_no_events(self) -> Self {
         self.then_events([])
+    }
+
+    /// The next of what is sent goes to another entity, at once. What is sent is compared in order, each with one of these.
+    ///
+    /// # Panics
+    /// When something else is sent next, or nothing.
+    #[track_caller]
+    pub fn then_sends<T: Entity, D: TestedCommand>(mut self, id: &str, command: D) -> Self {
+        let found = self.sent.next();
+        let expected = Sent::other::<T, D>(id, &command);
+        assert!(
+            found == Some(expected),
+            "{}",
+            self.wrong("reaction", &found, &(T::TYPE, id, command))
+        );
+        self
+    }
+
+    /// The next of what is sent comes back to this entity after a while.
+    ///
+    /// # Panics
+    /// When something else is sent next, or nothing.
+    #[track_caller]
+    pub fn then_timer<D: TestedCommand>(mut self, after: Duration, command: D) -> Self {
+        let found = self.sent.next();
+        let expected = self.sent.timer::<E, D>(after, &command);
+        assert!(found == Some(expected), "{}", self.wrong("timer", &found, &(after, command)));
+        self
+    }
+
+    /// Nothing is sent, besides what was compared already.
+    ///
+    /// # Panics
+    /// When something is.
+    #[track_caller]
+    pub fn then_sends_nothing(mut self) -> Self {
+        let found = self.sent.next();
+        assert!(found.is_none(), "{}", self.wrong("reaction", &found, &"nothing"));
+        self
     }
 
     /// The caller gets this reply.

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use holm::{AskOptions, ClusterSettings, Holm, IdempotencyKey, ShardState, StartError};
-use holm_domains::bank::{Account, Balance, Deposit, Open};
+use holm_domains::bank::transfer::{Stage, Start, TransferStatus};
+use holm_domains::bank::{Account, Balance, Deposit, Open, Transfer};
 
 /// Promise G2: the same key, sent many times through every node and across the loss of one, takes effect once and gets one answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -26,6 +27,44 @@ async fn a_key_takes_effect_once_whichever_node_is_asked() {
     assert_eq!(places.len(), 1, "one effect, one place in history: {places:?}");
     assert_eq!(nodes[1].entity::<Account>("alice").ask(Balance {}).await, Ok(100));
 
+    nodes[1].shutdown().await;
+    nodes[0].shutdown().await;
+}
+
+/// Promise G2. Promise G6: what is under way when a node goes is taken over by those that lead its shards then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn transfers_go_on_when_a_node_goes() {
+    let data = tempfile::tempdir().unwrap();
+    let nodes = three(data.path()).await;
+    for number in 0..6 {
+        let account = nodes[0].entity::<Account>(format!("a{number}"));
+        account.ask(Open { owner: "Ada".into() }).await.unwrap();
+        account.ask(Deposit { amount: 100 }).await.unwrap();
+    }
+    for number in 0..60 {
+        let (from, to) = (format!("a{}", number % 6), format!("a{}", (number + 1) % 6));
+        let transfer = nodes[number % 2].entity::<Transfer>(format!("t{number}"));
+        transfer.ask(Start { from, to, amount: 1 + number as u64 }).await.unwrap();
+    }
+    nodes[2].shutdown().await;
+    let mut completed = 0;
+    for number in 0..60 {
+        let transfer = nodes[0].entity::<Transfer>(format!("t{number}"));
+        let ended = loop {
+            let transfer = transfer.ask(TransferStatus {}).await.unwrap();
+            if matches!(transfer.stage, Stage::Completed | Stage::Failed) {
+                break transfer;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        completed += u32::from(ended.stage == Stage::Completed);
+    }
+    assert!(completed > 0);
+    let mut sum = 0;
+    for number in 0..6 {
+        sum += nodes[1].entity::<Account>(format!("a{number}")).ask(Balance {}).await.unwrap();
+    }
+    assert_eq!(sum, 600);
     nodes[1].shutdown().await;
     nodes[0].shutdown().await;
 }
@@ -60,6 +99,7 @@ async fn start(index: usize, addresses: &[SocketAddr], data: &Path) -> Result<Ho
     cluster.expected_nodes = 3;
     Holm::builder()
         .entity::<Account>()
+        .entity::<Transfer>()
         .node_name(format!("node-{index}"))
         .data_dir(data.join(index.to_string()))
         .shards(4)

@@ -3,3 +3,4 @@
 
 mod cluster;
 mod single_node;
+mod transfers;

@@ -68,7 +68,7 @@ async fn entity_types_tell_commands_from_reads() {
     assert_served(&body);
     let names: Vec<_> =
         body["entity_types"].as_array().unwrap().iter().map(|kind| &kind["name"]).collect();
-    assert_eq!(names, ["account", "airport", "show"]);
+    assert_eq!(names, ["account", "airport", "show", "transfer"]);
     let account = &body["entity_types"][0];
     assert_eq!(account["commands"], json!(["open", "deposit", "withdraw", "close"]));
     assert_eq!(account["reads"], json!(["balance"]));

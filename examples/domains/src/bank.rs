@@ -1,14 +1,17 @@
-//! The bank: one account is one entity. Money is whole cents, and every reply is the balance after the command.
+//! The bank: one account is one entity. Money is whole cents, and every reply of an account is the balance after the command. A transfer between two
+//! accounts is an entity too: a process that steers both.
 
 mod account;
 mod commands;
 mod events;
 mod rejection;
+pub mod transfer;
 
 pub use account::{Account, Status};
 pub use commands::{Balance, Close, Deposit, Open, Withdraw};
 pub use events::AccountEvent;
 pub use rejection::AccountRejection;
+pub use transfer::Transfer;
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! The demo domains: small models of real things, each a folder of small files, meant to be read and copied.
 //!
-//! - [`bank`]: accounts with money in whole cents. Rules that refuse, and how a refusal is typed.
+//! - [`bank`]: accounts with money in whole cents. Rules that refuse, and how a refusal is typed. Transfers between accounts: a process with deadline and
+//!   compensation.
 //! - [`seats`]: the seat map of a show. One seat, one holder, whoever asks first.
 //! - [`flights`]: airports that count departures and arrivals. Facts from outside, summed up.
 //!
@@ -40,7 +41,11 @@ pub fn named(name: &str) -> Option<Domain> {
 
 /// Lets a node host the entities of all demo domains.
 pub fn register(builder: Builder) -> Builder {
-    builder.entity::<bank::Account>().entity::<seats::Show>().entity::<flights::Airport>()
+    builder
+        .entity::<bank::Account>()
+        .entity::<bank::Transfer>()
+        .entity::<seats::Show>()
+        .entity::<flights::Airport>()
 }
 
 #[cfg(test)]
