@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use holm_core::IdempotencyKey;
-use holm_domains::bank::{Account, Balance, Deposit, Open};
+use holm_domains::bank::transfer::{Stage, Start, TransferStatus};
+use holm_domains::bank::{Account, Balance, Deposit, Open, Transfer};
 use holm_domains::seats::{Choose, Map, Show};
 use holm_runtime::{AskOptions, Command, Entity, EntityError, EntityRef, Registry};
 use holm_sim::world::{FaultWeights, Guest, Trial, TrialFailed};
@@ -53,6 +54,84 @@ fn every_cent_is_in_the_balance_once() {
         });
         trial.run().unwrap_or_else(|failed| panic!("{failed}"));
     }
+}
+
+/// Accounts of the bank whose transfers are tried, and what is on each in the beginning.
+const ACCOUNTS: u64 = 5;
+const OPENING: u64 = 1_000;
+
+/// Promises G2 and G6, as a bank sees them: a transfer is two commands that follow from one another, on entities of several shards, and whatever crashes
+/// in between it ends, having moved its money once or not at all.
+#[test]
+fn transfers_make_and_lose_no_money() {
+    let seeds: Vec<u64> = match std::env::var("HOLM_TRIAL_SEEDS") {
+        Ok(range) => {
+            let (first, last) = range.split_once("..").expect("as in 100..200");
+            (first.parse().expect("a number")..last.parse().expect("a number")).collect()
+        }
+        Err(_) => vec![21, 22, 24],
+    };
+    for seed in seeds {
+        // One seed needs a fresh thread: what a thread has drawn before shows.
+        let transferring = std::thread::Builder::new().name(format!("seed-{seed}"));
+        let done = transferring.spawn(move || transfer_under(seed)).expect("a thread");
+        done.join().unwrap_or_else(|_| panic!("seed {seed}"));
+    }
+}
+
+fn transfer_under(seed: u64) {
+    let registry = Registry::new().entity::<Account>().entity::<Transfer>();
+    let mut trial = Trial::new(registry, seed).seconds(12);
+    for client in 0..3_u64 {
+        trial = trial.client(move |guest| async move {
+            for number in (0..ACCOUNTS).filter(|number| number % 3 == client) {
+                let account = guest.entity::<Account>(format!("a{number}"));
+                let open = Open { owner: "ada".into() };
+                surely(&guest, &account, open, "open").await.expect("nobody opened it before");
+                let opening =
+                    surely(&guest, &account, Deposit { amount: OPENING }, "opening").await;
+                // The first transfers may have taken something out already.
+                opening.expect("an open account takes money");
+            }
+            for nth in 0..25 {
+                let number = client * 100 + nth;
+                let transfer = guest.entity::<Transfer>(format!("t{number}"));
+                let (from, to) = (number % ACCOUNTS, (number * 3 + 1) % ACCOUNTS);
+                // One in six asks for more than anybody has.
+                let amount = if number % 6 == 0 { 1_000_000 } else { 1 + number % 50 };
+                let start = Start { from: format!("a{from}"), to: format!("a{to}"), amount };
+                // From an account to itself: refused.
+                let _ = surely(&guest, &transfer, start, "start").await;
+                guest.rest(Duration::from_millis(200)).await;
+            }
+        });
+    }
+    let trial = trial.in_the_end(|guest| async move {
+        let mut stranded = 0;
+        for number in (0..3).flat_map(|client| (0..25).map(move |nth| client * 100 + nth)) {
+            let transfer = guest.entity::<Transfer>(format!("t{number}"));
+            loop {
+                match transfer.ask(TransferStatus {}).await {
+                    Err(EntityError::Rejected(_)) => break,
+                    Ok(Transfer { stage: Stage::Stranded, amount, .. }) => {
+                        break stranded += amount;
+                    }
+                    Ok(Transfer {
+                        stage: Stage::Completed | Stage::Failed | Stage::Refunded,
+                        ..
+                    }) => break,
+                    _ => guest.rest(Duration::from_millis(50)).await,
+                }
+            }
+        }
+        let mut sum = stranded;
+        for number in 0..ACCOUNTS {
+            let account = guest.entity::<Account>(format!("a{number}"));
+            sum += account.ask(Balance {}).await.expect("everything was mended");
+        }
+        assert_eq!(sum, ACCOUNTS * OPENING, "money was made or lost");
+    });
+    trial.run().unwrap_or_else(|failed| panic!("{failed}"));
 }
 
 /// One seat, one holder: who was told that a seat is his has it in the end.
