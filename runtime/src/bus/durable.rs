@@ -176,7 +176,7 @@ impl DurableSubscription {
                 Ok(())
             }
             Err(EntityError::Failed(source)) if source.kind() != ErrorKind::FixRequest => {
-                tracing::debug!(error = %source, "a subscription's group does not answer");
+                tracing::debug!(error = %source, "a subscription group does not answer");
                 self.next_attendance = Instant::now() + TRY_AGAIN;
                 Ok(())
             }

@@ -45,6 +45,14 @@ impl Followed {
         ends.iter().all(|(shard, end)| given.passed.get(shard).copied().unwrap_or_default() >= *end)
     }
 
+    /// The shards in which the group has not passed these ends, with how far it is.
+    pub(super) fn behind(&self, ends: &BTreeMap<ShardId, Offset>) -> Vec<String> {
+        let given = self.0.borrow();
+        let passed = |shard| given.passed.get(shard).copied().unwrap_or_default();
+        let behind = ends.iter().filter(|(shard, end)| passed(shard) < **end);
+        behind.map(|(shard, end)| format!("shard {shard}: {} of {end}", passed(shard))).collect()
+    }
+
     fn note(&self, follower: u64, fact: &Fact) {
         self.0.borrow_mut().facts.push(SeenFact {
             follower,
@@ -95,6 +103,7 @@ pub(super) fn follow(
 async fn in_the_group(bus: Bus, followed: Followed) {
     loop {
         let Err(error) = member(&bus, &followed).await;
+        tracing::info!(%error, "a member of the subscription begins again");
         match error {
             // A log that is damaged or whose replica is being replaced; the next try finds another.
             SubscribeError::Feed(_) | SubscribeError::Group { .. } => {}

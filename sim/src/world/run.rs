@@ -146,8 +146,9 @@ impl<'a> Running<'a> {
             self.world.met.met(Situation::FollowersCaughtUp);
         } else {
             let within = self.settings.recovery;
+            let behind = followed.behind(&ends).join(", ");
             self.problems.push(format!(
-                "after everything was mended, the durable subscription is not where the logs ended, within {within:?}"
+                "after everything was mended, the durable subscription is not where the logs ended, within {within:?}: {behind}"
             ));
         }
         caught_up

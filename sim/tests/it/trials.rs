@@ -127,7 +127,7 @@ fn transfer_under(seed: u64) {
         let mut sum = stranded;
         for number in 0..ACCOUNTS {
             let account = guest.entity::<Account>(format!("a{number}"));
-            sum += account.ask(Balance {}).await.expect("everything was mended");
+            sum += surely(&guest, &account, Balance {}, "look").await.expect("it is open");
         }
         assert_eq!(sum, ACCOUNTS * OPENING, "money was made or lost");
     });

@@ -75,7 +75,12 @@ impl Roster {
         Share { holds, reads, lapsed }
     }
 
+    /// A member attended and has a lease until then. No other can have a longer one: where it seems so, the clock by which it was given ran ahead, and who
+    /// got it would count for as long as the clock was wrong.
     pub(crate) fn attended(&mut self, member: u64, until: Timestamp, holds: BTreeSet<u32>) {
+        for other in self.members.values_mut() {
+            other.until = other.until.min(until);
+        }
         self.members.insert(member, Member { until, holds });
     }
 
@@ -127,6 +132,16 @@ mod tests {
         attend(&mut roster, 1, &none, 8, 0);
         assert_eq!(attend(&mut roster, 2, &none, 8, 101).len(), 8);
         assert!(!roster.knows(1));
+    }
+
+    /// A clock that ran an hour ahead and was set right does not keep a dead member for an hour.
+    #[test]
+    fn a_lease_by_a_wrong_clock_ends_with_the_others() {
+        let (mut roster, none) = (Roster::default(), BTreeSet::new());
+        let hour = 3_600_000;
+        attend(&mut roster, 1, &none, 8, hour);
+        assert!(attend(&mut roster, 2, &none, 8, 10).is_empty(), "it may be alive");
+        assert_eq!(attend(&mut roster, 2, &none, 8, 111).len(), 8);
     }
 
     proptest! {
