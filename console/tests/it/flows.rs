@@ -93,6 +93,49 @@ async fn a_flow_shows_what_a_conversation_led_to_in_every_entity() {
     node.stop().await;
 }
 
+/// The bank's transfer to an account that takes no money: the money leaves, cannot arrive, and comes back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transfer_is_seen_through_every_entity_it_touched() {
+    let node = OneNode::start().await;
+    for (target, body) in [
+        ("account/alice/open", json!({"owner": "ada"})),
+        ("account/alice/deposit", json!({"amount": 100})),
+    ] {
+        assert_eq!(answer(node.command(target, &body)).await.0, 200, "{target}");
+    }
+    let start = json!({"from": "alice", "to": "nobody", "amount": 60});
+    let (_, started) = answer(node.command("transfer/t1/start", &start)).await;
+    let id = started["correlation_id"].as_str().unwrap().to_owned();
+    let is_over = async || {
+        let (_, status) = answer(node.command("transfer/t1/status", &json!({}))).await;
+        status["reply"]["stage"] == "refunded"
+    };
+    while !is_over().await {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let (_, flow) = answer(node.get(&format!("/api/v1/flows/{id}"))).await;
+    let outline = outline(&flow);
+    let steps = outline.iter().map(|line| line.rsplit_once(' ').unwrap().0).collect::<Vec<_>>();
+    assert_eq!(
+        [steps[0], steps[1], steps[3], steps[5]],
+        [
+            "0 transfer/t1 start accepted",
+            "1 account/alice withdraw accepted",
+            "3 account/nobody deposit rejected",
+            "5 account/alice deposit accepted",
+        ]
+    );
+    assert_eq!((steps.len(), &flow["entities"], &flow["rejected"]), (7, &json!(3), &json!(1)));
+    assert_eq!(outline.iter().filter(|line| line.ends_with("outside")).count(), 1, "{outline:?}");
+    let names: Vec<_> = flow["steps"].as_array().unwrap().iter().map(|it| &it["events"]).collect();
+    assert_eq!(names[6][0]["event"], "Refunded");
+    let latest = holm(&["--url", node.url(), "flow", "--latest", "transfer"]).await;
+    let latest = String::from_utf8(latest.stdout).unwrap();
+    assert!(latest.starts_with(&format!("flow {id}   ▲ 1 rejected   7 commands")), "{latest}");
+    println!("{latest}");
+    node.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_chosen_id_is_searched_for_everywhere() {
     let node = OneNode::start().await;

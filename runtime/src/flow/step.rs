@@ -6,6 +6,7 @@ use holm_core::{
 };
 use holm_persistence::{Record, StoredRecord, StoredVerdict};
 
+use crate::engine::QUARANTINED;
 use crate::failure::{FailureFact, Subject};
 use crate::failures::{FailureEvent, FailureLog};
 use crate::registry::read_event;
@@ -89,14 +90,21 @@ impl FlowStep {
             return Self::failures(shard, stored.offset, record, wanted);
         }
         let entity = EntityAddress::new(record.entity_type, record.entity_id);
+        // A quarantine is stored under the id of the command that failed, and names the failure as its cause. Here it hangs on that command: what was
+        // caused by it must not hang on the quarantine, and the failure is no command.
+        let (id, causation) = if record.command == QUARANTINED {
+            (CommandId(record.causation.0), record.id.causes())
+        } else {
+            (record.id, record.causation)
+        };
         Ok(vec![Self {
             shard,
             offset: stored.offset,
             at: record.at,
             entity: entity.map_err(|error| error.to_string())?,
             command: record.command.into(),
-            id: record.id,
-            causation: record.causation,
+            id,
+            causation,
             base: record.base,
             events: record.events.iter().map(|event| event.name.into()).collect(),
             outcome: match record.verdict {

@@ -151,7 +151,7 @@ async fn a_failure_stands_in_its_flow() {
     };
     let causation = Some(flow().await[0].step.id.causes());
     let options = AskOptions { correlation, causation, ..AskOptions::default() };
-    node.of::<Sometimes>("b").ask_with(Add { amount: 13 }, options).await.unwrap_err();
+    node.of::<Sometimes>("b").ask_with(Add { amount: 13 }, options.clone()).await.unwrap_err();
     node.told().await;
     let branches = flow().await;
     let [cause, failed] = &branches[..] else { panic!("{branches:?}") };
@@ -160,6 +160,19 @@ async fn a_failure_stands_in_its_flow() {
     assert_eq!(failed.step.entity.to_string(), "sometimes/b");
     let StepOutcome::Failed { kind, causes } = &failed.step.outcome else { panic!("{failed:?}") };
     assert!(*kind == FailureKind::Panicked && causes[0].contains("thirteen"), "{causes:?}");
+
+    // A quarantine hangs on the command that led to it.
+    let failing = node.of::<Quarantining>("c");
+    while !matches!(
+        failing.ask_with(Add { amount: 13 }, options.clone()).await,
+        Err(EntityError::Failed(AskError::Quarantined { .. }))
+    ) {}
+    node.told().await;
+    let branches = flow().await;
+    let quarantine = branches.iter().find(|it| &*it.step.command == "holm-quarantine").unwrap();
+    let led_to_it = &branches[quarantine.parent.unwrap()].step;
+    assert_eq!(led_to_it.entity.to_string(), "quarantining/c");
+    assert!(matches!(led_to_it.outcome, StepOutcome::Failed { .. }), "{led_to_it:?}");
     node.host.stop().await;
 }
 

@@ -58,6 +58,7 @@ impl Logs {
                 fingerprint: 0,
                 events: Vec::new(),
                 verdict: StoredVerdict::Accepted(&[]),
+                reactions: Vec::new(),
             };
             builder.push(&record).unwrap();
         }
