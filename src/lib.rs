@@ -34,7 +34,6 @@ pub use holm_persistence::{
     Batch, Pending, Record, Snapshot, StoredEvent, StoredReaction, StoredRecord, StoredVerdict,
     decode, encode,
 };
-pub use holm_runtime::bus;
 pub use holm_runtime::{
     Answered, AskOptions, Asker, Caller, Command, CommandView, Commands, Context, Draft, Effect,
     Entity, EntityError, EntityRef, EntityTypeView, Event, FailedCommand, FailureCounts,
@@ -43,4 +42,5 @@ pub use holm_runtime::{
     NoRejection, NotDone, Read, Registry, Rejection, Reply, ReplyTo, Settlement, Severity,
     ShardStats, Standing, Subject, Supervision, UpcastError,
 };
+pub use holm_runtime::{bus, flow};
 pub use holm_sharding::{ClusterView, LeaveError, MemberState, MemberView, ShardState, ShardView};

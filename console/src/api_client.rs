@@ -17,9 +17,9 @@ pub use stream::{FactStream, StreamEvent, StreamWish};
 
 use crate::views::{
     ClusterDocument, EntityDocument, EntityTypesDocument, FailureCountDocument, FailuresDocument,
-    HandleFailures, HandledDocument, HistoryDocument, MemberDocument, MembersDocument, Place,
-    ProblemDocument, RecordsDocument, RejectionDocument, ReplyDocument, Served, ShardsDocument,
-    VersionDocument,
+    FlowDocument, FlowsDocument, HandleFailures, HandledDocument, HistoryDocument, MemberDocument,
+    MembersDocument, Place, ProblemDocument, RecordsDocument, RejectionDocument, ReplyDocument,
+    Served, ShardsDocument, VersionDocument,
 };
 
 /// Time for the connection to stand. The nodes are near: a local cluster or one network.
@@ -204,6 +204,38 @@ impl ApiClient {
     pub async fn failures(&self, filter: &str) -> Result<Served<FailuresDocument>, ClientError> {
         let request = self.request(Method::GET, &["api", "v1", "failures"])?;
         self.read(request.query(&[("filter", filter)])).await
+    }
+
+    /// Everything that a conversation led to. Searching everything may take minutes: `timeout` is the time that the node takes, and the client must be
+    /// more patient than that.
+    ///
+    /// # Errors
+    /// As [`ApiClient::version`]; also when no record of it is found.
+    pub async fn flow(
+        &self,
+        correlation: &str,
+        everything: bool,
+        timeout: Duration,
+    ) -> Result<Served<FlowDocument>, ClientError> {
+        let request = self.request(Method::GET, &["api", "v1", "flows", correlation])?;
+        let timeout_ms = timeout.as_millis().to_string();
+        let query = [("everything", everything.to_string()), ("timeout_ms", timeout_ms)];
+        self.read(request.query(&query)).await
+    }
+
+    /// The newest conversations, of one type of entities or of all.
+    ///
+    /// # Errors
+    /// As [`ApiClient::version`].
+    pub async fn flows(
+        &self,
+        entity_type: Option<&str>,
+        limit: usize,
+    ) -> Result<Served<FlowsDocument>, ClientError> {
+        let request = self.request(Method::GET, &["api", "v1", "flows"])?;
+        let request = request.query(&[("limit", limit)]);
+        let query = entity_type.map(|entity_type| ("entity_type", entity_type));
+        self.read(request.query(query.as_slice())).await
     }
 
     /// How much stands open.

@@ -86,6 +86,8 @@ pub enum Verb {
     Show(verbs::ShowArgs),
     /// Print what happened in the cluster, and with --follow what happens
     Events(verbs::EventsArgs),
+    /// Draw everything that one conversation led to, through every entity it touched
+    Flow(verbs::FlowArgs),
     /// Show what failed, and ask again, give up, or let go on
     Failures(verbs::FailuresArgs),
     /// Send the commands of a file, each once, in order for each entity
@@ -130,6 +132,7 @@ fn carry_out(cli: Cli, output: Output) -> Result<Exit, Failure> {
         Verb::Send(args) => verbs::block_on(args.run(&cli.global, output)),
         Verb::Show(args) => verbs::block_on(args.run(&cli.global, output)),
         Verb::Events(args) => verbs::block_on(args.run(&cli.global, output)),
+        Verb::Flow(args) => verbs::block_on(args.run(&cli.global, output)),
         Verb::Failures(args) => verbs::block_on(args.run(&cli.global, output)),
         Verb::Import(args) => verbs::block_on(args.run(&cli.global, output)),
         Verb::Node => node::run_demo(),

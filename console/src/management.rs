@@ -12,6 +12,7 @@ mod commands;
 mod connections;
 mod entities;
 mod failures;
+mod flows;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod guard;

@@ -1,8 +1,9 @@
-//! The verbs that ask a running cluster: `status`, `send`, `show`, `events`, `failures`.
+//! The verbs that ask a running cluster: `status`, `send`, `show`, `events`, `flow`, `failures`.
 
 mod diff;
 mod events;
 mod failures;
+mod flow;
 mod follow;
 mod point;
 mod send;
@@ -11,6 +12,7 @@ mod status;
 
 pub use events::EventsArgs;
 pub use failures::FailuresArgs;
+pub use flow::FlowArgs;
 pub use send::SendArgs;
 pub use show::ShowArgs;
 pub use status::StatusArgs;

@@ -3,10 +3,14 @@
 //! Fields are added, never renamed or removed, within `/api/v1`. Readers ignore what they do not know.
 
 mod failures;
+mod flows;
 
 pub use failures::{
     FailedCommandDocument, FailureCountDocument, FailureDocument, FailuresDocument, HandleFailures,
     HandledDocument, HandledFailure,
+};
+pub use flows::{
+    ConversationDocument, FlowDocument, FlowStepDocument, FlowsDocument, SearchedDocument,
 };
 
 use serde::{Deserialize, Serialize};
@@ -145,6 +149,10 @@ pub struct Place {
     pub replayed: bool,
     /// The name of the node that led the shard.
     pub served_by: String,
+    /// The conversation under which the command's record stands, which `GET /api/v1/flows/{correlation_id}` shows. Absent where this request left
+    /// no record: for a read, and for a recorded answer, which belongs to the conversation of the first request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
 }
 
 /// `GET /api/v1/entities/{type}/{id}` and `…/state?at_seq=`.

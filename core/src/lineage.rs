@@ -76,6 +76,17 @@ fn version_7(now: Timestamp, entropy: &mut dyn Entropy) -> u128 {
     uuid::Builder::from_unix_timestamp_millis(now.as_millis(), &random).into_uuid().as_u128()
 }
 
+impl CorrelationId {
+    /// When the conversation began, by the clock of who opened it; none when its id is no UUID of version 7 and so tells no time.
+    #[must_use]
+    pub fn began(self) -> Option<Timestamp> {
+        let id = Uuid::from_u128(self.0);
+        let tells_time = id.get_version_num() == 7 && id.get_variant() == uuid::Variant::RFC4122;
+        let millis = u64::try_from(self.0 >> 80).ok()?;
+        tells_time.then_some(Timestamp::from_millis(millis))
+    }
+}
+
 impl FailureId {
     /// A new id.
     pub fn generate(now: Timestamp, entropy: &mut dyn Entropy) -> Self {
@@ -99,5 +110,22 @@ impl CommandId {
     #[must_use]
     pub const fn causes(self) -> CausationId {
         CausationId(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SeededEntropy;
+
+    #[test]
+    fn the_id_of_a_conversation_tells_when_it_began() {
+        let now = Timestamp::from_millis(1_795_191_667_015);
+        let opened = CommandId::generate(now, &mut SeededEntropy::new(1)).opens();
+        assert_eq!(opened.began(), Some(now));
+        let chosen: CorrelationId = "5f0c3b0e-6c1f-4b5e-9d0a-000000000001".parse().unwrap();
+        assert_eq!((chosen.began(), CorrelationId(77).began()), (None, None));
+        let reserved = CorrelationId(opened.0 | 0b11 << 62);
+        assert_eq!(reserved.began(), None, "not of the variant whose versions we know");
     }
 }

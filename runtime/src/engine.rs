@@ -50,7 +50,7 @@ pub use self::ports::{
     CommitPace, ConfirmToken, Counters, EngineOptions, LoadRequest, LoadTicket, Loaded, Output,
     UsableSnapshots, Wanted,
 };
-pub(crate) use self::quarantine::RELEASE;
+pub(crate) use self::quarantine::{QUARANTINED, RELEASE};
 pub use self::quarantine::{Release, Released};
 use self::recovery::Recoveries;
 use self::running_time::RunningTime;

@@ -18,6 +18,7 @@ mod entity;
 mod entity_ref;
 mod failure;
 mod failures;
+pub mod flow;
 mod host;
 mod inspector;
 mod options;

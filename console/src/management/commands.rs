@@ -40,27 +40,32 @@ pub(super) async fn send(
     let Query(wait) = wait.map_err(|error| Problem::bad_request(error).of(&serving))?;
     let answer = ask(&serving, &target, &wait, &headers, body).await;
     answer
-        .and_then(|answer| tell(&serving, &target, &answer))
+        .and_then(|(answer, recorded)| tell(&serving, &target, &answer, recorded))
         .map_err(|problem| problem.of(&serving))
 }
 
+/// The answer, and the conversation of the record that the command left, if it did.
 async fn ask(
     serving: &Arc<Serving>,
     (entity_type, id, command): &Target,
     wait: &Wait,
     headers: &HeaderMap,
     body: Body,
-) -> Result<Answer, Problem> {
+) -> Result<(Answer, Option<CorrelationId>), Problem> {
     // Wrong names are told before wrong bodies.
     let registry = serving.holm.registry();
-    registry.is_read_only(entity_type, command)?;
+    let leaves_record = !registry.is_read_only(entity_type, command)?;
     let address = EntityAddress::new(entity_type.as_str(), id.as_str())
         .map_err(Problem::malformed_address)?;
     let options = options(serving, wait, headers)?;
     let body = body::json(body, &serving.options.limits).await?;
     let payload = registry.command_from_json(entity_type, command, &body)?;
     let caller = serving.holm.caller();
-    Ok(caller.ask(caller.envelope(address, command, payload, options)).await?)
+    let envelope = caller.envelope(address, command, payload, options);
+    let correlation = envelope.correlation;
+    let answer = caller.ask(envelope).await?;
+    let recorded = (leaves_record && !answer.replayed).then_some(correlation);
+    Ok((answer, recorded))
 }
 
 fn options(serving: &Serving, wait: &Wait, headers: &HeaderMap) -> Result<AskOptions, Problem> {
@@ -111,6 +116,7 @@ fn tell(
     serving: &Serving,
     (entity_type, _, command): &Target,
     answer: &Answer,
+    recorded: Option<CorrelationId>,
 ) -> Result<Response, Problem> {
     let registry = serving.holm.registry();
     // The bytes come from an entity, so what cannot be read here is no fault of the request.
@@ -123,6 +129,7 @@ fn tell(
         offset: answer.offset.get(),
         replayed: answer.replayed,
         served_by: serving.name_of(answer.served_by),
+        correlation_id: recorded.map(|id| id.to_string()),
     };
     Ok(match &answer.verdict {
         Verdict::Accepted(_) => Json(ReplyDocument { reply: said, place }).into_response(),

@@ -66,6 +66,11 @@ pub struct HttpLimits {
     pub replayed_records: usize,
     /// States that are replayed at once; the next one gets 503.
     pub concurrent_replays: usize,
+    /// Searches for flows at once; the next one gets 503. Each reads the logs of the whole cluster and holds 2 MiB of them, and 16 MiB of what it
+    /// found.
+    pub concurrent_searches: usize,
+    /// The longest time that a caller may let a search take.
+    pub longest_search: Duration,
     /// Streams of facts at once; the next one gets 503. Each holds a page of 64 KiB for each shard at most.
     pub concurrent_streams: usize,
 }
@@ -83,6 +88,8 @@ impl Default for HttpLimits {
             // About 200 bytes each: 40 MiB.
             replayed_records: 200_000,
             concurrent_replays: 4,
+            concurrent_searches: 2,
+            longest_search: Duration::from_secs(600),
             concurrent_streams: 32,
         }
     }

@@ -95,7 +95,7 @@ fn describe(serving: &Serving, stored: &StoredRecord) -> Result<RecordDocument, 
 }
 
 /// What stands inside `{"Deposited":{…}}`: the name has a field of its own here.
-fn payload(name: &str, event: Value) -> Value {
+pub(super) fn payload(name: &str, event: Value) -> Value {
     match event {
         Value::Object(mut variant) if variant.len() == 1 && variant.contains_key(name) => {
             variant.remove(name).unwrap_or_default()

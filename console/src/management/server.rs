@@ -59,6 +59,7 @@ impl BoundHttp {
             address: self.address,
             url: url.clone(),
             replays: Semaphore::new(self.options.limits.concurrent_replays),
+            searches: Semaphore::new(self.options.limits.concurrent_searches),
             streams: Arc::new(Semaphore::new(self.options.limits.concurrent_streams)),
             options: self.options,
             started: Instant::now(),
@@ -137,6 +138,7 @@ pub(super) struct Serving {
     pub(super) url: String,
     pub(super) options: HttpOptions,
     pub(super) replays: Semaphore,
+    pub(super) searches: Semaphore,
     pub(super) streams: Arc<Semaphore>,
     started: Instant,
     /// Milliseconds from `started` to the last heartbeat.

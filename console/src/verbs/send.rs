@@ -1,7 +1,7 @@
 //! `holm send TYPE/ID COMMAND JSON`: one command and what the entity says to it.
 
 use clap::Args;
-use holm::{EntityAddress, IdempotencyKey, OsEntropy};
+use holm::{CorrelationId, EntityAddress, IdempotencyKey, OsEntropy};
 use serde_json::Value;
 
 use super::{address, first_to_answer};
@@ -24,6 +24,9 @@ pub struct SendArgs {
     /// Idempotency key: sent again with the same key, the command takes effect once
     #[arg(long)]
     pub key: Option<String>,
+    /// The conversation that the command belongs to, a UUID; without one it opens its own
+    #[arg(long, value_name = "ID")]
+    pub correlation: Option<CorrelationId>,
     /// Time that the cluster has for the answer
     #[arg(long, value_name = "MS")]
     pub timeout_ms: Option<u64>,
@@ -42,7 +45,7 @@ impl SendArgs {
             .unwrap_or_else(|| IdempotencyKey::generate(&mut OsEntropy).to_string());
         let options = SendOptions {
             key: Some(key),
-            correlation: None,
+            correlation: self.correlation.map(|id| id.to_string()),
             timeout: self.timeout_ms.map(std::time::Duration::from_millis),
         };
         let (entity_type, id) = (self.entity.entity_type(), self.entity.id());
@@ -71,6 +74,9 @@ impl SendArgs {
                     output.mark(mark),
                     output.faint(stands)
                 ));
+                if let Some(id) = &place.correlation_id {
+                    output.line(output.faint(format_args!("  what it led to   holm flow {id}")));
+                }
             }
         }
         Ok(if accepted { Exit::Ok } else { Exit::Failed })

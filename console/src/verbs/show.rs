@@ -120,6 +120,10 @@ impl ShowArgs {
         if let Some(history) = history {
             output.line("");
             print_events(&history.body.events, output);
+            if let Some(last) = history.body.events.last() {
+                let flow = format!("  the flow of {}: holm flow {}", last.seq, last.correlation_id);
+                output.line(output.faint(flow));
+            }
         }
         output.line("");
         output.line(format_args!("  state at {}", entity.seq));
@@ -182,7 +186,7 @@ fn print_events(events: &[EventDocument], output: Output) {
 }
 
 /// `amount 2500  to LAX` instead of `{"amount":2500,"to":"LAX"}`.
-fn in_words(data: &Value) -> String {
+pub(super) fn in_words(data: &Value) -> String {
     let Value::Object(fields) = data else { return data.to_string() };
     let words = fields.iter().map(|(name, value)| match value {
         Value::String(text) => format!("{name} {text}"),

@@ -26,7 +26,7 @@ use crate::registry::Executed;
 pub(crate) const RELEASE: &str = "holm-release";
 
 /// The command in the record that begins a quarantine.
-const QUARANTINED: &str = "holm-quarantine";
+pub(crate) const QUARANTINED: &str = "holm-quarantine";
 
 /// While the record that begins a quarantine is on its way to the log.
 const SOON: Duration = Duration::from_millis(50);

@@ -12,6 +12,7 @@ use holm_core::{
 };
 use holm_persistence::MemoryLog;
 use holm_runtime::bus::{Bus, Interest, Start};
+use holm_runtime::flow::{Flow, FlowSearch, StepOutcome, Window};
 use holm_runtime::{
     AskOptions, Caller, Entity, EntityError, EntityRef, FailureCounts, FailureEvent, FailureFact,
     FailureFilter, FailureKind, FailureLog, Failures, HandledOutcome, HostOptions, Settlement,
@@ -131,6 +132,47 @@ async fn a_failure_is_reified() {
     assert_eq!((&*command.name, &*command.key), ("add", "thirteen-1"));
     assert_eq!(command.correlation, CorrelationId(77));
     assert!(row.shard.is_some() && row.node == node.host.options().node);
+    node.host.stop().await;
+}
+
+/// Promise G7. What failed stands in the flow of its conversation, below its cause, although its entity stored nothing of it.
+#[tokio::test]
+async fn a_failure_stands_in_its_flow() {
+    let node = Node::start().await;
+    let correlation = Some(CorrelationId(77));
+    let options = AskOptions { correlation, ..AskOptions::default() };
+    node.of::<Resuming>("a").ask_with(Add { amount: 1 }, options).await.unwrap();
+    let flow = async || {
+        let inspector = node.host.inspector();
+        let everything = Window::everything();
+        let mut search = FlowSearch::new(inspector, SHARDS, CorrelationId(77), everything);
+        search.run().await;
+        Flow::of(search.finish().gathered.steps).branches
+    };
+    let causation = Some(flow().await[0].step.id.causes());
+    let options = AskOptions { correlation, causation, ..AskOptions::default() };
+    node.of::<Sometimes>("b").ask_with(Add { amount: 13 }, options.clone()).await.unwrap_err();
+    node.told().await;
+    let branches = flow().await;
+    let [cause, failed] = &branches[..] else { panic!("{branches:?}") };
+    assert_eq!((cause.depth, &cause.step.outcome), (0, &StepOutcome::Accepted));
+    assert_eq!((failed.depth, failed.parent, &*failed.step.command), (1, Some(0), "add"));
+    assert_eq!(failed.step.entity.to_string(), "sometimes/b");
+    let StepOutcome::Failed { kind, causes } = &failed.step.outcome else { panic!("{failed:?}") };
+    assert!(*kind == FailureKind::Panicked && causes[0].contains("thirteen"), "{causes:?}");
+
+    // A quarantine hangs on the command that led to it.
+    let failing = node.of::<Quarantining>("c");
+    while !matches!(
+        failing.ask_with(Add { amount: 13 }, options.clone()).await,
+        Err(EntityError::Failed(AskError::Quarantined { .. }))
+    ) {}
+    node.told().await;
+    let branches = flow().await;
+    let quarantine = branches.iter().find(|it| &*it.step.command == "holm-quarantine").unwrap();
+    let led_to_it = &branches[quarantine.parent.unwrap()].step;
+    assert_eq!(led_to_it.entity.to_string(), "quarantining/c");
+    assert!(matches!(led_to_it.outcome, StepOutcome::Failed { .. }), "{led_to_it:?}");
     node.host.stop().await;
 }
 

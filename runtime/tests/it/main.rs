@@ -9,6 +9,7 @@ mod driver;
 mod engine;
 mod errand;
 mod failures;
+mod flow;
 mod host;
 mod memory;
 mod model;

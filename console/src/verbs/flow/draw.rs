@@ -1,0 +1,201 @@
+//! The drawing of a flow: a document to lines of text.
+
+#[cfg(test)]
+mod tests;
+
+use crate::output::{Mark, Output};
+use crate::verbs::show::in_words;
+use crate::views::{FlowDocument, FlowStepDocument, RecordedEvent};
+
+/// Levels that are indented. What lies deeper stands at the same place and says how deep it is, so that a chain of ten thousand stays readable.
+const MOST_LEVELS: usize = 24;
+
+/// Events of one command that are drawn.
+const MOST_EVENTS: usize = 5;
+
+/// Characters of what an event or a rejection says.
+const MOST_WORDS: usize = 80;
+
+/// The whole drawing.
+pub(super) fn lines(flow: &FlowDocument, output: Output) -> Vec<String> {
+    let mut lines = vec![head(flow, output), String::new()];
+    let mut last_child = vec![None; flow.steps.len()];
+    for (index, step) in flow.steps.iter().enumerate() {
+        if let Some(parent) = step.parent.filter(|parent| *parent < index) {
+            last_child[parent] = Some(index);
+        }
+    }
+    let drawing = Drawing::new(output);
+    // What stands left of the children of each step.
+    let mut left: Vec<String> = Vec::with_capacity(flow.steps.len());
+    for (index, step) in flow.steps.iter().enumerate() {
+        let parent = step.parent.filter(|parent| *parent < index);
+        let (own, below) = match parent {
+            None => (String::new(), String::new()),
+            Some(parent) if step.depth > MOST_LEVELS => {
+                (left[parent].clone(), left[parent].clone())
+            }
+            Some(parent) => {
+                let is_last = last_child[parent] == Some(index);
+                let (branch, trunk) = drawing.joints(is_last);
+                (format!("{}{branch}", left[parent]), format!("{}{trunk}", left[parent]))
+            }
+        };
+        let time = span(step.after_ms);
+        lines.push(format!("{time:>9}  {own}{}", drawing.command(step)));
+        let trunk = if last_child[index].is_some() { drawing.joints(false).1 } else { "   " };
+        for said in drawing.outcome(step) {
+            lines.push(format!("{:9}  {below}{trunk}{said}", ""));
+        }
+        left.push(below);
+    }
+    let notes = notes(flow, output);
+    if !notes.is_empty() {
+        lines.push(String::new());
+        lines.extend(notes);
+    }
+    lines.push(String::new());
+    let first = flow.steps.first().map_or("TYPE/ID", |step| &step.entity);
+    let next = format!("  One entity   holm show {first}     as JSON   --json");
+    lines.push(output.faint(next));
+    lines
+}
+
+fn head(flow: &FlowDocument, output: Output) -> String {
+    let (mark, verdict) = match (flow.failed, flow.rejected) {
+        (0, 0) => (Mark::Good, "all accepted".to_owned()),
+        (0, rejected) => (Mark::Warning, format!("{rejected} rejected")),
+        (failed, 0) => (Mark::Bad, format!("{failed} failed")),
+        (failed, rejected) => (Mark::Bad, format!("{failed} failed, {rejected} rejected")),
+    };
+    format!(
+        "flow {}   {} {verdict}   {}   {}   {}   {}",
+        output.strong(&flow.correlation_id),
+        output.mark(mark),
+        counted(flow.steps.len(), "command", "commands"),
+        counted(flow.entities, "entity", "entities"),
+        counted(flow.events, "event", "events"),
+        span(flow.lasted_ms),
+    )
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// What a reader must know before taking the drawing for the whole.
+fn notes(flow: &FlowDocument, output: Output) -> Vec<String> {
+    let mut notes = Vec::new();
+    let searched = &flow.searched;
+    if flow.left_out > 0 {
+        notes.push(format!("{} later commands are left out: a flow has limits", flow.left_out));
+    }
+    if !searched.unread_shards.is_empty() {
+        let shards: Vec<_> = searched.unread_shards.iter().map(u32::to_string).collect();
+        notes.push(format!("not read, so something may be missing: shards {}", shards.join(", ")));
+    }
+    if searched.unfinished_shards > 0 {
+        let shards = searched.unfinished_shards;
+        notes.push(format!("the time was too short for {shards} shards; --timeout-ms gives more"));
+    }
+    if let (true, Some(until)) = (searched.goes_on, &searched.until) {
+        notes.push(format!("searched until {until}; --everything searches all that came later"));
+    }
+    notes.iter().map(|note| format!("  {} {note}", output.mark(Mark::Warning))).collect()
+}
+
+/// How things look, on this terminal.
+struct Drawing {
+    output: Output,
+    command: &'static str,
+    joint: &'static str,
+    corner: &'static str,
+    trunk: &'static str,
+    ellipsis: &'static str,
+}
+
+impl Drawing {
+    fn new(output: Output) -> Self {
+        let [command, joint, corner, trunk, ellipsis] = if output.is_ascii() {
+            [">", "|- ", "`- ", "|  ", "..."]
+        } else {
+            ["▷", "├─ ", "└─ ", "│  ", "…"]
+        };
+        Self { output, command, joint, corner, trunk, ellipsis }
+    }
+
+    /// What joins a child to its cause, and what stands left of all that is below that child.
+    fn joints(&self, is_last: bool) -> (&'static str, &'static str) {
+        if is_last { (self.corner, "   ") } else { (self.joint, self.trunk) }
+    }
+
+    fn command(&self, step: &FlowStepDocument) -> String {
+        let mut aside = vec![format!("shard {}", step.shard)];
+        aside.extend(step.gap_ms.map(|gap| format!("+{}", span(gap))));
+        if step.depth > MOST_LEVELS {
+            aside.push(format!("depth {}", step.depth));
+        }
+        match step.origin.as_str() {
+            "missing" => aside.push(format!("its cause {} was not found", step.causation_id)),
+            "circle" => aside.push("its causes lead back to it".to_owned()),
+            _ => {}
+        }
+        format!(
+            "{} {}   {}   {}",
+            self.command,
+            step.command,
+            self.output.strong(&step.entity),
+            self.output.faint(aside.join("   "))
+        )
+    }
+
+    /// One line for each event, or for why there is none.
+    fn outcome(&self, step: &FlowStepDocument) -> Vec<String> {
+        let mark = |mark| self.output.mark(mark);
+        match step.outcome.as_str() {
+            "rejected" => {
+                let why = self.shortened(&step.message);
+                return vec![format!("{} rejected   {why}", mark(Mark::Bad))];
+            }
+            "failed" => {
+                let why = self.shortened(&step.message);
+                return vec![format!("{} failed   {why}", mark(Mark::Bad))];
+            }
+            _ if step.events.is_empty() => {
+                return vec![format!("{} changed nothing   seq {}", mark(Mark::Good), step.seq)];
+            }
+            _ => {}
+        }
+        let event = |(nth, event): (u64, &RecordedEvent)| {
+            let words = self.shortened(&in_words(&event.data));
+            let space = if words.is_empty() { "" } else { "   " };
+            let seq = self.output.faint(format_args!("seq {}", step.base_seq + nth));
+            format!("{} {}{space}{words}   {seq}", mark(Mark::Good), event.event)
+        };
+        let mut lines: Vec<_> = (1..).zip(&step.events).take(MOST_EVENTS).map(event).collect();
+        let more = step.events.len().saturating_sub(MOST_EVENTS);
+        if more > 0 {
+            lines.push(format!("{} {more} more, to seq {}", self.ellipsis, step.seq));
+        }
+        lines
+    }
+
+    /// One line, and not a long one.
+    fn shortened(&self, text: &str) -> String {
+        let line = text.lines().next().unwrap_or_default();
+        if line.chars().count() <= MOST_WORDS {
+            return line.to_owned();
+        }
+        let begin: String = line.chars().take(MOST_WORDS).collect();
+        format!("{begin}{}", self.ellipsis)
+    }
+}
+
+/// `84 ms`, `12.3 s`, `5 min`.
+fn span(millis: u64) -> String {
+    match millis {
+        0..10_000 => format!("{millis} ms"),
+        10_000..120_000 => format!("{}.{} s", millis / 1_000, millis % 1_000 / 100),
+        _ => crate::output::short_age(millis / 1_000),
+    }
+}

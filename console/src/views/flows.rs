@@ -1,0 +1,106 @@
+//! The documents of flows: conversations as trees of causes.
+
+use serde::{Deserialize, Serialize};
+
+use super::RecordedEvent;
+
+/// `GET /api/v1/flows/{correlation_id}?everything=&timeout_ms=`: all that one conversation led to.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct FlowDocument {
+    /// The conversation.
+    pub correlation_id: String,
+    /// When its first step was handled, RFC 3339.
+    pub began: String,
+    /// From the first step to the last.
+    pub lasted_ms: u64,
+    /// How many entities took part.
+    pub entities: usize,
+    /// How many events it caused.
+    pub events: usize,
+    /// How many commands were rejected.
+    pub rejected: usize,
+    /// How many commands failed.
+    pub failed: usize,
+    /// The tree as a list: a step before what it caused, its children in order of time.
+    pub steps: Vec<FlowStepDocument>,
+    /// Later steps that were found and left out, because a flow shows 10,000 and 16 MiB at most.
+    pub left_out: u64,
+    /// Where the steps were looked for.
+    pub searched: SearchedDocument,
+}
+
+/// One command of a flow and what became of it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct FlowStepDocument {
+    /// The place of its cause in the list of steps, from 0; none for a root.
+    pub parent: Option<usize>,
+    /// How many causes stand above it.
+    pub depth: usize,
+    /// `caused` by the step above; a root came from `outside`, its cause is `missing`, or its causes go in a `circle` that is cut there.
+    pub origin: String,
+    /// From the beginning of the flow.
+    pub after_ms: u64,
+    /// From its cause; none for a root.
+    pub gap_ms: Option<u64>,
+    /// When it was handled, by the clock of the node that did, RFC 3339.
+    pub at: String,
+    /// `type/id`.
+    pub entity: String,
+    /// The shard whose log tells of it.
+    pub shard: u32,
+    /// Where in that log.
+    pub offset: u64,
+    /// The command's name.
+    pub command: String,
+    /// The command's id.
+    pub command_id: String,
+    /// What caused it; its own id when it came from outside.
+    pub causation_id: String,
+    /// The entity's sequence number before it.
+    pub base_seq: u64,
+    /// The entity's sequence number after it.
+    pub seq: u64,
+    /// `accepted`, `rejected` or `failed`.
+    pub outcome: String,
+    /// Why it was rejected, or how it failed; empty when it was accepted.
+    pub message: String,
+    /// What happened.
+    pub events: Vec<RecordedEvent>,
+}
+
+/// Where a search has looked.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct SearchedDocument {
+    /// Records before this time were passed over, RFC 3339; none when everything was searched.
+    pub from: Option<String>,
+    /// Logs were read until this time, RFC 3339; none when everything was searched.
+    pub until: Option<String>,
+    /// How many records were looked at.
+    pub records: u64,
+    /// True when there are records behind `until`, which were not looked at.
+    pub goes_on: bool,
+    /// Shards that could not be read.
+    pub unread_shards: Vec<u32>,
+    /// How many shards the time was too short for.
+    pub unfinished_shards: usize,
+}
+
+/// `GET /api/v1/flows?entity_type=&limit=`: the newest conversations, the newest first.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct FlowsDocument {
+    /// The conversations.
+    pub flows: Vec<ConversationDocument>,
+}
+
+/// A conversation by its newest record.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct ConversationDocument {
+    /// The conversation.
+    pub correlation_id: String,
+    /// When the newest record was written, RFC 3339.
+    pub at: String,
+    /// `type/id` of its entity.
+    pub entity: String,
+    /// The command that it answers.
+    pub command: String,
+}

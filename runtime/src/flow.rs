@@ -1,0 +1,18 @@
+//! The flow of a conversation: everything that one request led to, in whichever entity, as a tree of causes.
+//!
+//! Each record keeps the id of its command, what caused it and the conversation that it belongs to. [`FlowSearch`] finds the records of one
+//! conversation in the logs of all shards; [`Flow`] makes the tree of them. There is no index: a search reads logs, from the time on that the
+//! conversation's id was made ([`Window`]). Reads are not stored, so they are not in a flow.
+
+mod gathering;
+mod latest;
+mod pages;
+mod search;
+mod step;
+mod tree;
+
+pub use gathering::{Gathered, Gathering, MOST_FLOW_BYTES, MOST_FLOW_STEPS};
+pub use latest::{Conversation, LATEST_RECORDS, latest};
+pub use search::{FlowSearch, Found, LOOK_AHEAD, TOLERANCE, Window};
+pub use step::{FlowStep, StepOutcome};
+pub use tree::{Branch, Flow, Origin};
