@@ -5,6 +5,7 @@
 mod crashes;
 mod failures;
 mod following;
+mod kills;
 mod management;
 mod node;
 mod rebuilding;
