@@ -18,8 +18,8 @@ pub use stream::{FactStream, StreamEvent, StreamWish};
 use crate::views::{
     ClusterDocument, EntityDocument, EntityTypesDocument, FailureCountDocument, FailuresDocument,
     HandleFailures, HandledDocument, HistoryDocument, MemberDocument, MembersDocument, Place,
-    ProblemDocument, RecordsDocument, RejectionDocument, ReplyDocument, Served, ShardsDocument,
-    VersionDocument,
+    ProblemDocument, ProjectionDocument, ProjectionsDocument, RecordsDocument, RejectionDocument,
+    ReplyDocument, Served, ShardsDocument, VersionDocument,
 };
 
 /// Time for the connection to stand. The nodes are near: a local cluster or one network.
@@ -204,6 +204,28 @@ impl ApiClient {
     pub async fn failures(&self, filter: &str) -> Result<Served<FailuresDocument>, ClientError> {
         let request = self.request(Method::GET, &["api", "v1", "failures"])?;
         self.read(request.query(&[("filter", filter)])).await
+    }
+
+    /// The projections of the node.
+    ///
+    /// # Errors
+    /// As [`ApiClient::version`].
+    pub async fn projections(&self) -> Result<Served<ProjectionsDocument>, ClientError> {
+        self.get(&["api", "v1", "projections"], &[]).await
+    }
+
+    /// Tells a projection of the node to `pause`, `resume` or `rebuild`.
+    ///
+    /// # Errors
+    /// As [`ApiClient::version`].
+    pub async fn act_on_projection(
+        &self,
+        name: &str,
+        verb: &str,
+    ) -> Result<Served<ProjectionDocument>, ClientError> {
+        let target = format!("{name}:{verb}");
+        let request = self.request(Method::POST, &["api", "v1", "projections", &target])?;
+        self.read(request.json(&serde_json::json!({}))).await
     }
 
     /// How much stands open.

@@ -1,16 +1,18 @@
-//! The verbs that ask a running cluster: `status`, `send`, `show`, `events`, `failures`.
+//! The verbs that ask a running cluster: `status`, `send`, `show`, `events`, `failures`, `projections`.
 
 mod diff;
 mod events;
 mod failures;
 mod follow;
 mod point;
+mod projections;
 mod send;
 mod show;
 mod status;
 
 pub use events::EventsArgs;
 pub use failures::FailuresArgs;
+pub use projections::{ProjectionOrder, ProjectionsArgs};
 pub use send::SendArgs;
 pub use show::ShowArgs;
 pub use status::StatusArgs;

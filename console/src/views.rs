@@ -3,11 +3,13 @@
 //! Fields are added, never renamed or removed, within `/api/v1`. Readers ignore what they do not know.
 
 mod failures;
+mod projections;
 
 pub use failures::{
     FailedCommandDocument, FailureCountDocument, FailureDocument, FailuresDocument, HandleFailures,
     HandledDocument, HandledFailure,
 };
+pub use projections::{ProjectionDocument, ProjectionsDocument};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -71,9 +71,8 @@ pub(crate) async fn measure(
     let oldest: Option<Timestamp> = waiting.into_iter().flatten().min();
     let lag_time = oldest.map_or(Duration::ZERO, |oldest| clock.now().since(oldest));
     let rate = rate.per_second(board.elapsed());
-    metrics::gauge!("holm_projection_lag_events", "projection" => name).set(rough(lag_events));
-    metrics::gauge!("holm_projection_lag_time_seconds", "projection" => name)
-        .set(lag_time.as_secs_f64());
+    metrics::gauge!("holm.projection.lag.events", "projection" => name).set(rough(lag_events));
+    metrics::gauge!("holm.projection.lag.time", "projection" => name).set(lag_time.as_secs_f64());
     Ok(Progress {
         name,
         state,

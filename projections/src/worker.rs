@@ -1,7 +1,7 @@
 //! The worker of a projection: one task that reads on, and between two steps does what it is told, one order after the other (law O8).
 //!
-//! Reading on is a future that is dropped when an order comes. That is safe by construction: what it knows stands in the view, and the next one begins from what
-//! is stored there (law O13). A transaction that is under way when it is dropped still ends, and the view lets nobody in before that.
+//! Reading on is a future that is dropped when an order comes, behind the transaction that is under way. That is safe by construction, and would be anywhere: what
+//! it knows stands in the view, and the next one begins from what is stored there (law O13).
 
 mod orders;
 mod pass;
@@ -13,10 +13,12 @@ pub use start::{assemble, start};
 
 pub(crate) use orders::Order;
 
+use std::future::Future;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use holm_runtime::bus::{Bus, Fact, FeedError, Interest};
-use tokio::sync::{RwLock, mpsc, oneshot};
+use tokio::sync::{RwLock, mpsc, oneshot, watch};
 
 use self::rebuild::Rebuild;
 use crate::observer::Notice;
@@ -38,6 +40,17 @@ pub(crate) struct Ground<P> {
     pub(crate) board: Arc<Board>,
     /// Held shared by each piece of work on a thread that may block, so that its end can be waited for.
     under_way: Arc<RwLock<()>>,
+    /// Transactions whose end somebody waits for, to count what is in the view then.
+    uncounted: watch::Sender<usize>,
+}
+
+/// One of them.
+struct Uncounted<'g>(&'g watch::Sender<usize>);
+
+impl Drop for Uncounted<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|number| *number -= 1);
+    }
 }
 
 impl<P> Ground<P> {
@@ -47,11 +60,29 @@ impl<P> Ground<P> {
         }
     }
 
+    fn uncounted(&self) -> Uncounted<'_> {
+        self.uncounted.send_modify(|number| *number += 1);
+        Uncounted(&self.uncounted)
+    }
+
+    /// Lets the transaction that is under way end and be counted; what would come after it is dropped. Without this an order would leave its facts in the view
+    /// and out of the figures (law O22).
+    async fn let_end(&self, reading: Pin<&mut impl Future<Output = Event>>) {
+        let mut uncounted = self.uncounted.subscribe();
+        tokio::select! {
+            biased;
+            // The sender lives as long as `self`.
+            _ = uncounted.wait_for(|number| *number == 0) => {}
+            // If it failed, it will again.
+            _ = reading => {}
+        }
+    }
+
     /// One count for each outcome of a fact, when it is stored.
     fn count(&self, outcome: &'static str, facts: usize) {
         let labels = [("projection", self.identity.name.into()), ("outcome", outcome.into())];
         let labels: [(&str, metrics::SharedString); 2] = labels;
-        metrics::counter!("holm_projection_events_total", &labels).increment(facts as u64);
+        metrics::counter!("holm.projection.events", &labels).increment(facts as u64);
     }
 }
 
@@ -117,12 +148,6 @@ impl<P: Projection<V>, V: View> Worker<P, V> {
 
     /// Reads on, and builds what is to be rebuilt, until something comes of it or an order comes.
     async fn event(&mut self) -> Event {
-        let ordered = async {
-            match &mut self.orders {
-                Some(orders) => orders.recv().await,
-                None => std::future::pending().await,
-            }
-        };
         let building = async {
             match &mut self.rebuild {
                 Some(rebuild) => rebuild.near.as_mut().await,
@@ -136,11 +161,31 @@ impl<P: Projection<V>, V: View> Worker<P, V> {
                 Mode::Paused | Mode::Failed => std::future::pending().await,
             }
         };
-        tokio::select! {
-            biased;
-            order = ordered => Event::Ordered(order),
-            built = building => Event::Built(built),
-            event = reading => event,
+        let (mut building, mut reading) = (pin!(building), pin!(reading));
+        loop {
+            let ordered = async {
+                match &mut self.orders {
+                    Some(orders) => orders.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let order = tokio::select! {
+                biased;
+                order = ordered => order,
+                built = &mut building => {
+                    self.ground.let_end(reading).await;
+                    return Event::Built(built);
+                }
+                event = &mut reading => return event,
+            };
+            match order {
+                // A question stops nobody.
+                Some(Order::SetAside { done }) => orders::tell(&self.ground, &self.view, done),
+                order => {
+                    self.ground.let_end(reading).await;
+                    return Event::Ordered(order);
+                }
+            }
         }
     }
 

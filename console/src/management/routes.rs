@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 
 use super::problem::Problem;
 use super::server::Serving;
-use super::{cluster, commands, entities, failures, guard, probes, records, stream};
+use super::{cluster, commands, entities, failures, guard, probes, projections, records, stream};
 
 /// The state that every handler takes.
 pub(super) type Shared = State<Arc<Serving>>;
@@ -32,6 +32,8 @@ pub(super) fn all(serving: Arc<Serving>) -> Router {
         .route("/entities/{type}/{id}/commands/{command}", post(commands::send))
         .route("/events", get(records::page))
         .route("/stream", get(stream::stream))
+        .route("/projections", get(projections::list))
+        .route("/projections/{p}", post(projections::act))
         .route("/failures", get(failures::list))
         .route("/failures:count", get(failures::count))
         .route("/failures:retry", post(failures::retry))

@@ -157,6 +157,10 @@ pub(super) fn set_paused(tx: &Transaction<'_>, paused: bool) -> rusqlite::Result
 }
 
 pub(super) fn set_aside(connection: &Connection) -> rusqlite::Result<Vec<SetAside>> {
+    let there = "SELECT count(*) FROM sqlite_master WHERE name = 'holm_parked'";
+    if connection.query_row(there, [], |row| row.get::<_, u64>(0))? == 0 {
+        return Ok(Vec::new());
+    }
     let sql = "SELECT shard, record, events, entity, reason, at_ms, outcome FROM holm_parked
                ORDER BY shard, record";
     let mut rows = connection.prepare_cached(sql)?;

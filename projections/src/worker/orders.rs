@@ -6,8 +6,9 @@ use std::time::Duration;
 use holm_runtime::bus::Fact;
 use tokio::sync::oneshot;
 
+use super::pass::Side;
 use super::record::{set_aside_of, tell_of};
-use super::{Mode, Worker, pass};
+use super::{Ground, Mode, Worker, pass};
 use crate::handle::OrderError;
 use crate::projection::Projection;
 use crate::view::{Change, SetAside, View, ViewError, WriteError};
@@ -41,10 +42,7 @@ impl<P: Projection<V>, V: View> Worker<P, V> {
             Order::Pause { done } => _ = done.send(self.order_pause().await),
             Order::Resume { done } => _ = done.send(self.order_resume().await),
             Order::Rebuild { done } => _ = done.send(self.order_rebuild().await),
-            Order::SetAside { done } => {
-                let set_aside = self.blocking(V::set_aside).await;
-                _ = done.send(set_aside.map_err(|error| refused(&error)));
-            }
+            Order::SetAside { done } => tell(&self.ground, &self.view, done),
             Order::RetryParked { done } => {
                 let retried = tokio::time::timeout(PATIENCE, self.retry_parked()).await;
                 _ = done.send(retried.unwrap_or_else(|_| Err(too_long())));
@@ -89,7 +87,16 @@ impl<P: Projection<V>, V: View> Worker<P, V> {
             let facts: Arc<[Fact]> = facts.map_err(|error| refused(&error))?.into();
             let taken = Some((place.shard, place.offset));
             let change = Change { taken_up: taken, ..Change::default() };
-            match pass::write(&self.ground, &self.view, change, &facts, 0..facts.len()).await {
+            match pass::write(
+                &self.ground,
+                Side::Beside,
+                &self.view,
+                change,
+                &facts,
+                0..facts.len(),
+            )
+            .await
+            {
                 Ok(()) => {
                     taken_up += 1;
                     self.ground.count("handled", facts.len());
@@ -121,13 +128,32 @@ impl<P: Projection<V>, V: View> Worker<P, V> {
             taken_up: None,
         };
         let nothing: Arc<[Fact]> = Arc::new([]);
-        let written = pass::write(&ground, &self.view, change, &nothing, 0..0).await;
+        let written = pass::write(&ground, Side::Beside, &self.view, change, &nothing, 0..0).await;
         written.map_err(|error| refused(&error))?;
         tell_of(&ground, &set_aside);
         ground.count("skipped", record.len());
         self.go_on().await;
         Ok(set_aside)
     }
+}
+
+/// Says what was left out, beside everything else.
+pub(super) fn tell<P, V: View>(ground: &Arc<Ground<P>>, view: &V, done: Done<Vec<SetAside>>) {
+    let (view, under_way) = (view.clone(), Arc::clone(&ground.under_way));
+    tokio::spawn(async move {
+        let under_way = under_way.read_owned().await;
+        let read = tokio::task::spawn_blocking(move || {
+            let set_aside = view.set_aside();
+            drop((view, under_way));
+            set_aside
+        });
+        let set_aside = match read.await {
+            Ok(set_aside) => set_aside.map_err(|error| refused(&error)),
+            Err(error) => Err(refused(&error)),
+        };
+        // Whoever asked may have gone.
+        let _ = done.send(set_aside);
+    });
 }
 
 fn refused(error: &impl std::error::Error) -> OrderError {

@@ -58,7 +58,7 @@ pub(super) async fn adopt<P: Projection<V>, V: View>(
     ground: &Arc<Ground<P>>,
     view: &V,
 ) -> Result<Stored, Ending> {
-    let adopted = patiently(ground, || {
+    let adopted = patiently(ground, Side::Beside, || {
         let (view, projection, identity) =
             (view.clone(), Arc::clone(&ground.projection), ground.identity);
         move || view.adopt(identity, &mut |tx| contained(|| projection.prepare(tx)))
@@ -69,13 +69,14 @@ pub(super) async fn adopt<P: Projection<V>, V: View>(
 /// Does the change, and handles these facts, in one transaction. While the view cannot be written it is tried again.
 pub(super) async fn write<P: Projection<V>, V: View>(
     ground: &Arc<Ground<P>>,
+    side: Side,
     view: &V,
     change: Change,
     facts: &Arc<[Fact]>,
     range: Range<usize>,
 ) -> Result<(), WriteError> {
     let change = Arc::new(change);
-    let written = patiently(ground, || {
+    let written = patiently(ground, side, || {
         let (view, projection) = (view.clone(), Arc::clone(&ground.projection));
         let (change, facts, range) = (Arc::clone(&change), Arc::clone(facts), range.clone());
         move || {
@@ -153,7 +154,7 @@ impl<'g, P: Projection<V>, V: View> Pass<'g, P, V> {
 
     async fn handle(&mut self, facts: Arc<[Fact]>, place: &Position) -> Result<(), Ending> {
         let change = Change { moves: self.moves_to(place), ..Change::default() };
-        match write(self.ground, &self.view, change, &facts, 0..facts.len()).await {
+        match write(self.ground, self.side, &self.view, change, &facts, 0..facts.len()).await {
             Ok(()) => {
                 self.kept.clone_from(place);
                 self.due = None;
@@ -172,7 +173,7 @@ impl<'g, P: Projection<V>, V: View> Pass<'g, P, V> {
         facts: &Arc<[Fact]>,
         range: Range<usize>,
     ) -> Result<(), WriteError> {
-        write(self.ground, &self.view, change, facts, range).await
+        write(self.ground, self.side, &self.view, change, facts, range).await
     }
 
     /// So many facts are in the view.
@@ -226,7 +227,11 @@ impl<'g, P: Projection<V>, V: View> Pass<'g, P, V> {
 }
 
 /// Does something with the view on a thread that may block, again and again while the view says that it may go well later.
-async fn patiently<P, T, W>(ground: &Ground<P>, work: impl Fn() -> W) -> Result<T, WriteError>
+async fn patiently<P, T, W>(
+    ground: &Ground<P>,
+    side: Side,
+    work: impl Fn() -> W,
+) -> Result<T, WriteError>
 where
     T: Send + 'static,
     W: FnOnce() -> Result<T, WriteError> + Send + 'static,
@@ -239,7 +244,12 @@ where
             drop(under_way);
             result
         });
-        match work.await {
+        // Nothing is counted of what is built beside, and nobody polls it while the present side ends.
+        let uncounted = (side == Side::Present).then(|| ground.uncounted());
+        let done = work.await;
+        // Whoever called goes on to count without waiting for anything.
+        drop(uncounted);
+        match done {
             Ok(Err(WriteError::View(error))) if error.is_passing() => {
                 let reason = error.to_string();
                 tracing::warn!(projection = ground.identity.name, reason, "a view is tried again");

@@ -46,6 +46,7 @@ pub fn assemble<P: Projection<V>, V: View>(
         options,
         board: Arc::clone(&board),
         under_way: Arc::default(),
+        uncounted: tokio::sync::watch::Sender::new(0),
     };
     let worker = Worker::new(Arc::new(ground), view, orders);
     (ProjectionHandle::new(P::NAME, bus, clock, board, sender), worker.run())

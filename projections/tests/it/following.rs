@@ -132,3 +132,24 @@ async fn progress_says_how_far_it_is() {
     tally.stop().await;
     node.host.stop().await;
 }
+
+/// Law O22: each fact is counted once, whatever is asked and ordered meanwhile.
+#[tokio::test]
+async fn questions_and_orders_cost_no_count() {
+    let (node, dir) = (Node::start().await, tempfile::tempdir().unwrap());
+    let view = SqliteView::open(dir.path().join("tally.db")).unwrap();
+    let options = Options { group_facts: 1, ..Options::default() };
+    let tally = start(node.bus(), Tally::default(), view.clone(), options);
+    for _ in 0..10 {
+        node.payments(10, 1).await;
+        tally.set_aside().await.unwrap();
+        tally.resume().await.unwrap();
+        tally.pause().await.unwrap();
+        tally.resume().await.unwrap();
+    }
+    tally.passed_all(&node.ends().await, PATIENCE).await.unwrap();
+    agrees(&node, &view, &[]).await;
+    assert_eq!(tally.status().handled, 100);
+    tally.stop().await;
+    node.host.stop().await;
+}
