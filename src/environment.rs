@@ -9,7 +9,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 /// Every variable a node knows.
-const KNOWN: [&str; 14] = [
+const KNOWN: [&str; 15] = [
     "HOLM_NODE__NAME",
     "HOLM_DATA_DIR",
     "HOLM_CLUSTER__NAME",
@@ -24,6 +24,7 @@ const KNOWN: [&str; 14] = [
     "HOLM_HTTP__BIND",
     "HOLM_HTTP__TOKEN",
     "HOLM_HTTP__TOKEN__FILE",
+    "HOLM_VIEWS__DIR",
 ];
 
 const SECRET: &str = "HOLM_CLUSTER__SECRET";
@@ -69,8 +70,11 @@ impl Environment {
                 "HOLM_CLUSTER__SHARDS" => settings.shards = Some(parse(&name, &value)?),
                 SECRET => secret = Some(value),
                 SECRET_FILE => secret_file = Some(value),
-                // Read by whoever serves the pages.
-                "HOLM_HTTP__BIND" | "HOLM_HTTP__TOKEN" | "HOLM_HTTP__TOKEN__FILE" => {}
+                // Read by whoever serves the pages, and by whoever runs views.
+                "HOLM_HTTP__BIND"
+                | "HOLM_HTTP__TOKEN"
+                | "HOLM_HTTP__TOKEN__FILE"
+                | "HOLM_VIEWS__DIR" => {}
                 other if other.starts_with("HOLM_") && !other.starts_with("HOLM_DEV_") => {
                     return Err(EnvironmentError::Unknown {
                         nearest: nearest(other),

@@ -18,8 +18,8 @@ pub use stream::{FactStream, StreamEvent, StreamWish};
 use crate::views::{
     ClusterDocument, EntityDocument, EntityTypesDocument, FailureCountDocument, FailuresDocument,
     FlowDocument, FlowsDocument, HandleFailures, HandledDocument, HistoryDocument, MemberDocument,
-    MembersDocument, Place, ProblemDocument, RecordsDocument, RejectionDocument, ReplyDocument,
-    Served, ShardsDocument, VersionDocument,
+    MembersDocument, Place, ProblemDocument, ProjectionDocument, ProjectionsDocument,
+    RecordsDocument, RejectionDocument, ReplyDocument, Served, ShardsDocument, VersionDocument,
 };
 
 /// Time for the connection to stand. The nodes are near: a local cluster or one network.
@@ -236,6 +236,28 @@ impl ApiClient {
         let request = request.query(&[("limit", limit)]);
         let query = entity_type.map(|entity_type| ("entity_type", entity_type));
         self.read(request.query(query.as_slice())).await
+    }
+
+    /// The projections of the node.
+    ///
+    /// # Errors
+    /// As [`ApiClient::version`].
+    pub async fn projections(&self) -> Result<Served<ProjectionsDocument>, ClientError> {
+        self.get(&["api", "v1", "projections"], &[]).await
+    }
+
+    /// Tells a projection of the node to `pause`, `resume` or `rebuild`.
+    ///
+    /// # Errors
+    /// As [`ApiClient::version`].
+    pub async fn act_on_projection(
+        &self,
+        name: &str,
+        verb: &str,
+    ) -> Result<Served<ProjectionDocument>, ClientError> {
+        let target = format!("{name}:{verb}");
+        let request = self.request(Method::POST, &["api", "v1", "projections", &target])?;
+        self.read(request.json(&serde_json::json!({}))).await
     }
 
     /// How much stands open.

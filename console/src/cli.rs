@@ -90,6 +90,8 @@ pub enum Verb {
     Flow(verbs::FlowArgs),
     /// Show what failed, and ask again, give up, or let go on
     Failures(verbs::FailuresArgs),
+    /// Show how far the views of each node are; pause, resume or rebuild one
+    Projections(verbs::ProjectionsArgs),
     /// Send the commands of a file, each once, in order for each entity
     Import(ImportArgs),
     /// Run one node with the demo domains; everything comes from HOLM_* variables
@@ -133,6 +135,7 @@ fn carry_out(cli: Cli, output: Output) -> Result<Exit, Failure> {
         Verb::Show(args) => verbs::block_on(args.run(&cli.global, output)),
         Verb::Events(args) => verbs::block_on(args.run(&cli.global, output)),
         Verb::Flow(args) => verbs::block_on(args.run(&cli.global, output)),
+        Verb::Projections(args) => verbs::block_on(args.run(&cli.global, output)),
         Verb::Failures(args) => verbs::block_on(args.run(&cli.global, output)),
         Verb::Import(args) => verbs::block_on(args.run(&cli.global, output)),
         Verb::Node => node::run_demo(),

@@ -20,6 +20,7 @@ mod measures;
 mod options;
 mod probes;
 mod problem;
+mod projections;
 mod records;
 mod routes;
 mod server;

@@ -22,9 +22,10 @@ mod telemetry;
 use std::process::ExitCode;
 
 use holm::{Builder, Holm};
+use holm_domains::views::Views;
 
 pub use error::NodeError;
-pub use life::{ReadyLine, run_until_stopped};
+pub use life::{ReadyLine, run_until_stopped, run_with_projections};
 
 use crate::output::{Color, Exit, Failure, Output};
 
@@ -46,7 +47,11 @@ pub fn run(builder: Builder) -> ExitCode {
 /// # Errors
 /// Why it did not start, or did not end well.
 pub fn run_demo() -> Result<Exit, Failure> {
-    try_run(holm_domains::register(Holm::builder().data_dir("holm-data")))?;
+    let builder = holm_domains::register(Holm::builder().data_dir("holm-data"));
+    on_a_runtime(run_with_projections(builder, |holm| {
+        let Some(dir) = settings::views_from_env() else { return Ok(Vec::new()) };
+        Ok(Views::start(holm, &dir)?.handles)
+    }))?;
     Ok(Exit::Ok)
 }
 
@@ -55,11 +60,15 @@ pub fn run_demo() -> Result<Exit, Failure> {
 /// # Errors
 /// [`NodeError`] says why the node did not start or did not end well.
 pub fn try_run(builder: Builder) -> Result<(), NodeError> {
+    on_a_runtime(run_until_stopped(builder))
+}
+
+fn on_a_runtime(life: impl Future<Output = Result<(), NodeError>>) -> Result<(), NodeError> {
     telemetry::start_tracing();
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("holm-http")
         .build()
         .map_err(NodeError::Runtime)?
-        .block_on(run_until_stopped(builder))
+        .block_on(life)
 }

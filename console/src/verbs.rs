@@ -1,4 +1,4 @@
-//! The verbs that ask a running cluster: `status`, `send`, `show`, `events`, `flow`, `failures`.
+//! The verbs that ask a running cluster: `status`, `send`, `show`, `events`, `flow`, `failures`, `projections`.
 
 mod diff;
 mod events;
@@ -6,6 +6,7 @@ mod failures;
 mod flow;
 mod follow;
 mod point;
+mod projections;
 mod send;
 mod show;
 mod status;
@@ -13,6 +14,7 @@ mod status;
 pub use events::EventsArgs;
 pub use failures::FailuresArgs;
 pub use flow::FlowArgs;
+pub use projections::{ProjectionOrder, ProjectionsArgs};
 pub use send::SendArgs;
 pub use show::ShowArgs;
 pub use status::StatusArgs;

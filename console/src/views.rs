@@ -4,6 +4,7 @@
 
 mod failures;
 mod flows;
+mod projections;
 
 pub use failures::{
     FailedCommandDocument, FailureCountDocument, FailureDocument, FailuresDocument, HandleFailures,
@@ -12,6 +13,7 @@ pub use failures::{
 pub use flows::{
     ConversationDocument, FlowDocument, FlowStepDocument, FlowsDocument, SearchedDocument,
 };
+pub use projections::{ProjectionDocument, ProjectionsDocument};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

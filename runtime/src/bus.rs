@@ -17,6 +17,7 @@ mod feed;
 pub(crate) mod group;
 mod interest;
 mod lag;
+mod look;
 mod once;
 mod subscription;
 pub(crate) mod topic;

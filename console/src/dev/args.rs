@@ -42,6 +42,9 @@ pub struct DevArgs {
     /// Give each node a loopback address of its own for its peers (127.0.1.1, 127.0.1.2 …), so that a packet filter can tell them apart. Linux only.
     #[arg(long)]
     pub own_addresses: bool,
+    /// Let each node keep the views of the demo domains, under its data directory.
+    #[arg(long)]
+    pub views: bool,
     /// Return when the cluster serves, and let it run in the background.
     #[arg(long)]
     pub detach: bool,

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::measures;
 use super::problem::Problem;
+use super::projections;
 use super::routes::Shared;
 use super::server::Serving;
 use crate::views::VersionDocument;
@@ -103,6 +104,7 @@ pub(super) async fn metrics(State(serving): Shared) -> Response {
     };
     measures::refresh(&serving.holm);
     measures::refresh_failures(&serving.holm).await;
+    projections::refresh(&serving.projections).await;
     let text_format = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (text_format, render()).into_response()
 }

@@ -10,7 +10,9 @@ use axum::routing::{get, post};
 
 use super::problem::Problem;
 use super::server::Serving;
-use super::{cluster, commands, entities, failures, flows, guard, probes, records, stream};
+use super::{
+    cluster, commands, entities, failures, flows, guard, probes, projections, records, stream,
+};
 
 /// The state that every handler takes.
 pub(super) type Shared = State<Arc<Serving>>;
@@ -34,6 +36,8 @@ pub(super) fn all(serving: Arc<Serving>) -> Router {
         .route("/stream", get(stream::stream))
         .route("/flows", get(flows::newest))
         .route("/flows/{correlation_id}", get(flows::flow))
+        .route("/projections", get(projections::list))
+        .route("/projections/{p}", post(projections::act))
         .route("/failures", get(failures::list))
         .route("/failures:count", get(failures::count))
         .route("/failures:retry", post(failures::retry))

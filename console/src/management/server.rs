@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use holm::{Clock as _, Holm, NodeId, SystemClock, Timestamp};
+use holm_projections::ProjectionHandle;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -53,9 +54,16 @@ impl BoundHttp {
     /// Serves `holm` here.
     #[must_use]
     pub fn serve(self, holm: Holm) -> HttpServer {
+        self.serve_with(holm, Vec::new())
+    }
+
+    /// Serves `holm` here, with the projections that run in this process.
+    #[must_use]
+    pub fn serve_with(self, holm: Holm, projections: Vec<ProjectionHandle>) -> HttpServer {
         let url = self.url();
         let serving = Arc::new(Serving {
             holm,
+            projections,
             address: self.address,
             url: url.clone(),
             replays: Semaphore::new(self.options.limits.concurrent_replays),
@@ -134,6 +142,7 @@ impl HttpServer {
 /// What every handler sees.
 pub(super) struct Serving {
     pub(super) holm: Holm,
+    pub(super) projections: Vec<ProjectionHandle>,
     pub(super) address: SocketAddr,
     pub(super) url: String,
     pub(super) options: HttpOptions,

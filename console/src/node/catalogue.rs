@@ -13,7 +13,11 @@ pub(super) const SIZE_BUCKETS: [(&str, &[f64]); 2] = [
     ("holm_journal_append_records", &[1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0, 16_384.0]),
 ];
 
-const COUNTERS: [(&str, &str); 11] = [
+const COUNTERS: [(&str, &str); 12] = [
+    (
+        "holm.projection.events",
+        "facts that projections handled, parked or skipped, and attempts on them that failed, by outcome",
+    ),
     ("holm.entity.commands", "commands that may change an entity, by outcome"),
     (
         "holm.entity.commands.replayed",
@@ -30,7 +34,11 @@ const COUNTERS: [(&str, &str); 11] = [
     ("holm.store.entries", "log entries in those group commits"),
 ];
 
-const GAUGES: [(&str, &str); 6] = [
+const GAUGES: [(&str, &str); 7] = [
+    (
+        "holm.projection.lag.events",
+        "records between the position of a projection and the ends of the logs",
+    ),
     ("holm.cluster.member.count", "members of the cluster, by state, as this node sees them"),
     ("holm.shard.count", "shards of the cluster, by state, as this node sees them"),
     ("holm.shard.leading.count", "shards that this node leads"),
@@ -62,6 +70,11 @@ pub(super) fn describe() {
     for (name, meaning) in DURATIONS {
         describe_histogram!(name, Unit::Seconds, meaning);
     }
+    describe_gauge!(
+        "holm.projection.lag.time",
+        Unit::Seconds,
+        "how long the oldest record has waited that a projection has not read"
+    );
     describe_histogram!("holm.journal.append.size", Unit::Bytes, "bytes of a batch");
     describe_histogram!("holm.journal.append.records", Unit::Count, "records of a batch");
 }

@@ -3,6 +3,7 @@
 use std::error::Error as _;
 
 use holm::{EnvironmentError, StartError};
+use holm_projections::ViewError;
 
 use crate::management::ServeError;
 use crate::output::Failure;
@@ -31,6 +32,9 @@ pub enum NodeError {
     /// The node did not start.
     #[error("the node did not start")]
     Start(#[from] StartError),
+    /// A view cannot be opened.
+    #[error("a view cannot be opened")]
+    View(#[from] ViewError),
     /// It took too long to hand over and stop.
     #[error("the node did not stop in time")]
     Stop {

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use holm::{Builder, Holm};
+use holm_projections::{ProjectionHandle, ViewError};
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -16,6 +17,9 @@ const STOP_WITHIN: Duration = Duration::from_secs(15);
 
 /// Time for requests that still run when the node has stopped; what they wait for has been answered by then.
 const REQUESTS_END_WITHIN: Duration = Duration::from_secs(2);
+
+/// Time for projections to end their transactions.
+const VIEWS_END_WITHIN: Duration = Duration::from_secs(2);
 
 /// What a node prints on one line of its standard output once it can be reached, for whoever started it with ports of the system's choice.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +44,20 @@ pub struct ReadyLine {
 /// # Cancel safety
 /// Dropping the future stops serving the management HTTP but not the node: only its end hands over and closes the store.
 pub async fn run_until_stopped(builder: Builder) -> Result<(), NodeError> {
+    run_with_projections(builder, |_| Ok(Vec::new())).await
+}
+
+/// The same for a node that runs projections: `start` starts them once the node stands, and they are ended before it.
+///
+/// # Errors
+/// As [`run_until_stopped`], and when a view cannot be opened.
+///
+/// # Cancel safety
+/// As [`run_until_stopped`].
+pub async fn run_with_projections(
+    builder: Builder,
+    start: impl FnOnce(&Holm) -> Result<Vec<ProjectionHandle>, ViewError>,
+) -> Result<(), NodeError> {
     let mut stop = StopSignals::listen().map_err(NodeError::Runtime)?;
     let mut options = settings::http_from_env()?;
     options.metrics = telemetry::start_metrics();
@@ -56,12 +74,18 @@ pub async fn run_until_stopped(builder: Builder) -> Result<(), NodeError> {
             return Ok(());
         }
     };
-    let server = http.serve(holm.clone());
+    let projections = start(&holm)?;
+    let server = http.serve_with(holm.clone(), projections.clone());
     announce(&holm, &server);
     let left = tokio::select! {
         () = stop.received() => false,
         () = server.left() => true,
     };
+    // They end between two transactions; what they would still have read is read by the next life.
+    let ends = projections.iter().map(ProjectionHandle::stop);
+    if tokio::time::timeout(VIEWS_END_WITHIN, futures::future::join_all(ends)).await.is_err() {
+        tracing::warn!("a projection did not end in time; its view is whole all the same");
+    }
     end(&holm, server, left, stop).await
 }
 

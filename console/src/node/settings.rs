@@ -1,12 +1,19 @@
-//! What the `HOLM_HTTP__*` variables say. All others are read, and misspelt ones refused, by [`holm::Builder::from_env`].
+//! What the `HOLM_HTTP__*` and `HOLM_VIEWS__*` variables say. All others are read, and misspelt ones refused, by [`holm::Builder::from_env`].
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use super::error::NodeError;
 use crate::management::HttpOptions;
 
 const BIND: &str = "HOLM_HTTP__BIND";
 const TOKEN: &str = "HOLM_HTTP__TOKEN";
+const VIEWS: &str = "HOLM_VIEWS__DIR";
+
+/// Where the views of the demo domains go; none when there shall be none.
+pub(super) fn views_from_env() -> Option<PathBuf> {
+    std::env::var_os(VIEWS).filter(|dir| !dir.is_empty()).map(PathBuf::from)
+}
 
 /// Options of the management HTTP from the variables of the process.
 pub(super) fn http_from_env() -> Result<HttpOptions, NodeError> {

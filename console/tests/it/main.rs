@@ -26,4 +26,5 @@ mod membership;
 mod node_edges;
 mod node_process;
 mod one_node;
+mod projections;
 mod verbs;

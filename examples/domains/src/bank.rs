@@ -2,12 +2,14 @@
 //! accounts is an entity too: a process that steers both.
 
 mod account;
+mod books;
 mod commands;
 mod events;
 mod rejection;
 pub mod transfer;
 
 pub use account::{Account, Status};
+pub use books::{BookTotals, Books, Entry};
 pub use commands::{Balance, Close, Deposit, Open, Withdraw};
 pub use events::AccountEvent;
 pub use rejection::AccountRejection;

@@ -6,11 +6,13 @@
 
 mod airport;
 mod commands;
+mod delays;
 mod events;
 mod rejection;
 
 pub use airport::Airport;
 pub use commands::{AirportTotals, Arrive, Depart, Totals};
+pub use delays::{AirportDelay, Delays, RouteDelay};
 pub use events::AirportEvent;
 pub use rejection::AirportRejection;
 

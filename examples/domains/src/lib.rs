@@ -6,11 +6,12 @@
 //! - [`flights`]: airports that count departures and arrivals. Facts from outside, summed up.
 //!
 //! Each folder has the same files: `events` (what can happen), `rejection` (why a command is refused), `commands` (what can be asked), and the
-//! entity itself with its handlers.
+//! entity itself with its handlers. The views beside them, for questions about many entities at once, are started by [`views`].
 
 pub mod bank;
 pub mod flights;
 pub mod seats;
+pub mod views;
 
 use holm::Builder;
 

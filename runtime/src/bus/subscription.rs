@@ -5,8 +5,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
 use holm_core::{Offset, ShardId};
 use serde::{Deserialize, Serialize};
 
@@ -171,11 +171,7 @@ impl Subscription {
                 self.handed_out.0.insert(fact.shard(), Offset(behind));
                 return Ok(Some(fact));
             }
-            if let Some(following) = self.at_hand.take() {
-                let feed = &following.feed;
-                self.handed_out.0.insert(feed.shard(), feed.position());
-                self.wait_for(following);
-            }
+            self.let_go();
             if ends.is_some_and(|ends| self.handed_out.has_reached(ends)) {
                 return Ok(None);
             }
@@ -183,6 +179,44 @@ impl Subscription {
                 // No shard to follow: nothing will ever come.
                 None => futures::future::pending().await,
                 Some((following, page)) => self.turn_to(following, page)?,
+            }
+        }
+    }
+
+    /// The next facts in whole records: waits until something comes, then takes what is ready, up to `limit` facts and the rest of their last
+    /// record. None at all when what came was of no interest; [`Subscription::position`] moved all the same.
+    ///
+    /// # Errors
+    /// As [`Subscription::next`].
+    ///
+    /// # Cancel safety
+    /// Safe: facts are given out or stay.
+    pub async fn next_group(&mut self, limit: usize) -> Result<Vec<Fact>, FeedError> {
+        let mut group = Vec::new();
+        let mut moved = false;
+        loop {
+            while group.len() < limit && !self.ready.is_empty() {
+                self.take_record(&mut group);
+            }
+            if group.len() >= limit && !self.ready.is_empty() {
+                return Ok(group);
+            }
+            moved |= self.let_go();
+            if group.is_empty() && !moved {
+                match self.waiting.next().await {
+                    None => futures::future::pending().await,
+                    Some((following, page)) => self.turn_to(following, page)?,
+                }
+                continue;
+            }
+            match self.waiting.next().now_or_never() {
+                None | Some(None) => return Ok(group),
+                // What was gathered goes out; the same place is tried again by the next call and fails there.
+                Some(Some((following, page))) => match self.turn_to(following, page) {
+                    Err(_) => return Ok(group),
+                    Ok(()) if group.len() >= limit => return Ok(group),
+                    Ok(()) => {}
+                },
             }
         }
     }
@@ -212,6 +246,25 @@ impl Subscription {
             self.at_hand = None;
             self.ready.clear();
         }
+    }
+
+    /// Moves the facts of the first record at hand.
+    fn take_record(&mut self, into: &mut Vec<Fact>) {
+        let Some(first) = self.ready.pop_front() else { return };
+        let (shard, offset) = (first.shard(), first.offset());
+        into.push(first);
+        while self.ready.front().is_some_and(|next| next.offset() == offset) {
+            into.extend(self.ready.pop_front());
+        }
+        self.handed_out.0.insert(shard, offset);
+    }
+
+    /// The page at hand is given out: its feed goes on. True when there was one.
+    fn let_go(&mut self) -> bool {
+        let Some(following) = self.at_hand.take() else { return false };
+        self.handed_out.0.insert(following.feed.shard(), following.feed.position());
+        self.wait_for(following);
+        true
     }
 
     fn turn_to(

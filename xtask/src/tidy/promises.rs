@@ -9,7 +9,7 @@ use super::{Finding, Tree};
 const PAGE: &str = "docs/guarantees.md";
 
 /// The promises that this version keeps. The page says of the others what is not there yet.
-const KEPT: [u32; 8] = [1, 2, 3, 4, 5, 6, 9, 10];
+const KEPT: [u32; 9] = [1, 2, 3, 4, 5, 6, 8, 9, 10];
 
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     let cited: BTreeSet<_> = tree.with_extension(&["rs"]).flat_map(cited_by_tests).collect();

@@ -49,23 +49,21 @@ impl Supervisor {
             Some(program) => (program.clone(), Vec::new()),
             None => (tether::this_program()?, vec![OsString::from("node")]),
         };
-        Ok(Launch {
-            variables: vec![
-                ("HOLM_NODE__NAME", name.clone()),
-                ("HOLM_DATA_DIR", data_dir.to_string_lossy().into_owned()),
-                ("HOLM_CLUSTER__NAME", self.cluster.clone()),
-                ("HOLM_CLUSTER__LISTEN", node.ports.peer.to_string()),
-                ("HOLM_CLUSTER__SEEDS", seeds.join(",")),
-                ("HOLM_CLUSTER__EXPECTED_NODES", self.expected_nodes.to_string()),
-                ("HOLM_CLUSTER__REPLICATION", self.args.replication().to_string()),
-                ("HOLM_CLUSTER__SHARDS", self.args.shards.to_string()),
-                ("HOLM_HTTP__BIND", node.ports.http.to_string()),
-            ],
-            log: node.status.node.log.clone(),
-            name,
-            program,
-            args,
-        })
+        let views = data_dir.join("views").to_string_lossy().into_owned();
+        let views = self.args.views.then_some(("HOLM_VIEWS__DIR", views));
+        let mut variables: Vec<(&'static str, String)> = views.into_iter().collect();
+        variables.extend([
+            ("HOLM_NODE__NAME", name.clone()),
+            ("HOLM_DATA_DIR", data_dir.to_string_lossy().into_owned()),
+            ("HOLM_CLUSTER__NAME", self.cluster.clone()),
+            ("HOLM_CLUSTER__LISTEN", node.ports.peer.to_string()),
+            ("HOLM_CLUSTER__SEEDS", seeds.join(",")),
+            ("HOLM_CLUSTER__EXPECTED_NODES", self.expected_nodes.to_string()),
+            ("HOLM_CLUSTER__REPLICATION", self.args.replication().to_string()),
+            ("HOLM_CLUSTER__SHARDS", self.args.shards.to_string()),
+            ("HOLM_HTTP__BIND", node.ports.http.to_string()),
+        ]);
+        Ok(Launch { variables, log: node.status.node.log.clone(), name, program, args })
     }
 
     /// Starts the load generator once the cluster serves.

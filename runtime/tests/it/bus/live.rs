@@ -108,6 +108,55 @@ async fn a_failure_and_a_new_leadership_leave_no_trace_in_what_is_followed() {
     node.host.stop().await;
 }
 
+/// Groups hold whole records, up to a limit, and say that a place moved when nobody wanted what was there.
+#[tokio::test]
+async fn groups_hold_whole_records() {
+    let node = Node::start().await;
+    let alice = node.account("alice");
+    for _ in 0..5 {
+        alice.ask(Collect { parts: 3 }).await.unwrap();
+    }
+    let bus = node.bus();
+    let mut facts = bus.subscribe(Interest::everything(), Start::Beginning).await.unwrap();
+    let (mut order, mut sizes) = (Order::default(), Vec::new());
+    let ends = bus.ends().await.unwrap();
+    while !facts.position().has_reached(&ends) {
+        let group = facts.next_group(4).await.unwrap();
+        group.iter().for_each(|fact| order.see(fact));
+        sizes.push(group.len());
+        if let Some(last) = group.last() {
+            assert_eq!(facts.position().of(last.shard()), last.offset());
+        }
+    }
+    assert_eq!((sizes, order.facts), (vec![6, 6, 3], 15));
+
+    let none = Interest::everything().event("Withdrawn");
+    let mut nothing = bus.subscribe(none, Start::Beginning).await.unwrap();
+    assert_eq!(nothing.next_group(4).await.unwrap(), []);
+    assert!(nothing.position().has_reached(&ends));
+    let more = tokio::time::timeout(Duration::from_millis(20), nothing.next_group(4)).await;
+    assert!(more.is_err(), "nothing moves: {more:?}");
+    node.host.stop().await;
+}
+
+/// One place can be looked at by itself.
+#[tokio::test]
+async fn one_record_can_be_looked_up() {
+    let node = Node::start().await;
+    let alice = node.account("alice");
+    alice.ask(Deposit { amount: 1 }).await.unwrap();
+    let reply = alice.ask_with(Collect { parts: 2 }, AskOptions::default()).await.unwrap();
+    let (bus, everything) = (node.bus(), Interest::everything());
+    let facts = bus.facts_at(reply.shard, reply.offset, &everything).await.unwrap();
+    assert_eq!(facts.iter().map(|fact| fact.index()).collect::<Vec<_>>(), [0, 1]);
+    let next = reply.offset.next();
+    assert_eq!(bus.facts_at(reply.shard, next, &everything).await.unwrap(), []);
+    let time = bus.time_after(reply.shard, Offset(reply.offset.0 - 1)).await.unwrap();
+    assert_eq!(time, Some(facts[0].at()));
+    assert_eq!(bus.time_after(reply.shard, reply.offset).await.unwrap(), None);
+    node.host.stop().await;
+}
+
 /// What comes twice is handled once by whoever keeps a [`Seen`].
 #[tokio::test]
 async fn what_was_seen_is_not_new() {

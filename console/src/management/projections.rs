@@ -1,0 +1,122 @@
+//! Projections of this node: how far each is, and pausing, resuming and rebuilding it.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use holm::ErrorKind;
+use holm_projections::{OrderError, ProjectionHandle};
+
+use super::body;
+use super::cluster::served;
+use super::problem::Problem;
+use super::routes::Shared;
+use super::server::Serving;
+use crate::views::{ProjectionDocument, ProjectionsDocument, Served};
+
+/// Time for the ends of the logs: a shard that is not served must not hold up the rest of the page.
+const ENDS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Time for a projection to take an order, which it does between two transactions.
+const ORDER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// `GET /api/v1/projections`.
+pub(super) async fn list(State(serving): Shared) -> Json<Served<ProjectionsDocument>> {
+    let rows = serving.projections.iter().map(|projection| describe(&serving, projection));
+    let projections = futures::future::join_all(rows).await;
+    served(&serving, ProjectionsDocument { projections })
+}
+
+/// `POST /api/v1/projections/{p}:pause`, `:resume` and `:rebuild`.
+pub(super) async fn act(
+    State(serving): Shared,
+    Path(target): Path<String>,
+    body: Body,
+) -> Result<Json<Served<ProjectionDocument>>, Problem> {
+    body::json(body, &serving.options.limits).await.map_err(|problem| problem.of(&serving))?;
+    let (name, verb) = target.rsplit_once(':').unwrap_or((&target, ""));
+    let found = serving.projections.iter().find(|projection| projection.name() == name);
+    let projection = found.ok_or_else(|| no_projection(&serving, name))?;
+    let order = async {
+        match verb {
+            "pause" => Some(projection.pause().await),
+            "resume" => Some(projection.resume().await),
+            "rebuild" => Some(projection.rebuild().await),
+            _ => None,
+        }
+    };
+    match tokio::time::timeout(ORDER_TIMEOUT, order).await {
+        Ok(Some(Ok(()))) => Ok(served(&serving, describe(&serving, projection).await)),
+        Ok(Some(Err(error))) => Err(refused(&serving, &error)),
+        Ok(None) => {
+            Err(Problem::not_found("unknown-operation", format!("no operation `{target}`"))
+                .next("POST /api/v1/projections/{name}:pause, :resume or :rebuild")
+                .of(&serving))
+        }
+        Err(_) => {
+            let status = StatusCode::GATEWAY_TIMEOUT;
+            Err(Problem::new(status, "projection-busy", "it did not take the order in time")
+                .detail(format!("`{name}` is busy; the order stands and will be taken"))
+                .kind(ErrorKind::BackOff)
+                .of(&serving))
+        }
+    }
+}
+
+fn no_projection(serving: &Serving, name: &str) -> Problem {
+    let names: Vec<_> = serving.projections.iter().map(ProjectionHandle::name).collect();
+    let next = if names.is_empty() {
+        "this node runs none; `holm dev --views` starts nodes that do".to_owned()
+    } else {
+        format!("this node runs {}", names.join(", "))
+    };
+    let detail = format!("there is no projection `{name}`");
+    Problem::not_found("unknown-projection", detail).next(next).of(serving)
+}
+
+fn refused(serving: &Serving, error: &OrderError) -> Problem {
+    Problem::new(StatusCode::CONFLICT, "projection-refused", "it cannot do that now")
+        .detail(error)
+        .of(serving)
+}
+
+/// What is known of it at once, and how far it lags when the logs say where they end.
+async fn describe(serving: &Serving, projection: &ProjectionHandle) -> ProjectionDocument {
+    let status = projection.status();
+    let mut document = ProjectionDocument {
+        name: projection.name().to_owned(),
+        node: serving.name(),
+        state: status.state.name().to_owned(),
+        position: status.position.0.values().map(|offset| offset.0).sum(),
+        last_error: status.last_error,
+        rebuild_error: status.rebuild_error,
+        ..ProjectionDocument::default()
+    };
+    let set_aside = tokio::time::timeout(ENDS_TIMEOUT, projection.set_aside());
+    let measured = tokio::time::timeout(ENDS_TIMEOUT, projection.progress());
+    let (set_aside, measured) = futures::join!(set_aside, measured);
+    if let Ok(Ok(set_aside)) = set_aside {
+        document.set_aside = set_aside.len() as u64;
+    }
+    if let Ok(Ok(progress)) = measured {
+        progress.state.name().clone_into(&mut document.state);
+        document.position = progress.position_total();
+        document.head = Some(progress.head_total());
+        document.lag_events = Some(progress.lag_events);
+        document.lag_seconds = Some(progress.lag_time.as_secs_f64());
+        document.rate = progress.rate;
+        document.seconds_left = progress.time_left.map(|left| left.as_secs_f64());
+        document.rebuilt = progress.rebuilt;
+        document.last_error = progress.last_error;
+        document.rebuild_error = progress.rebuild_error;
+    }
+    document
+}
+
+/// Brings the figures of lag up to date, which measuring does. Without an answer they stay as they were.
+pub(super) async fn refresh(projections: &[ProjectionHandle]) {
+    let measuring = projections.iter().map(ProjectionHandle::progress);
+    let _ = tokio::time::timeout(ENDS_TIMEOUT, futures::future::join_all(measuring)).await;
+}

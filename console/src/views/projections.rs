@@ -1,0 +1,41 @@
+//! The documents about projections.
+
+use serde::{Deserialize, Serialize};
+
+/// `GET /api/v1/projections`: those that run in the process of the node that answers.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct ProjectionsDocument {
+    /// In the order in which the node started them.
+    pub projections: Vec<ProjectionDocument>,
+}
+
+/// How far one projection is on one node.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProjectionDocument {
+    /// Its name.
+    pub name: String,
+    /// The node whose view it keeps.
+    pub node: String,
+    /// `starting`, `running`, `retrying`, `paused`, `failed` or `stopped`.
+    pub state: String,
+    /// Records between its position and the ends of the logs; absent when those cannot be asked for.
+    pub lag_events: Option<u64>,
+    /// How long the oldest of them has waited.
+    pub lag_seconds: Option<f64>,
+    /// Facts handled in a second, of late.
+    pub rate: f64,
+    /// Seconds until it has caught up if it goes on like that; absent when it does not move.
+    pub seconds_left: Option<f64>,
+    /// Records up to its position, over all shards.
+    pub position: u64,
+    /// Records up to the ends of the logs, over all shards.
+    pub head: Option<u64>,
+    /// Records that the view has read which is built beside the present one; absent when none is.
+    pub rebuilt: Option<u64>,
+    /// Records that were left out of the view: parked and skipped.
+    pub set_aside: u64,
+    /// What last went wrong.
+    pub last_error: Option<String>,
+    /// Why the last rebuild ended without a switch.
+    pub rebuild_error: Option<String>,
+}

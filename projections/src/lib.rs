@@ -1,0 +1,40 @@
+//! The read side: views that are kept up to date behind the writers and see every event exactly once.
+//!
+//! A [`Projection`] is a handler of facts that writes into a [`View`], and the place up to which it has read is written with what it writes, in one
+//! transaction (promise G8, law O1). So a crash at any moment leaves a view that is whole and a little old, never one that counted an event twice or left one
+//! out. The unit is the record: the events of one command are seen together or not at all.
+//!
+//! - [`SqliteView`] is a view in a file of SQLite, which any tool can read.
+//! - [`start`] runs a projection on any node and on a client of a cluster: it needs a [`holm_runtime::bus::Bus`] and nothing else. Every process that runs one
+//!   has the complete view for itself. Work that must be done once in a cluster, and at least once, is a
+//!   [`holm_runtime::bus::DurableSubscription`] instead: its members share the shards.
+//! - [`ProjectionHandle`] pauses, resumes, rebuilds, tells how far it is, and waits until it has passed a command of one's own.
+//! - [`OnFailure`] says what becomes of a record that its handler cannot handle.
+//!
+//! What is deliberately not here: views that a projection reads over a network. A view is near its readers, and is as cheap to lose as it is to build again.
+
+mod failure;
+mod handle;
+mod observer;
+mod options;
+mod progress;
+mod projection;
+mod rate;
+mod sqlite;
+mod status;
+mod view;
+mod worker;
+
+pub use failure::{OnFailure, Then};
+pub use handle::{NotPassed, OrderError, ProjectionHandle};
+pub use observer::{Notice, Observer};
+pub use options::Options;
+pub use progress::Progress;
+pub use projection::{HandlerError, Projection};
+pub use sqlite::SqliteView;
+pub use status::{State, Status};
+pub use view::{Change, Identity, SetAside, Stored, View, ViewError, Work, WriteError};
+pub use worker::{assemble, start};
+
+/// The database that [`SqliteView`] hands to its handlers and readers.
+pub use rusqlite;

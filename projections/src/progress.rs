@@ -1,0 +1,107 @@
+//! How far a projection is, measured when somebody asks.
+
+use std::time::Duration;
+
+use holm_core::{Clock, Offset, ShardId, Timestamp};
+use holm_runtime::bus::{Bus, FeedError, Position};
+
+use crate::status::{Board, State, Status};
+
+/// How far a projection is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Progress {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is doing.
+    pub state: State,
+    /// Everything up to here is in the view, or was set aside.
+    pub position: Position,
+    /// Where the logs end.
+    pub head: Position,
+    /// Records between the two, of interest or not. The events of one command are one record.
+    pub lag_events: u64,
+    /// How long the oldest record between the two has waited; zero when there is none.
+    pub lag_time: Duration,
+    /// Facts handled in a second, of late.
+    pub rate: f64,
+    /// When it will have caught up if it goes on like that; none when it does not move.
+    pub time_left: Option<Duration>,
+    /// Records of the logs that the view beside has read, when one is built.
+    pub rebuilt: Option<u64>,
+    /// What last went wrong; none once it goes on.
+    pub last_error: Option<String>,
+    /// Why the last rebuild ended without a switch.
+    pub rebuild_error: Option<String>,
+}
+
+impl Progress {
+    /// Records up to the position, over all shards.
+    #[must_use]
+    pub fn position_total(&self) -> u64 {
+        total(&self.position)
+    }
+
+    /// Records up to the ends of the logs, over all shards.
+    #[must_use]
+    pub fn head_total(&self) -> u64 {
+        total(&self.head)
+    }
+}
+
+/// Asks for the ends of the logs, and in the shards that lag for the age of what comes next; writes the two figures of lag.
+pub(crate) async fn measure(
+    name: &'static str,
+    bus: &Bus,
+    clock: &dyn Clock,
+    board: &Board,
+) -> Result<Progress, FeedError> {
+    let head = bus.ends().await?;
+    let status = board.status.borrow().clone();
+    let Status { state, position, rebuild, rebuild_error, last_error, rate, .. } = status;
+    let lagging: Vec<(ShardId, Offset, u64)> = head
+        .0
+        .iter()
+        .map(|(shard, end)| (*shard, position.of(*shard), *end))
+        .filter(|(_, place, end)| place < end)
+        .map(|(shard, place, end)| (shard, place, end.0 - place.0))
+        .collect();
+    let lag_events = lagging.iter().map(|(.., records)| records).sum();
+    let waiting = lagging.iter().map(|(shard, place, _)| bus.time_after(*shard, *place));
+    let waiting = futures::future::try_join_all(waiting).await?;
+    let oldest: Option<Timestamp> = waiting.into_iter().flatten().min();
+    let lag_time = oldest.map_or(Duration::ZERO, |oldest| clock.now().since(oldest));
+    let rate = rate.per_second(board.elapsed());
+    metrics::gauge!("holm.projection.lag.events", "projection" => name).set(rough(lag_events));
+    metrics::gauge!("holm.projection.lag.time", "projection" => name).set(lag_time.as_secs_f64());
+    Ok(Progress {
+        name,
+        state,
+        lag_events,
+        lag_time,
+        rate,
+        time_left: time_left(lag_events, rate),
+        rebuilt: rebuild.as_ref().map(total),
+        position,
+        head,
+        last_error,
+        rebuild_error,
+    })
+}
+
+fn time_left(lag: u64, rate: f64) -> Option<Duration> {
+    match lag {
+        0 => Some(Duration::ZERO),
+        // Slower than that is standing still.
+        _ if rate < 0.01 => None,
+        lag => Duration::try_from_secs_f64(rough(lag) / rate).ok(),
+    }
+}
+
+fn total(position: &Position) -> u64 {
+    position.0.values().map(|offset| offset.0).sum()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a figure to look at")]
+fn rough(number: u64) -> f64 {
+    number as f64
+}

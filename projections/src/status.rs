@@ -1,0 +1,119 @@
+//! What a projection says about itself at any time, for nothing: where it is and how it feels.
+
+use std::time::Duration;
+
+use holm_runtime::bus::Position;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::rate::Rate;
+
+/// What a projection is doing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum State {
+    /// It opens its view.
+    #[default]
+    Starting,
+    /// It handles what comes.
+    Running,
+    /// It tries a record, or its view, again.
+    Retrying,
+    /// It was told to pause, and stays so over restarts.
+    Paused,
+    /// It cannot go on and waits to be resumed or rebuilt. A restart tries again.
+    Failed,
+    /// It was told to stop.
+    Stopped,
+}
+
+impl State {
+    /// Its name, as it is shown.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Retrying => "retrying",
+            Self::Paused => "paused",
+            Self::Failed => "failed",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// Where a projection is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Status {
+    /// What it is doing.
+    pub state: State,
+    /// Everything up to here is in the view, or was set aside.
+    pub position: Position,
+    /// How far the view is that is built beside the present one, when one is.
+    pub rebuild: Option<Position>,
+    /// Why the last rebuild ended without a switch.
+    pub rebuild_error: Option<String>,
+    /// What last went wrong; none once it goes on.
+    pub last_error: Option<String>,
+    /// Facts that it handled since this process began.
+    pub handled: u64,
+    pub(crate) rate: Rate,
+}
+
+/// The place where the worker writes its status and others read it.
+#[derive(Debug)]
+pub(crate) struct Board {
+    pub(crate) status: watch::Sender<Status>,
+    began: Instant,
+}
+
+impl Board {
+    pub(crate) fn new() -> Self {
+        Self { status: watch::Sender::new(Status::default()), began: Instant::now() }
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    pub(crate) fn state(&self, state: State) {
+        self.status.send_modify(|status| status.state = state);
+    }
+
+    pub(crate) fn troubled(&self, state: State, reason: &str) {
+        self.status.send_modify(|status| {
+            status.state = state;
+            status.last_error = Some(reason.to_owned());
+        });
+    }
+
+    /// Everything up to here is in the view. What was said once is not taken back.
+    pub(crate) fn reach(&self, position: &Position) {
+        self.status.send_if_modified(|status| {
+            let mut moved = false;
+            for (shard, offset) in &position.0 {
+                let place = status.position.0.entry(*shard).or_default();
+                moved |= *place < *offset;
+                *place = (*place).max(*offset);
+            }
+            moved
+        });
+    }
+
+    /// Goes on after trouble, if there was any.
+    pub(crate) fn well(&self) {
+        self.status.send_if_modified(|status| {
+            let news = status.state != State::Running || status.last_error.is_some();
+            (status.state, status.last_error) = (State::Running, None);
+            news
+        });
+    }
+
+    /// So many facts are in the view.
+    pub(crate) fn handled(&self, facts: usize) {
+        let now = self.elapsed();
+        self.status.send_modify(|status| {
+            status.handled += facts as u64;
+            status.rate.count(facts, now);
+        });
+    }
+}

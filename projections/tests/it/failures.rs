@@ -1,0 +1,193 @@
+//! Handlers that fail: what stays, what is left out, who is told.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use holm_projections::{NotPassed, Notice, Observer, OnFailure, Options, SqliteView, State, start};
+
+use super::node::{Node, PATIENCE};
+use super::tally::{PANICS, REFUSED, Tally, agrees, seen, sum};
+
+struct Setting {
+    node: Node,
+    view: SqliteView,
+    tally: Tally,
+    _dir: tempfile::TempDir,
+}
+
+/// Four good payments with a bad one between them, all there before the projection starts, so that they come as groups.
+async fn setting(bad: u64) -> Setting {
+    let (node, dir) = (Node::start().await, tempfile::tempdir().unwrap());
+    for amount in [1, 2, bad, 4, 8] {
+        node.pay("alice", amount, 1).await;
+    }
+    let view = SqliteView::open(dir.path().join("tally.db")).unwrap();
+    let tally = Tally::default();
+    tally.refuses.store(true, Ordering::SeqCst);
+    Setting { node, view, tally, _dir: dir }
+}
+
+/// Laws O1 and O2, fail: nothing of the record is in the view, everything before it is, and the state says why. Resumed, it goes on.
+#[tokio::test]
+async fn a_failure_stops_it_before_the_record() {
+    let Setting { node, view, tally, _dir } = setting(REFUSED).await;
+    let refuses = tally.refuses.clone();
+    let options = Options::on_failure(OnFailure::fail());
+    let handle = start(node.bus(), tally, view.clone(), options);
+    let status = handle.wait_until(|status| status.state == State::Failed, PATIENCE).await.unwrap();
+    assert!(status.last_error.unwrap().ends_with("thirteen is refused"));
+    assert_eq!(sum(&view).await, 3);
+    let end = node.pay("alice", 16, 1).await;
+    let stopped = handle.passed(end.shard, end.offset, PATIENCE).await;
+    assert!(matches!(stopped, Err(NotPassed::Stopped { state: State::Failed, .. })), "{stopped:?}");
+    assert_eq!(sum(&view).await, 3);
+
+    // Law O13: what was taken back is taken again.
+    refuses.store(false, Ordering::SeqCst);
+    handle.resume().await.unwrap();
+    handle.passed(end.shard, end.offset, PATIENCE).await.unwrap();
+    agrees(&node, &view, &[]).await;
+    handle.stop().await;
+    node.host.stop().await;
+}
+
+/// Law O2, retry and fail: so many attempts, then it stops. A stop order works while it retries (law O7).
+#[tokio::test]
+async fn it_tries_again_so_many_times() {
+    let Setting { node, view, tally, _dir } = setting(1).await;
+    tally.fails.store(3, Ordering::SeqCst);
+    let options = Options {
+        on_failure: OnFailure::fail().after_retries(2, Duration::from_millis(5)),
+        group_facts: 1,
+        ..Options::default()
+    };
+    let calls = tally.calls.clone();
+    let handle = start(node.bus(), tally.clone(), view.clone(), options.clone());
+    handle.wait_until(|status| status.state == State::Failed, PATIENCE).await.unwrap();
+    assert_eq!(calls.load(Ordering::SeqCst), 3);
+    assert_eq!(seen(&view).await, []);
+
+    tally.fails.store(2, Ordering::SeqCst);
+    handle.resume().await.unwrap();
+    handle.passed_all(&node.ends().await, PATIENCE).await.unwrap();
+    agrees(&node, &view, &[]).await;
+
+    tally.fails.store(1_000_000, Ordering::SeqCst);
+    handle.stop().await;
+    let on_failure = OnFailure::fail().after_retries(u32::MAX, Duration::from_secs(3_600));
+    let handle = start(node.bus(), tally, view.clone(), Options { on_failure, ..options });
+    node.pay("alice", 1, 1).await;
+    handle.wait_until(|status| status.state == State::Retrying, PATIENCE).await.unwrap();
+    tokio::time::timeout(PATIENCE, handle.stop()).await.unwrap();
+    node.host.stop().await;
+}
+
+/// Law O2, skip: the record is left out, its neighbours are not, and that is written down.
+#[tokio::test]
+async fn a_skipped_record_is_left_out_and_written_down() {
+    let Setting { node, view, tally, _dir } = setting(REFUSED).await;
+    let options = Options { clock: node.clock.clone(), ..Options::on_failure(OnFailure::skip()) };
+    let handle = start(node.bus(), tally, view.clone(), options);
+    handle.passed_all(&node.ends().await, PATIENCE).await.unwrap();
+    let set_aside = handle.set_aside().await.unwrap();
+    let [skipped] = &set_aside[..] else { panic!("{set_aside:?}") };
+    assert_eq!((skipped.events.as_str(), skipped.entity.as_str()), ("Paid", "account/alice"));
+    assert_eq!((skipped.reason.as_str(), skipped.parked), ("thirteen is refused", false));
+    assert_eq!(skipped.at, holm_core::Clock::now(&*node.clock));
+    agrees(&node, &view, &[(skipped.shard.0, skipped.offset.0)]).await;
+    assert_eq!(handle.retry_parked().await, Ok((0, 0)), "skipped is for good");
+    handle.stop().await;
+    node.host.stop().await;
+}
+
+/// A parked record is left out until it is handled later, once; meanwhile the rest goes on.
+#[tokio::test]
+async fn a_parked_record_is_handled_later_and_once() {
+    let Setting { node, view, tally, _dir } = setting(REFUSED).await;
+    let refuses = tally.refuses.clone();
+    let handle = start(node.bus(), tally, view.clone(), Options::on_failure(OnFailure::park()));
+    handle.passed_all(&node.ends().await, PATIENCE).await.unwrap();
+    assert_eq!(sum(&view).await, 15);
+    assert_eq!(handle.retry_parked().await, Ok((0, 1)), "it is still refused");
+    assert_eq!(handle.set_aside().await.unwrap().len(), 1);
+    refuses.store(false, Ordering::SeqCst);
+    assert_eq!(handle.retry_parked().await, Ok((1, 0)));
+    assert_eq!(handle.retry_parked().await, Ok((0, 0)));
+    assert_eq!((sum(&view).await, handle.set_aside().await.unwrap().len()), (15 + REFUSED, 0));
+    handle.stop().await;
+    node.host.stop().await;
+}
+
+/// Promise G7: a panic is a failure of its record and of nothing else.
+#[tokio::test]
+async fn a_panic_is_a_failure_of_the_record() {
+    let Setting { node, view, tally, _dir } = setting(PANICS).await;
+    let handle = start(node.bus(), tally, view.clone(), Options::on_failure(OnFailure::park()));
+    handle.passed_all(&node.ends().await, PATIENCE).await.unwrap();
+    let parked = handle.set_aside().await.unwrap();
+    assert_eq!(parked[0].reason, "it panicked: the number of the beast");
+    agrees(&node, &view, &[(parked[0].shard.0, parked[0].offset.0)]).await;
+    handle.stop().await;
+    node.host.stop().await;
+}
+
+/// A person may decide about the record that it stopped at.
+#[tokio::test]
+async fn the_record_that_it_stopped_at_can_be_left_out() {
+    let Setting { node, view, tally, _dir } = setting(REFUSED).await;
+    let handle = start(node.bus(), tally, view.clone(), Options::on_failure(OnFailure::fail()));
+    handle.wait_until(|status| status.state == State::Failed, PATIENCE).await.unwrap();
+    let skipped = handle.skip_failed().await.unwrap();
+    handle.passed_all(&node.ends().await, PATIENCE).await.unwrap();
+    assert_eq!(handle.set_aside().await, Ok(vec![skipped.clone()]));
+    agrees(&node, &view, &[(skipped.shard.0, skipped.offset.0)]).await;
+    handle.skip_failed().await.unwrap_err();
+    handle.stop().await;
+    node.host.stop().await;
+}
+
+#[derive(Default)]
+struct Heard(Mutex<Vec<String>>);
+
+impl Observer for Heard {
+    fn notice(&self, projection: &str, notice: &Notice<'_>) {
+        let text = match notice {
+            Notice::Handled { facts } => format!("handled {facts}"),
+            Notice::HandlerFailed { attempt, .. } => format!("failed {attempt}"),
+            Notice::SetAside(record) => format!("parked {}", record.reason),
+            other => format!("{other:?}"),
+        };
+        self.0.lock().unwrap().push(format!("{projection}: {text}"));
+    }
+}
+
+/// Law O22: an observer hears all of it, and each fact is counted once, whatever failed before.
+#[tokio::test]
+async fn an_observer_hears_all_of_it() {
+    let Setting { node, view, tally, _dir } = setting(REFUSED).await;
+    let heard = Arc::new(Heard::default());
+    let options = Options {
+        observer: Some(heard.clone()),
+        group_facts: 3,
+        on_failure: OnFailure::park().after_retries(1, Duration::from_millis(1)),
+        ..Options::default()
+    };
+    let handle = start(node.bus(), tally, view, options);
+    handle.passed_all(&node.ends().await, PATIENCE).await.unwrap();
+    assert_eq!(handle.status().handled, 4);
+    handle.stop().await;
+    let expected = [
+        "Started",
+        "handled 1",
+        "handled 1",
+        "failed 1",
+        "failed 2",
+        "parked thirteen is refused",
+        "handled 2",
+        "Stopped",
+    ];
+    let heard = heard.0.lock().unwrap().clone();
+    assert_eq!(heard, expected.map(|text| format!("tally: {text}")));
+    node.host.stop().await;
+}

@@ -1,0 +1,89 @@
+//! Pause and resume, over restarts too.
+
+use holm_projections::rusqlite::Transaction;
+use holm_projections::{
+    HandlerError, Identity, Options, OrderError, Projection, SqliteView, State, View, ViewError,
+    WriteError, start,
+};
+use holm_runtime::bus::{Fact, Interest};
+
+use super::node::{Node, PATIENCE};
+use super::tally::{Tally, agrees, sum};
+
+/// Law O8: a pause survives a restart; resumed, it goes on where it stopped.
+#[tokio::test]
+async fn a_pause_survives_a_restart() {
+    let (node, dir) = (Node::start().await, tempfile::tempdir().unwrap());
+    let path = dir.path().join("tally.db");
+    node.payments(10, 1).await;
+    {
+        let view = SqliteView::open(&path).unwrap();
+        let tally = start(node.bus(), Tally::default(), view.clone(), Options::default());
+        tally.passed_all(&node.ends().await, PATIENCE).await.unwrap();
+        tally.pause().await.unwrap();
+        tally.pause().await.unwrap();
+        node.payments(10, 1).await;
+        assert_eq!(
+            tally.rebuild().await,
+            Err(OrderError::Refused { reason: "it is paused; resume it first".into() })
+        );
+        assert_eq!((sum(&view).await, tally.status().state), (10, State::Paused));
+        tally.stop().await;
+        assert_eq!(tally.resume().await, Err(OrderError::Stopped));
+    }
+    let view = SqliteView::open(&path).unwrap();
+    let tally = start(node.bus(), Tally::default(), view.clone(), Options::default());
+    tally.wait_until(|status| status.state == State::Paused, PATIENCE).await.unwrap();
+    assert_eq!(sum(&view).await, 10);
+    tally.resume().await.unwrap();
+    tally.passed_all(&node.ends().await, PATIENCE).await.unwrap();
+    agrees(&node, &view, &[]).await;
+    tally.stop().await;
+    node.host.stop().await;
+}
+
+/// A view belongs to one projection, and says whose it is.
+#[tokio::test]
+async fn a_view_belongs_to_one_projection() {
+    let dir = tempfile::tempdir().unwrap();
+    let view = SqliteView::open(dir.path().join("v.db")).unwrap();
+    view.adopt(Identity { name: "first", version: 1 }, &mut |_| Ok(())).unwrap();
+    let refused = view.adopt(Identity { name: "second", version: 1 }, &mut |_| Ok(()));
+    let Err(WriteError::View(ViewError::OfAnother { holds, wanted })) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!((holds.as_str(), wanted), ("first", "second"));
+}
+
+/// Tables that cannot be made stop it with the reason, and it recovers when they can.
+struct Unprepared;
+
+impl Projection<SqliteView> for Unprepared {
+    const NAME: &'static str = "unprepared";
+
+    fn interest(&self) -> Interest {
+        Interest::everything()
+    }
+
+    fn prepare(&self, tx: &mut Transaction<'_>) -> Result<(), HandlerError> {
+        tx.execute_batch("CREATE TABLE IF NOT EXISTS mine (x) STRCT")?;
+        Ok(())
+    }
+
+    fn handle(&self, _: &mut Transaction<'_>, _: &[Fact]) -> Result<(), HandlerError> {
+        Ok(())
+    }
+}
+
+/// Law La3: a failing preparation is a failure with its reason.
+#[tokio::test]
+async fn tables_that_cannot_be_made_stop_it() {
+    let (node, dir) = (Node::start().await, tempfile::tempdir().unwrap());
+    let view = SqliteView::open(dir.path().join("v.db")).unwrap();
+    let handle = start(node.bus(), Unprepared, view, Options::default());
+    let status = handle.wait_until(|status| status.state == State::Failed, PATIENCE).await.unwrap();
+    let error = status.last_error.unwrap();
+    assert!(error.starts_with("the tables cannot be prepared"), "{error}");
+    handle.stop().await;
+    node.host.stop().await;
+}

@@ -1,0 +1,176 @@
+//! Building a view anew beside the old one.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use holm_projections::rusqlite::{Connection, Transaction};
+use holm_projections::{HandlerError, OnFailure, Options, Projection, SqliteView, State, start};
+use holm_runtime::bus::{Fact, Interest};
+
+use super::node::{Account, Node, PATIENCE, paid};
+use super::tally::{REFUSED, Tally, agrees, sum};
+
+/// The databases in the folder, without what SQLite keeps beside them.
+fn generations(dir: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+    names.retain(|name| name.ends_with(|c: char| c.is_ascii_digit()));
+    names.sort();
+    names
+}
+
+/// Law O8: from zero, with the switch at the end; what was left out before is in the new view, and the file of the old one is gone.
+#[tokio::test]
+async fn a_rebuild_begins_from_zero_and_ends_with_a_switch() {
+    let (node, dir) = (Node::start().await, tempfile::tempdir().unwrap());
+    let path = dir.path().join("tally.db");
+    let view = SqliteView::open(&path).unwrap();
+    let projection = Tally::default();
+    let refuses = projection.refuses.clone();
+    refuses.store(true, Ordering::SeqCst);
+    let tally = start(node.bus(), projection, view.clone(), Options::on_failure(OnFailure::skip()));
+    node.payments(10, 1).await;
+    node.pay("a1", REFUSED, 1).await;
+    tally.passed_all(&node.ends().await, PATIENCE).await.unwrap();
+    assert_eq!(sum(&view).await, 10);
+
+    refuses.store(false, Ordering::SeqCst);
+    tally.rebuild().await.unwrap();
+    node.payments(10, 1).await;
+    let status = tally.wait_until(|status| status.rebuild.is_none(), PATIENCE).await.unwrap();
+    assert_eq!(status.rebuild_error, None);
+    tally.passed_all(&node.ends().await, PATIENCE).await.unwrap();
+    agrees(&node, &view, &[]).await;
+    assert_eq!(tally.set_aside().await.unwrap(), []);
+    assert_eq!(generations(dir.path()), ["tally.db.2"]);
+    // Any tool that opens the path sees the new view.
+    let sum: u64 = Connection::open(&path)
+        .unwrap()
+        .query_row("SELECT sum(sum) FROM sums", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(sum, 20 + REFUSED);
+    tally.stop().await;
+    node.host.stop().await;
+}
+
+/// Counts, and can be made to stand still.
+struct Gated(Arc<AtomicBool>);
+
+impl Projection<SqliteView> for Gated {
+    const NAME: &'static str = "tally";
+    const VERSION: u32 = 2;
+
+    fn interest(&self) -> Interest {
+        Interest::of::<Account>()
+    }
+
+    fn prepare(&self, tx: &mut Transaction<'_>) -> Result<(), HandlerError> {
+        tx.execute_batch("CREATE TABLE IF NOT EXISTS sums (account TEXT, sum INTEGER NOT NULL)")?;
+        Ok(())
+    }
+
+    fn handle(&self, tx: &mut Transaction<'_>, facts: &[Fact]) -> Result<(), HandlerError> {
+        if self.0.load(Ordering::SeqCst) {
+            return Err("the gate is shut".into());
+        }
+        for fact in facts {
+            tx.execute("INSERT INTO sums VALUES (?, ?)", (fact.address().id(), 2 * paid(fact)))?;
+        }
+        Ok(())
+    }
+}
+
+/// Another version of the handler rebuilds by itself. Readers see the old view until the new one is whole, over a crash in the middle too.
+#[tokio::test]
+async fn another_version_is_built_beside_the_old_view() {
+    let (node, dir) = (Node::start().await, tempfile::tempdir().unwrap());
+    let path = dir.path().join("tally.db");
+    node.payments(20, 1).await;
+    {
+        let view = SqliteView::open(&path).unwrap();
+        let old = start(node.bus(), Tally::default(), view, Options::default());
+        old.passed_all(&node.ends().await, PATIENCE).await.unwrap();
+        old.stop().await;
+    }
+    let on_failure = OnFailure::fail().after_retries(u32::MAX, Duration::from_millis(5));
+    let shut = Arc::new(AtomicBool::new(true));
+    {
+        let view = SqliteView::open(&path).unwrap();
+        let new =
+            start(node.bus(), Gated(shut.clone()), view.clone(), Options::on_failure(on_failure));
+        new.wait_until(|status| status.rebuild.is_some(), PATIENCE).await.unwrap();
+        assert_eq!(sum(&view).await, 20, "the old view is read");
+        new.stop().await;
+        assert_eq!(generations(dir.path()), ["tally.db.1", "tally.db.2"]);
+    }
+    // The next life goes on with what is half built.
+    let view = SqliteView::open(&path).unwrap();
+    assert_eq!(sum(&view).await, 20);
+    let new = start(node.bus(), Gated(shut.clone()), view.clone(), Options::on_failure(on_failure));
+    shut.store(false, Ordering::SeqCst);
+    new.wait_until(|status| status.state == State::Running, PATIENCE).await.unwrap();
+    new.passed_all(&node.ends().await, PATIENCE).await.unwrap();
+    assert_eq!(sum(&view).await, 40);
+    assert_eq!(generations(dir.path()), ["tally.db.2"]);
+    new.stop().await;
+    node.host.stop().await;
+}
+
+/// A rebuild that fails leaves the old view as it was, and says why.
+#[tokio::test]
+async fn a_rebuild_that_fails_leaves_the_old_view() {
+    let (node, dir) = (Node::start().await, tempfile::tempdir().unwrap());
+    let view = SqliteView::open(dir.path().join("tally.db")).unwrap();
+    let projection = Tally::default();
+    let refuses = projection.refuses.clone();
+    let tally = start(node.bus(), projection, view.clone(), Options::on_failure(OnFailure::fail()));
+    node.pay("alice", REFUSED, 1).await;
+    tally.passed_all(&node.ends().await, PATIENCE).await.unwrap();
+    refuses.store(true, Ordering::SeqCst);
+    tally.rebuild().await.unwrap();
+    let status = tally.wait_until(|status| status.rebuild_error.is_some(), PATIENCE).await.unwrap();
+    assert!(status.rebuild_error.unwrap().ends_with("thirteen is refused"));
+    node.pay("alice", 1, 1).await;
+    tally.passed_all(&node.ends().await, PATIENCE).await.unwrap();
+    agrees(&node, &view, &[]).await;
+    tally.stop().await;
+    node.host.stop().await;
+}
+
+/// A reader that is in the middle of the old view reads it to its end; the switch does not wait.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_read_and_a_switch_do_not_wait_for_each_other() {
+    let (node, dir) = (Node::start().await, tempfile::tempdir().unwrap());
+    let view = SqliteView::open(dir.path().join("tally.db")).unwrap();
+    let tally = start(node.bus(), Tally::default(), view.clone(), Options::default());
+    node.payments(10, 1).await;
+    tally.passed_all(&node.ends().await, PATIENCE).await.unwrap();
+    let (go_on, switched) = std::sync::mpsc::channel::<()>();
+    let (began, begun) = tokio::sync::oneshot::channel();
+    let reading = view.clone();
+    let long = tokio::spawn(async move {
+        let read = reading.read(move |connection| {
+            let count = |connection: &Connection| {
+                connection.query_row("SELECT count(*) FROM seen", [], |row| row.get::<_, u64>(0))
+            };
+            let before = count(connection)?;
+            began.send(()).unwrap();
+            switched.recv().unwrap();
+            Ok((before, count(connection)?))
+        });
+        read.await.unwrap()
+    });
+    begun.await.unwrap();
+    node.payments(10, 1).await;
+    tally.rebuild().await.unwrap();
+    tally.wait_until(|status| status.rebuild.is_none(), PATIENCE).await.unwrap();
+    tally.passed_all(&node.ends().await, PATIENCE).await.unwrap();
+    agrees(&node, &view, &[]).await;
+    go_on.send(()).unwrap();
+    assert_eq!(long.await.unwrap(), (10, 10), "all of one moment, before the switch");
+    assert_eq!(generations(dir.path()), ["tally.db.2"]);
+    tally.stop().await;
+    node.host.stop().await;
+}
