@@ -124,6 +124,7 @@ impl Screen {
                  holm kill {example:<20} kill -9 one node and watch it recover\n    \
                  holm status                    members and shards\n    \
                  holm show account/1            one entity: its history, and its state at any past point\n    \
+                 holm flow --latest account     what one command led to, in every entity it touched\n    \
                  holm bench                     how fast is this machine\n\n  \
                {end}\n",
             nodes.join(",")

@@ -132,7 +132,6 @@ async fn a_transfer_is_seen_through_every_entity_it_touched() {
     let latest = holm(&["--url", node.url(), "flow", "--latest", "transfer"]).await;
     let latest = String::from_utf8(latest.stdout).unwrap();
     assert!(latest.starts_with(&format!("flow {id}   ▲ 1 rejected   7 commands")), "{latest}");
-    println!("{latest}");
     node.stop().await;
 }
 
