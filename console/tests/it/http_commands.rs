@@ -19,7 +19,7 @@ fn assert_problem(body: &Value, status: u16, kind: &str) {
 }
 
 #[tokio::test]
-async fn a_reply_has_exactly_six_fields() {
+async fn a_reply_has_exactly_seven_fields_and_that_to_a_read_six() {
     let node = OneNode::start().await;
     let (status, opened) =
         answer(node.command("account/alice/open", &json!({"owner": "ada"}))).await;
@@ -27,15 +27,19 @@ async fn a_reply_has_exactly_six_fields() {
     let (status, body) =
         answer(node.command("account/alice/deposit", &json!({"amount": 100}))).await;
     assert_eq!(status, 200);
+    let of_read = ["offset", "replayed", "reply", "seq", "served_by", "shard"];
     let mut fields = keys(&body);
     fields.sort_unstable();
-    assert_eq!(fields, ["offset", "replayed", "reply", "seq", "served_by", "shard"]);
+    assert_eq!(fields, [&["correlation_id"], &of_read[..]].concat());
     assert_eq!((&body["reply"], &body["seq"]), (&json!(100), &json!(2)));
     assert_eq!((&body["replayed"], &body["served_by"]), (&json!(false), &json!("holm-1")));
     // A read may come without a body.
     let balance = node.post("/api/v1/entities/account/alice/commands/balance");
     let (status, body) = answer(balance.header("content-type", "application/json")).await;
     assert_eq!((status, &body["reply"], &body["seq"]), (200, &json!(100), &json!(2)));
+    let mut fields = keys(&body);
+    fields.sort_unstable();
+    assert_eq!(fields, of_read, "a read opens no conversation that could be shown");
     node.stop().await;
 }
 
