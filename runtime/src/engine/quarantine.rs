@@ -31,7 +31,7 @@ pub(crate) const QUARANTINED: &str = "holm-quarantine";
 /// While the record that begins a quarantine is on its way to the log.
 const SOON: Duration = Duration::from_millis(50);
 
-/// The payload of [`RELEASE`]: it lifts the quarantine of this failure and of no other, so that a late retry does no harm.
+/// The payload of `holm-release`: it lifts the quarantine of this failure and of no other, so that a late retry does no harm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {
     /// The failure that began it.

@@ -18,7 +18,7 @@ impl ShardHost {
     /// once; until then they wait.
     ///
     /// # Panics
-    /// With [`Placement::Here`], when it is not called on a `LocalSet`.
+    /// With [`crate::Placement::Here`], when it is not called on a `LocalSet`.
     pub fn connect(&self, asker: Arc<dyn Asker>) {
         // Weak, because it may lead back to the host itself; the reporter keeps it alive as long as the host runs.
         self.0.askers.send_replace(Some(Arc::downgrade(&asker)));
