@@ -62,6 +62,8 @@ pub(crate) struct Outbox {
     /// Lanes whose first letter may go.
     ready: VecDeque<u64>,
     alarms: BTreeSet<(Timestamp, Alarm)>,
+    /// The time that the clock said last.
+    seen: Timestamp,
     in_flight: usize,
     letters: usize,
     ledger: Ledger,
@@ -160,6 +162,7 @@ impl Outbox {
             lanes: HashMap::new(),
             ready: VecDeque::new(),
             alarms: BTreeSet::new(),
+            seen: now,
             in_flight: 0,
             letters: 0,
             ledger: Ledger::new(version, scanned, open.keys().copied()),
@@ -227,6 +230,9 @@ impl Outbox {
 
     /// Goes on as far as it can without waiting.
     pub(crate) fn advance(&mut self, now: Timestamp) {
+        if now < std::mem::replace(&mut self.seen, now) {
+            self.clock_went_back(now);
+        }
         while let Some(&(at, alarm)) = self.alarms.first() {
             if at > now {
                 break;
@@ -269,6 +275,18 @@ impl Outbox {
     pub(crate) fn next_alarm(&self) -> Option<Timestamp> {
         let alarm = self.alarms.first().map(|(at, _)| *at);
         [alarm, self.ledger.due()].into_iter().flatten().min()
+    }
+
+    /// A clock that was ahead was set right. Pauses that it began would last until it is there again: none lasts longer than the longest from now on. Timers
+    /// are meant for a time of day and stay.
+    fn clock_went_back(&mut self, now: Timestamp) {
+        let latest = now.plus(LONGEST_PAUSE);
+        let pauses = |(at, alarm): (Timestamp, Alarm)| match alarm {
+            Alarm::Timer(_) => (at, alarm),
+            Alarm::Lane(_) | Alarm::Read | Alarm::Store => (at.min(latest), alarm),
+        };
+        self.alarms = std::mem::take(&mut self.alarms).into_iter().map(pauses).collect();
+        self.ledger.clock_went_back(now);
     }
 
     fn has_room(&self) -> bool {

@@ -81,6 +81,11 @@ impl Ledger {
         self.changed.get_or_insert(now);
     }
 
+    /// What seems to have changed later than now changed by a clock that was ahead.
+    pub(super) fn clock_went_back(&mut self, now: Timestamp) {
+        self.changed = self.changed.map(|since| since.min(now));
+    }
+
     /// When a step will be worth storing.
     pub(super) fn due(&self) -> Option<Timestamp> {
         if self.step.is_some() { None } else { self.changed.map(|since| since.plus(STEP_EVERY)) }
