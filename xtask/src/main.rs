@@ -1,6 +1,7 @@
 //! The project's chores: `cargo xtask tidy` checks what a compiler cannot, `cargo xtask ci` runs what the build server runs, `cargo xtask chaos` a
 //! campaign of faults, `cargo xtask mutants` checks the tests, `cargo xtask fuzz` and `cargo xtask miri` look for what no test thought of.
 
+mod budget;
 mod fuzz;
 mod miri;
 mod mutants;
@@ -35,6 +36,8 @@ enum Chore {
     Mutants(mutants::Options),
     /// Run the fuzz targets: every decoder that reads bytes of others.
     Fuzz(fuzz::Options),
+    /// Count what one command takes on each hot path, and hold it against `benches/budget.toml`.
+    Budget(budget::Options),
     /// Run the tests of what is pure in miri, where it is installed.
     Miri,
 }
@@ -48,6 +51,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Chore::Sim(wanted) => sim::run(&root, &wanted),
         Chore::Mutants(options) => mutants::run(&root, &options),
         Chore::Fuzz(options) => fuzz::run(&root, &options),
+        Chore::Budget(options) => budget::run(&root, &options),
         Chore::Miri => miri::run(&root),
     }
 }
