@@ -1,0 +1,67 @@
+//! actix: an actor for each entity, spread over an arbiter per core.
+
+use std::sync::Arc;
+
+use actix::{Actor, Addr, Arbiter, Context, Handler, Message, System};
+
+use crate::measure::{Measured, bytes_each};
+use crate::work::{Plan, asks_per_second};
+
+#[derive(Default)]
+struct Counter {
+    value: u64,
+}
+
+#[derive(Message)]
+#[rtype(u64)]
+struct Increase;
+
+impl Actor for Counter {
+    type Context = Context<Self>;
+}
+
+impl Handler<Increase> for Counter {
+    type Result = u64;
+
+    fn handle(&mut self, _: Increase, _: &mut Self::Context) -> u64 {
+        self.value += 1;
+        self.value
+    }
+}
+
+pub(super) fn run(plan: &Plan) -> anyhow::Result<Measured> {
+    let (send, arbiters) = std::sync::mpsc::sync_channel(1);
+    // The system has a thread of its own; the callers are on tokio's workers, as in a service.
+    std::thread::spawn(move || {
+        let system = System::new();
+        system.block_on(async move {
+            let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+            let arbiters: Vec<_> = (0..cores).map(|_| Arbiter::new()).collect();
+            // The other side is gone only when the program ends.
+            _ = send.send(arbiters.iter().map(Arbiter::handle).collect::<Vec<_>>());
+            std::future::pending::<()>().await;
+        });
+    });
+    let arbiters = arbiters.recv()?;
+    super::in_tokio(async move {
+        let start = async |count: usize| -> Arc<[Addr<Counter>]> {
+            let place = |index: usize| &arbiters[index % arbiters.len()];
+            let addresses = (0..count)
+                .map(|index| Counter::start_in_arbiter(place(index), |_| Counter::default()));
+            let addresses: Arc<[_]> = addresses.collect();
+            for address in addresses.iter() {
+                address.send(Increase).await.expect("it was just started");
+            }
+            addresses
+        };
+        let counters = start(plan.entities).await;
+        let asks_per_second = asks_per_second(plan, counters, |counters, index| async move {
+            counters[index].send(Increase).await.expect("it runs")
+        })
+        .await;
+        let (bytes_per_entity, idle) =
+            bytes_each(plan.idle, async || start(plan.idle).await).await?;
+        drop(idle);
+        Ok(Measured { asks_per_second, bytes_per_entity })
+    })
+}

@@ -1,0 +1,114 @@
+//! Holm: entities in shards on an arbiter per core, asked through references. A log in memory, because the others have none.
+
+use std::sync::Arc;
+
+use holm::{
+    Command, Commands, Context, Effect, Entity, EntityRef, Event, Handle, NoRejection, Read,
+};
+use holm_core::{SeededEntropy, ShardId, SystemClock, Term};
+use holm_persistence::MemoryLog;
+use holm_runtime::{Caller, HostOptions, Registry, ShardHost};
+use serde::{Deserialize, Serialize};
+
+use crate::measure::{Measured, bytes_each};
+use crate::work::{Plan, asks_per_second};
+
+const SHARDS: u32 = 32;
+
+#[derive(Default, Serialize, Deserialize)]
+struct Counter {
+    value: u64,
+}
+
+#[derive(Event, Serialize, Deserialize)]
+enum CounterEvent {
+    Increased,
+}
+
+#[derive(Command, Serialize, Deserialize)]
+#[command(reply = u64)]
+struct Increase {}
+
+#[derive(Command, Serialize, Deserialize)]
+#[command(reply = u64)]
+struct Value {}
+
+impl Entity for Counter {
+    const TYPE: &'static str = "counter";
+    type Event = CounterEvent;
+    type Rejection = NoRejection;
+
+    fn apply(&mut self, event: &CounterEvent) {
+        let CounterEvent::Increased = event;
+        self.value += 1;
+    }
+
+    fn commands(commands: &mut Commands<Self>) {
+        commands.handle::<Increase>().read::<Value>();
+    }
+}
+
+impl Handle<Increase> for Counter {
+    fn handle(
+        &self,
+        _: Increase,
+        cx: &mut Context<'_, Self>,
+    ) -> Result<Effect<Self, u64>, NoRejection> {
+        Ok(cx.persist(CounterEvent::Increased).reply(|counter| counter.value))
+    }
+}
+
+impl Read<Value> for Counter {
+    fn read(&self, _: Value, _: &Context<'_, Self>) -> Result<u64, NoRejection> {
+        Ok(self.value)
+    }
+}
+
+pub(super) fn reads(plan: &Plan) -> anyhow::Result<Measured> {
+    run(plan, async |counters| {
+        asks_per_second(plan, counters, |counters, index| async move {
+            counters[index].ask(Value {}).await.expect("it is read")
+        })
+        .await
+    })
+}
+
+pub(super) fn commands(plan: &Plan) -> anyhow::Result<Measured> {
+    run(plan, async |counters| {
+        asks_per_second(plan, counters, |counters, index| async move {
+            counters[index].ask(Increase {}).await.expect("it is taken")
+        })
+        .await
+    })
+}
+
+fn run(
+    plan: &Plan,
+    measure: impl AsyncFnOnce(Arc<[EntityRef<Counter>]>) -> f64,
+) -> anyhow::Result<Measured> {
+    super::in_tokio(async move {
+        let mut options = HostOptions::new(Registry::new().entity::<Counter>(), SHARDS);
+        options.limits.live_entities = plan.idle.max(plan.entities);
+        let timeout = options.limits.ask_timeout;
+        let host = ShardHost::start(options, Arc::new(MemoryLog::new()))?;
+        for shard in 0..SHARDS {
+            host.lead(ShardId(shard), Term(1)).await?;
+        }
+        let entropy = SeededEntropy::from_os();
+        let caller = Caller::new(Arc::new(host.clone()), Arc::new(SystemClock), timeout, entropy);
+        let start = async |prefix: &str, count: usize| -> Arc<[EntityRef<Counter>]> {
+            let counter = |index| EntityRef::new(Arc::clone(&caller), format!("{prefix}-{index}"));
+            let counters: Arc<[EntityRef<Counter>]> = (0..count).map(counter).collect();
+            for counter in counters.iter() {
+                counter.ask(Value {}).await.expect("it comes to life");
+            }
+            counters
+        };
+        let asks_per_second = measure(start("asked", plan.entities).await).await;
+        let (bytes_per_entity, idle) =
+            bytes_each(plan.idle, async || start("idle", plan.idle).await).await?;
+        drop(idle);
+        host.stop().await;
+        Ok(Measured { asks_per_second, bytes_per_entity })
+    })
+}
