@@ -7,7 +7,7 @@ use holm_core::Timestamp;
 
 use crate::answered::Answered;
 use crate::entity::{Command, Entity, Handle};
-use crate::reaction::{Reaction, Target};
+use crate::reaction::{Passed, Reaction, Target};
 
 /// Events, reactions and a reply: what a handler returns. Made by [`crate::Context::persist`] and its siblings.
 #[must_use = "an effect does nothing until the handler returns it"]
@@ -90,6 +90,12 @@ impl<E: Entity> Draft<E> {
         E: Handle<C>,
     {
         self.react(Reaction::new(Target::Itself, &command).due(at))
+    }
+
+    /// Sends what others decided on and encoded.
+    pub(crate) fn pass_on(mut self, letters: impl IntoIterator<Item = Passed>) -> Self {
+        self.reactions.extend(letters.into_iter().map(Reaction::passed_on));
+        self
     }
 
     fn react(mut self, reaction: Reaction) -> Self {
