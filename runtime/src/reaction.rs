@@ -46,8 +46,15 @@ impl Target {
 
 impl Reaction {
     pub(crate) fn new<C: Command>(target: Target, command: &C) -> Self {
-        let (command, payload) = (C::NAME.into(), encode(command));
-        Self { target, command, payload, due: None, answered: None }
+        Self::encoded(target, C::NAME, encode(command))
+    }
+
+    pub(crate) fn encoded(
+        target: Target,
+        command: &'static str,
+        payload: Result<Bytes, CodecError>,
+    ) -> Self {
+        Self { target, command: command.into(), payload, due: None, answered: None }
     }
 
     /// A command that somebody else encoded, passed on as it is.

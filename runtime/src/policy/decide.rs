@@ -3,7 +3,9 @@
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::bus::Fact;
+use serde::Serialize;
+
+use crate::bus::{Fact, TopicName};
 use crate::entity::{Command, Entity, Handle};
 use crate::panic_text;
 use crate::reaction::{Passed, Reaction, Target};
@@ -22,6 +24,12 @@ impl Then {
     /// What one policy sends to one entity because of events of one shard arrives in the order of the events.
     pub fn send<T: Handle<C>, C: Command>(mut self, id: &str, command: C) -> Self {
         self.reactions.push(Reaction::new(Target::other::<T>(id), &command));
+        self
+    }
+
+    /// Publishes a message to a topic, once.
+    pub fn publish<M: Serialize>(mut self, topic: &TopicName<M>, key: &str, message: &M) -> Self {
+        self.reactions.push(topic.publishing(key, message));
         self
     }
 }
