@@ -98,6 +98,12 @@ impl Builder {
         self
     }
 
+    /// Takes part in carrying out several policies, as [`Builder::policy`].
+    pub fn policies(mut self, policies: impl IntoIterator<Item = Policy>) -> Self {
+        self.policies.extend(policies);
+        self
+    }
+
     /// Keeps everything under this directory. One process at a time may use it.
     pub fn data_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.data_dir = Some(dir.into());
