@@ -44,8 +44,9 @@ fn onboarding_choreography() {
         "bob: TurnedDown: there is a criminal record\n",
         "eve: TurnedDown: the office did not answer\n",
         "bob: customer Applied, credit-check Reserved, address-check Confirmed, record-check Requested",
-        "eve: customer Applied, credit-check Reserved, address-check Confirmed, record-check Requested, \
-         record-check Lapsed",
+        "bob: record-check Tainted",
+        "record-check Requested, record-check Lapsed",
+        "address-check Forgotten, credit-check Released",
     ] {
         assert!(said.contains(line), "`{line}` is missing:\n{said}");
     }
