@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use holm_core::{Clock, Limits, SystemClock};
-use holm_runtime::{Entity, Registry};
+use holm_runtime::{Entity, Policy, Registry};
 
 use crate::environment::Environment;
 use crate::start_error::StartError;
@@ -57,6 +57,7 @@ impl ClusterSettings {
 #[must_use = "a builder does nothing until it is started"]
 pub struct Builder {
     pub(crate) registry: Registry,
+    pub(crate) policies: Vec<Policy>,
     pub(crate) limits: Limits,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) data_dir: Option<PathBuf>,
@@ -71,6 +72,7 @@ impl Builder {
     pub(crate) fn new() -> Self {
         Self {
             registry: Registry::new(),
+            policies: Vec::new(),
             limits: Limits::default(),
             clock: Arc::new(SystemClock),
             data_dir: None,
@@ -86,6 +88,19 @@ impl Builder {
     /// Hosts entities of type `E`.
     pub fn entity<E: Entity>(mut self) -> Self {
         self.registry = self.registry.entity::<E>();
+        self
+    }
+
+    /// Takes part in carrying out a policy: whenever something happens to entities of one type, commands are sent to others. All nodes that register a policy share
+    /// its work; one that does not register it takes no part.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policies.push(policy);
+        self
+    }
+
+    /// Takes part in carrying out several policies, as [`Builder::policy`].
+    pub fn policies(mut self, policies: impl IntoIterator<Item = Policy>) -> Self {
+        self.policies.extend(policies);
         self
     }
 
@@ -205,6 +220,8 @@ impl Builder {
         if self.shards == 0 {
             return Err(StartError::Settings { reason: "there must be at least one shard".into() });
         }
+        Policy::check(&self.policies)
+            .map_err(|error| StartError::Settings { reason: error.to_string() })?;
         match &self.cluster {
             None => single::start(self).await,
             Some(settings) => {

@@ -73,6 +73,7 @@ impl ClientBuilder {
             registry: self.registry.with_system_types(),
             caller,
             inspector: router,
+            policies: None,
             role: Role::Client(client),
         })))
     }

@@ -12,6 +12,7 @@ use holm_runtime::{
 use holm_sharding::{Client, ClusterNode, ClusterView, LeaveError};
 
 use crate::builder::Builder;
+use crate::policies::PolicyThread;
 use crate::{client, single};
 
 /// A running node, or a client of a cluster. Clones share it.
@@ -28,6 +29,8 @@ pub(crate) struct Parts {
     pub(crate) registry: Registry,
     pub(crate) caller: Arc<Caller>,
     pub(crate) inspector: Arc<dyn Inspector>,
+    /// None where no policy is registered.
+    pub(crate) policies: Option<PolicyThread>,
 }
 
 /// What this process is.
@@ -169,6 +172,7 @@ impl Holm {
     /// [`LeaveError`] when the cluster cannot let it go now; the node then goes on.
     pub async fn leave(&self) -> Result<(), LeaveError> {
         if let Role::Member { node, .. } = &self.0.role {
+            // Policies go on until it has left: they may be on no other node.
             node.leave().await?;
         }
         self.shutdown().await;
@@ -178,6 +182,9 @@ impl Holm {
     /// Finishes what is under way, hands over leadership where there is somebody to take it, and stops. The data stays, and in a cluster
     /// the node stays a member.
     pub async fn shutdown(&self) {
+        if let Some(policies) = &self.0.policies {
+            policies.stop().await;
+        }
         match &self.0.role {
             Role::Single(node) => node.shutdown(self.0.shards).await,
             Role::Member { node, host, .. } => {

@@ -12,6 +12,7 @@ mod client;
 mod environment;
 mod handle;
 mod member;
+mod policies;
 mod single;
 mod start_error;
 
@@ -39,8 +40,8 @@ pub use holm_runtime::{
     Entity, EntityError, EntityRef, EntityTypeView, Event, FailedCommand, FailureCounts,
     FailureEvent, FailureFact, FailureFilter, FailureKind, FailureList, FailureLog, FailureRow,
     Failures, Handle, Handled, HandledOutcome, HistoryPage, HostStats, Inspector, MalformedFilter,
-    NoRejection, NotDone, Read, Registry, Rejection, Reply, ReplyTo, Settlement, Severity,
-    ShardStats, Standing, Subject, Supervision, UpcastError,
+    NoRejection, NotDone, Policy, PolicyError, Read, Registry, Rejection, Reply, ReplyTo,
+    Settlement, Severity, ShardStats, Standing, Subject, Supervision, Then, UpcastError,
 };
 pub use holm_runtime::{bus, flow};
 pub use holm_sharding::{ClusterView, LeaveError, MemberState, MemberView, ShardState, ShardView};

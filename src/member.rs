@@ -4,11 +4,13 @@ use std::sync::{Arc, OnceLock};
 
 use holm_core::SeededEntropy;
 use holm_persistence::{Store, StoreOptions};
-use holm_runtime::{Asker, Caller};
+use holm_runtime::bus::Bus;
+use holm_runtime::{Asker, Caller, Inspector};
 use holm_sharding::{ClusterNode, ClusterOptions, HostSeat, HostedShards, Secret};
 
 use crate::builder::{Builder, ClusterSettings};
 use crate::handle::{Holm, Parts, Role};
+use crate::policies::PolicyThread;
 use crate::single::host_options;
 use crate::start_error::StartError;
 
@@ -57,12 +59,17 @@ pub(crate) async fn start(builder: Builder, settings: ClusterSettings) -> Result
     let router = Arc::new(node.router().clone());
     let asker = Arc::clone(&router) as Arc<dyn Asker>;
     let caller = Caller::new(asker, clock, builder.limits.ask_timeout, SeededEntropy::from_os());
+    let (shards, inspector) = (builder.shards, router as Arc<dyn Inspector>);
+    let bus = Bus::new(Arc::clone(&caller), Arc::clone(&inspector), shards);
+    // They begin when the shards are led, which may need members that start after this one.
+    let policies = PolicyThread::start(builder.policies, bus, host.clone())?;
     Ok(Holm(Arc::new(Parts {
         name: builder.node_name,
-        shards: builder.shards,
+        shards,
         registry,
         caller,
-        inspector: router,
+        inspector,
+        policies,
         role: Role::Member { node, host, store },
     })))
 }

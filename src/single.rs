@@ -8,11 +8,13 @@ use holm_core::{NodeId, SeededEntropy, ShardId, Term, Timestamp};
 use holm_persistence::{
     LogId, MemoryLog, Op, OpenError, ShardLog, SledLog, Store, StoreError, StoreOptions,
 };
+use holm_runtime::bus::Bus;
 use holm_runtime::{Caller, HostOptions, Registry, ShardHost};
 use holm_sharding::{ClusterView, MemberState, MemberView, ShardState, ShardView};
 
 use crate::builder::Builder;
 use crate::handle::{Holm, Parts, Role};
+use crate::policies::PolicyThread;
 use crate::start_error::StartError;
 
 /// The id of a node that stands alone.
@@ -56,12 +58,19 @@ pub(crate) async fn start(builder: Builder) -> Result<Holm, StartError> {
         SeededEntropy::from_os(),
     );
     let since = builder.clock.now();
+    let (shards, inspector) = (builder.shards, host.inspector());
+    let bus = Bus::new(Arc::clone(&caller), Arc::clone(&inspector), shards);
+    let policies = PolicyThread::start(builder.policies, bus, host.clone())?;
+    if let Some(policies) = &policies {
+        policies.begun().await?;
+    }
     Ok(Holm(Arc::new(Parts {
         name: builder.node_name,
-        shards: builder.shards,
+        shards,
         registry,
         caller,
-        inspector: host.inspector(),
+        inspector,
+        policies,
         role: Role::Single(SingleNode { host, log, since }),
     })))
 }

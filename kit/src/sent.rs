@@ -6,7 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use holm_core::Timestamp;
 use holm_persistence::encode;
+use holm_runtime::bus::TopicName;
 use holm_runtime::{Command, Entity, RehearsedReaction};
+use serde::Serialize;
 
 /// The reactions of one command that were not compared yet.
 #[derive(Debug, Clone)]
@@ -25,6 +27,12 @@ pub(crate) struct Reacted {
     due: Option<Timestamp>,
 }
 
+impl Reacted {
+    fn of(RehearsedReaction { to, command, payload, due, .. }: RehearsedReaction) -> Self {
+        Self { to: to.to_string(), command, payload, due }
+    }
+}
+
 impl Sent {
     pub(crate) fn new(now: Timestamp, sender: &str, reactions: Vec<RehearsedReaction>) -> Self {
         Self { now, sender: sender.into(), reactions: reactions.into() }
@@ -35,8 +43,12 @@ impl Sent {
     }
 
     pub(crate) fn next(&mut self) -> Option<Reacted> {
-        let RehearsedReaction { to, command, payload, due, .. } = self.reactions.pop_front()?;
-        Some(Reacted { to: to.to_string(), command, payload, due })
+        self.reactions.pop_front().map(Reacted::of)
+    }
+
+    pub(crate) fn published<M: Serialize>(topic: &TopicName<M>, key: &str, message: &M) -> Reacted {
+        let reaction = topic.reaction(key, message);
+        Reacted::of(reaction.expect("the expected message can be encoded"))
     }
 
     pub(crate) fn other<T: Entity, C: Command>(id: &str, command: &C) -> Reacted {

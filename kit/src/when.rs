@@ -4,7 +4,9 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use holm_core::AskError;
+use holm_runtime::bus::TopicName;
 use holm_runtime::{Command, Entity};
+use serde::Serialize;
 
 use crate::given::{Given, Tested, TestedCommand};
 use crate::sent::Sent;
@@ -61,6 +63,27 @@ impl<E: Tested, C: TestedCommand> When<E, C> {
             found == Some(expected),
             "{}",
             self.wrong("reaction", &found, &(T::TYPE, id, command))
+        );
+        self
+    }
+
+    /// The next of what is sent is this message, to a topic.
+    ///
+    /// # Panics
+    /// When something else is sent next, or nothing.
+    #[track_caller]
+    pub fn then_publishes<M: Serialize + Debug>(
+        mut self,
+        topic: &TopicName<M>,
+        key: &str,
+        message: &M,
+    ) -> Self {
+        let found = self.sent.next();
+        let expected = Sent::published(topic, key, message);
+        assert!(
+            found == Some(expected),
+            "{}",
+            self.wrong("message", &found, &(topic.as_str(), key, message))
         );
         self
     }

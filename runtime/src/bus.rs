@@ -6,7 +6,7 @@
 //!
 //! - [`Fact`] is one event with everything that is known of it; [`Interest`] says which facts somebody wants.
 //! - [`ShardFeed`] follows one shard; [`Subscription`] follows many, from now or from a position.
-//! - [`Topic`] is a program's own stream of typed messages, which are facts like any other.
+//! - [`Topic`] is a program's own stream of typed messages, which are facts like any other; [`TopicName`] is the constant by which entities publish.
 //! - [`DurableSubscription`] has a name under which its position is stored, and shares the shards with the other members of its group.
 
 mod cloud_event;
@@ -21,6 +21,7 @@ mod look;
 mod once;
 mod subscription;
 pub(crate) mod topic;
+mod topic_name;
 
 pub use cloud_event::CloudEvent;
 pub use door::Bus;
@@ -32,3 +33,4 @@ pub use interest::Interest;
 pub use once::Seen;
 pub use subscription::{Position, Start, Subscription};
 pub use topic::{Topic, TopicError};
+pub use topic_name::TopicName;

@@ -4,10 +4,12 @@ use std::fmt;
 use std::time::Duration;
 
 use holm_core::Timestamp;
+use serde::Serialize;
 
 use crate::answered::Answered;
+use crate::bus::TopicName;
 use crate::entity::{Command, Entity, Handle};
-use crate::reaction::{Reaction, Target};
+use crate::reaction::{Passed, Reaction, Target};
 
 /// Events, reactions and a reply: what a handler returns. Made by [`crate::Context::persist`] and its siblings.
 #[must_use = "an effect does nothing until the handler returns it"]
@@ -90,6 +92,18 @@ impl<E: Entity> Draft<E> {
         E: Handle<C>,
     {
         self.react(Reaction::new(Target::Itself, &command).due(at))
+    }
+
+    /// Publishes a message to a topic once the events are durable: once, whatever crashes in between. It is stored in the same batch as they are, and the messages
+    /// of one key keep the order in which this entity published them.
+    pub fn publish<M: Serialize>(self, topic: &TopicName<M>, key: &str, message: &M) -> Self {
+        self.react(topic.publishing(key, message))
+    }
+
+    /// Sends what others decided on and encoded.
+    pub(crate) fn pass_on(mut self, letters: impl IntoIterator<Item = Passed>) -> Self {
+        self.reactions.extend(letters.into_iter().map(Reaction::passed_on));
+        self
     }
 
     fn react(mut self, reaction: Reaction) -> Self {

@@ -144,11 +144,13 @@ pub enum FailureKind {
     FactsLost,
     /// A reaction cannot be delivered: the entity that it is for fails each time.
     ReactionUndelivered,
+    /// A policy cannot say, or cannot hand over, what is to be done about an event; the event was left out.
+    PolicyFailed,
 }
 
 impl FailureKind {
     /// Every kind.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Panicked,
         Self::RecoveryFailed,
         Self::SnapshotUnreadable,
@@ -165,6 +167,7 @@ impl FailureKind {
         Self::ShardMoved,
         Self::FactsLost,
         Self::ReactionUndelivered,
+        Self::PolicyFailed,
     ];
 
     /// The name in metrics, documents and filters.
@@ -187,6 +190,7 @@ impl FailureKind {
             Self::ShardMoved => "shard_moved",
             Self::FactsLost => "facts_lost",
             Self::ReactionUndelivered => "reaction_undelivered",
+            Self::PolicyFailed => "policy_failed",
         }
     }
 
@@ -198,7 +202,8 @@ impl FailureKind {
             | Self::RecoveryFailed
             | Self::WriteFailed
             | Self::NodeDown
-            | Self::ReactionUndelivered => Severity::Error,
+            | Self::ReactionUndelivered
+            | Self::PolicyFailed => Severity::Error,
             Self::ShardWithoutQuorum => Severity::Critical,
             Self::ShardReopened | Self::NodeBack | Self::ShardMoved => Severity::Notice,
             Self::SnapshotUnreadable

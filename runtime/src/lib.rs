@@ -23,6 +23,7 @@ mod host;
 mod inspector;
 mod options;
 mod outbox;
+mod policy;
 mod reaction;
 mod registry;
 mod rehearsal;
@@ -52,6 +53,7 @@ pub use options::{
     HostOptions, HostStats, LeadershipLost, Placement, ReadDelay, ShardStats, SnapshotObserver,
     WriteFailurePolicy,
 };
+pub use policy::{Policies, Policy, PolicyError, Then};
 pub use registry::{CommandView, EntityTypeView, Registry, RegistryError, SYSTEM_PREFIX};
 pub use rehearsal::{Rehearsal, Rehearsed, RehearsedEvent, RehearsedReaction};
 pub use supervision::Supervision;

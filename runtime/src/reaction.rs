@@ -1,9 +1,12 @@
 //! The reaction: a command that an effect sends to another entity, or to its own at a later time. It is stored in the record of the command that led
 //! to it (promise G6) and delivered by the outbox.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use holm_core::{EntityAddress, Limit, Timestamp};
 use holm_persistence::{CodecError, StoredReaction, encode};
+use serde::{Deserialize, Serialize};
 
 use crate::entity::{Command, Entity};
 use crate::registry::{Fault, PayloadLimits};
@@ -12,29 +15,67 @@ use crate::registry::{Fault, PayloadLimits};
 #[derive(Debug)]
 pub(crate) struct Reaction {
     target: Target,
-    command: &'static str,
+    command: Cow<'static, str>,
     /// An error is the entity's failure, told when the effect is looked at.
     payload: Result<Bytes, CodecError>,
     due: Option<Timestamp>,
     answered: Option<&'static str>,
 }
 
+/// A command that one entity hands to another to be sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Passed {
+    pub(crate) entity_type: Box<str>,
+    pub(crate) id: Box<str>,
+    pub(crate) command: Box<str>,
+    pub(crate) payload: Bytes,
+}
+
 /// Whom a reaction is for.
 #[derive(Debug)]
 pub(crate) enum Target {
     Itself,
-    Other { entity_type: &'static str, id: Box<str> },
+    Other { entity_type: Cow<'static, str>, id: Box<str> },
 }
 
 impl Target {
     pub(crate) fn other<T: Entity>(id: &str) -> Self {
-        Self::Other { entity_type: T::TYPE, id: id.into() }
+        Self::Other { entity_type: T::TYPE.into(), id: id.into() }
     }
 }
 
 impl Reaction {
     pub(crate) fn new<C: Command>(target: Target, command: &C) -> Self {
-        Self { target, command: C::NAME, payload: encode(command), due: None, answered: None }
+        Self::encoded(target, C::NAME, encode(command))
+    }
+
+    pub(crate) fn encoded(
+        target: Target,
+        command: &'static str,
+        payload: Result<Bytes, CodecError>,
+    ) -> Self {
+        Self { target, command: command.into(), payload, due: None, answered: None }
+    }
+
+    /// A command that somebody else encoded, passed on as it is.
+    pub(crate) fn passed_on(letter: Passed) -> Self {
+        let Passed { entity_type, id, command, payload } = letter;
+        let target = Target::Other { entity_type: entity_type.into_string().into(), id };
+        let command = command.into_string().into();
+        Self { target, command, payload: Ok(payload), due: None, answered: None }
+    }
+
+    /// As it is passed on to another entity, which will send it; an error says what is wrong with it.
+    pub(crate) fn pass_on(self) -> Result<Passed, String> {
+        let Self { target, command, payload, .. } = self;
+        let Target::Other { entity_type, id } = target else {
+            return Err(format!("`{command}` is for nobody"));
+        };
+        let wrong = |error: String| format!("`{command}`: {error}");
+        EntityAddress::new(&*entity_type, &*id).map_err(|error| wrong(error.to_string()))?;
+        let payload = payload.map_err(|error| wrong(error.to_string()))?;
+        let (entity_type, command) = (entity_type.into(), command.into());
+        Ok(Passed { entity_type, id, command, payload })
     }
 
     pub(crate) fn due(mut self, at: Timestamp) -> Self {
@@ -51,10 +92,10 @@ impl Reaction {
     pub(crate) fn stored<'a>(&'a self, entity_type: &'a str, id: &'a str) -> StoredReaction<'a> {
         let (entity_type, entity_id) = match &self.target {
             Target::Itself => (entity_type, id),
-            Target::Other { entity_type, id } => (*entity_type, &**id),
+            Target::Other { entity_type, id } => (&**entity_type, &**id),
         };
         let payload = self.payload.as_deref().unwrap_or_default();
-        let Self { command, due, answered, .. } = *self;
+        let (command, due, answered) = (&*self.command, self.due, self.answered);
         StoredReaction { entity_type, entity_id, command, payload, due, answered }
     }
 
@@ -92,7 +133,7 @@ pub(crate) fn check(
         let payload = reaction.payload.as_ref().map_err(|error| unencodable(error.to_string()))?;
         too_large(Limit::CommandBytes, limits.command_bytes, payload.len())?;
         if let Target::Other { entity_type, id } = &reaction.target {
-            EntityAddress::new(*entity_type, &**id)
+            EntityAddress::new(&**entity_type, &**id)
                 .map_err(|error| unencodable(format!("`{}`: {error}", reaction.command)))?;
         }
         total += reaction.bytes();

@@ -4,6 +4,7 @@ use crate::bus::group::Group;
 use crate::bus::topic::TopicLog;
 use crate::failures::FailureLog;
 use crate::outbox::Progress;
+use crate::policy::PolicyLog;
 use crate::registry::Registry;
 
 impl Registry {
@@ -13,6 +14,7 @@ impl Registry {
         if self.has_system_types() {
             return self;
         }
-        self.system::<Group>().system::<TopicLog>().system::<FailureLog>().system::<Progress>()
+        let own = self.system::<Group>().system::<TopicLog>().system::<FailureLog>();
+        own.system::<Progress>().system::<PolicyLog>()
     }
 }

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 
-use holm::{AskOptions, ClusterSettings, Holm, IdempotencyKey, ShardState, StartError};
+use holm::{AskOptions, Builder, ClusterSettings, Holm, IdempotencyKey, ShardState, StartError};
 use holm_domains::bank::transfer::{Stage, Start, TransferStatus};
 use holm_domains::bank::{Account, Balance, Deposit, Open, Transfer};
 
@@ -78,11 +78,16 @@ async fn deposit_once(node: &Holm) -> (u64, u64, u64) {
 }
 
 async fn three(data: &Path) -> Vec<Holm> {
+    three_with(data, |builder| builder).await
+}
+
+/// Three nodes that are members and lead, each changed in the same way before it starts.
+pub(crate) async fn three_with(data: &Path, change: fn(Builder) -> Builder) -> Vec<Holm> {
     let addresses = free_addresses();
     let (one, two, three) = tokio::try_join!(
-        start(0, &addresses, data),
-        start(1, &addresses, data),
-        start(2, &addresses, data),
+        start(0, &addresses, data, change),
+        start(1, &addresses, data, change),
+        start(2, &addresses, data, change),
     )
     .unwrap();
     let nodes = vec![one, two, three];
@@ -94,10 +99,15 @@ async fn three(data: &Path) -> Vec<Holm> {
     nodes
 }
 
-async fn start(index: usize, addresses: &[SocketAddr], data: &Path) -> Result<Holm, StartError> {
+async fn start(
+    index: usize,
+    addresses: &[SocketAddr],
+    data: &Path,
+    change: fn(Builder) -> Builder,
+) -> Result<Holm, StartError> {
     let mut cluster = ClusterSettings::new("facade", addresses[index], addresses);
     cluster.expected_nodes = 3;
-    Holm::builder()
+    change(Holm::builder())
         .entity::<Account>()
         .entity::<Transfer>()
         .node_name(format!("node-{index}"))

@@ -2,5 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a step that fails, fails its test with its line")]
 
 mod cluster;
+mod examples;
+mod policies;
 mod single_node;
 mod transfers;

@@ -4,12 +4,15 @@
 //!   compensation.
 //! - [`seats`]: the seat map of a show. One seat, one holder, whoever asks first.
 //! - [`flights`]: airports that count departures and arrivals. Facts from outside, summed up.
+//! - [`onboarding`]: whoever applies is checked three times before being a customer; the same flow by a process manager and by policies alone. The demo
+//!   nodes do not host it, its examples do.
 //!
-//! Each folder has the same files: `events` (what can happen), `rejection` (why a command is refused), `commands` (what can be asked), and the
+//! Each folder but the last has the same files: `events` (what can happen), `rejection` (why a command is refused), `commands` (what can be asked), and the
 //! entity itself with its handlers. The views beside them, for questions about many entities at once, are started by [`views`].
 
 pub mod bank;
 pub mod flights;
+pub mod onboarding;
 pub mod seats;
 pub mod views;
 

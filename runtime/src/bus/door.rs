@@ -101,7 +101,7 @@ impl Bus {
         group.ask(Reset { positions }).await.map_err(refused)
     }
 
-    pub(super) fn caller(&self) -> &Arc<Caller> {
+    pub(crate) fn caller(&self) -> &Arc<Caller> {
         &self.caller
     }
 
@@ -109,7 +109,7 @@ impl Bus {
         &self.inspector
     }
 
-    pub(super) fn shards(&self) -> u32 {
+    pub(crate) fn shards(&self) -> u32 {
         self.shards
     }
 }

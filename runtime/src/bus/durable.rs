@@ -1,6 +1,7 @@
 //! Subscriptions with a name: the position is stored, and members of the same name share the shards.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -128,6 +129,61 @@ impl DurableSubscription {
                 }
             }
         }
+    }
+
+    /// As [`DurableSubscription::for_each`], for facts of several shards at once: whole records, up to `most` facts and the rest of their last record. The
+    /// handler gives the shards that it could not handle now, each with the offset up to which it did: they are let go, to be read on from there by whoever gets
+    /// them with the next attendance.
+    pub(crate) async fn for_each_group<F, W>(
+        &mut self,
+        most: usize,
+        mut handle: F,
+    ) -> Result<Infallible, SubscribeError>
+    where
+        F: FnMut(Vec<Fact>) -> W,
+        W: Future<Output = BTreeMap<ShardId, Offset>>,
+    {
+        loop {
+            let facts = self.next_group(most).await?;
+            let mut work = pin!(handle(facts));
+            let left = loop {
+                let due = pin!(tokio::time::sleep_until(self.next_attendance));
+                match select(work.as_mut(), due).await {
+                    Either::Left((left, _)) => break left,
+                    Either::Right(_) => self.attend().await?,
+                }
+            };
+            self.handled.extend(self.subscription.position().0.iter());
+            for (shard, offset) in left {
+                // Whoever reads it by now, if it was let go meanwhile, is told nothing.
+                if self.subscription.position().0.contains_key(&shard) {
+                    self.subscription.leave(shard);
+                    self.handled.insert(shard, offset);
+                }
+            }
+        }
+    }
+
+    async fn next_group(&mut self, most: usize) -> Result<Vec<Fact>, SubscribeError> {
+        loop {
+            if Instant::now() >= self.next_attendance {
+                self.attend().await?;
+            }
+            let came =
+                tokio::time::timeout_at(self.next_attendance, self.subscription.next_group(most));
+            let facts = came.await.unwrap_or_else(|_| Ok(Vec::new()))?;
+            if let Some(oldest) = facts.iter().map(Fact::at).min() {
+                self.lag.note(self.caller.now().since(oldest));
+                return Ok(facts);
+            }
+            // What was passed over because nobody wanted it is handled too.
+            self.handled.extend(self.subscription.position().0.iter());
+        }
+    }
+
+    /// Leaves the group without a word about what was given out last: it comes again.
+    pub(crate) async fn abandon(self) -> Result<(), SubscribeError> {
+        self.ask(true).await.map(drop).map_err(refused)
     }
 
     /// Stores what was handled now, instead of a moment later.

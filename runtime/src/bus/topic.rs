@@ -158,16 +158,25 @@ impl<M: Serialize + DeserializeOwned> Topic<M> {
     }
 
     async fn send(&self, key: &str, message: &M, options: AskOptions) -> Result<(), TopicError> {
-        let message = encode(message).map_err(TopicError::Message)?.to_vec();
-        let sent = self.log(key).ask_with(Publish { message }, options).await;
+        let publish = message_for(message).map_err(TopicError::Message)?;
+        let sent = self.log(key).ask_with(publish, options).await;
         sent.map(drop).map_err(TopicError::Failed)
     }
 
     fn log(&self, key: &str) -> EntityRef<TopicLog> {
-        let partition = XxHash3_64::oneshot(key.as_bytes()) % PARTITIONS;
-        let id = format!("{}{SEPARATOR}{partition}", self.name);
-        EntityRef::new(Arc::clone(self.bus.caller()), id)
+        EntityRef::new(Arc::clone(self.bus.caller()), partition_of(&self.name, key))
     }
+}
+
+/// The id of the entity that takes the messages of this key.
+pub(super) fn partition_of(topic: &str, key: &str) -> String {
+    let partition = XxHash3_64::oneshot(key.as_bytes()) % PARTITIONS;
+    format!("{topic}{SEPARATOR}{partition}")
+}
+
+/// The command that publishes a message.
+pub(super) fn message_for<M: Serialize>(message: &M) -> Result<Publish, CodecError> {
+    Ok(Publish { message: encode(message)?.to_vec() })
 }
 
 impl<M> Clone for Topic<M> {
@@ -217,9 +226,7 @@ mod tests {
     /// A key's messages are found for ever where they were put.
     #[test]
     fn the_partition_of_a_key_never_changes() {
-        let partition = |key: &str| XxHash3_64::oneshot(key.as_bytes()) % PARTITIONS;
-        assert_eq!(["", "ada", "bob", "order-1"].map(partition), KNOWN);
+        let ids = ["", "ada", "bob", "order-1"].map(|key| partition_of("t", key));
+        assert_eq!(ids, ["t/2", "t/15", "t/5", "t/6"]);
     }
-
-    const KNOWN: [u64; 4] = [2, 15, 5, 6];
 }

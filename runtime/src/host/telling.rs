@@ -7,7 +7,7 @@ use holm_persistence::Pending;
 
 use super::{Inner, ShardHost};
 use crate::ask::Asker;
-use crate::failure::{FailureKind, Subject};
+use crate::failure::{FailureFact, FailureKind, Subject};
 use crate::failures::report;
 
 /// The way from a host to itself, for a node that stands alone: it keeps nothing alive.
@@ -41,6 +41,18 @@ impl ShardHost {
     pub fn report(&self, kind: FailureKind, subject: Subject, reason: &str) {
         let fact = self.0.failures.fact(kind, subject, reason);
         tracing::warn!(subject = %fact.subject, kind = kind.name(), reason, id = %fact.id, "failed");
+        self.0.failures.offer(fact);
+    }
+
+    /// A fact of this node about something, to be filled in and told by [`ShardHost::tell`].
+    pub(crate) fn fact(&self, kind: FailureKind, subject: Subject, reason: &str) -> FailureFact {
+        self.0.failures.fact(kind, subject, reason)
+    }
+
+    /// Tells of a failure. Never waits.
+    pub(crate) fn tell(&self, fact: FailureFact) {
+        let (kind, reason) = (fact.kind.name(), fact.reason());
+        tracing::error!(subject = %fact.subject, kind, reason, id = %fact.id, "failed");
         self.0.failures.offer(fact);
     }
 

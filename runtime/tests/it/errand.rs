@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use holm_core::Timestamp;
+use holm_runtime::bus::TopicName;
 use holm_runtime::{
     Answered, Command, Commands, Context, Effect, Entity, Event, Handle, NoRejection, NotDone, Read,
 };
@@ -33,7 +34,11 @@ pub(crate) struct Start {
     pub(crate) withdraw: Vec<(String, u64)>,
     pub(crate) panic: Vec<String>,
     pub(crate) alarm: Option<Duration>,
+    pub(crate) announce: Vec<String>,
 }
+
+/// What errands announce, the messages of all under one key.
+pub(crate) const ANNOUNCED: TopicName<String> = TopicName::new("announced");
 
 impl Start {
     pub(crate) fn withdrawing(from: &str, amount: u64) -> Self {
@@ -42,6 +47,11 @@ impl Start {
 
     pub(crate) fn panicking(account: &str) -> Self {
         Self { panic: vec![account.into()], ..Self::default() }
+    }
+
+    pub(crate) fn announcing(messages: &[&str]) -> Self {
+        let announce = messages.iter().map(|message| (*message).into()).collect();
+        Self { announce, ..Self::default() }
     }
 
     pub(crate) fn alarm(after: Duration) -> Self {
@@ -96,6 +106,9 @@ impl Handle<Start> for Errand {
         }
         if let Some(after) = start.alarm {
             draft = draft.after(after, Ring {});
+        }
+        for message in start.announce {
+            draft = draft.publish(&ANNOUNCED, "errands", &message);
         }
         Ok(draft.no_reply())
     }

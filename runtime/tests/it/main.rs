@@ -13,6 +13,7 @@ mod flow;
 mod host;
 mod memory;
 mod model;
+mod policies;
 mod reactions;
 mod registry;
 mod twin;

@@ -8,12 +8,13 @@ use holm_core::{
     SystemClock, Timestamp,
 };
 use holm_persistence::{MemoryLog, ShardLog};
+use holm_runtime::bus::{self, Bus};
 use holm_runtime::{
     AskOptions, Asker, Caller, EntityError, EntityRef, HostOptions, NotDone, Registry, ShardHost,
 };
 
 use crate::account::{Account, Balance, Deposit, Refused};
-use crate::errand::{Errand, Seen, Start, Told};
+use crate::errand::{ANNOUNCED, Errand, Seen, Start, Told};
 
 const SHARDS: u32 = 4;
 
@@ -120,6 +121,28 @@ async fn a_reaction_survives_the_crash_of_its_node() {
         let node = disk.start().await;
         assert_eq!(node.told("e", 1).await, [Told::Answer("a".into(), Ok(99))]);
         assert_eq!(node.account("a").ask(Balance {}).await, Ok(99));
+        node.crash().await;
+    }
+}
+
+/// Promise G6. Promise G2: what an effect publishes is there once, in order and in its conversation, whatever crashes between storing and publishing.
+#[tokio::test]
+async fn what_an_effect_publishes_is_published_once() {
+    let disk = Disk::new();
+    // Nobody delivers here: the host knows no way to its entities.
+    let node = disk.start_connected(false, |_| {}).await;
+    node.errand("e").ask(Start::announcing(&["one", "two"])).await.unwrap();
+    node.errand("e").ask(Start::announcing(&["three"])).await.unwrap();
+    node.crash().await;
+    for _ in 0..3 {
+        let node = disk.start().await;
+        let topic = ANNOUNCED.on(&Bus::new(node.caller.clone(), node.host.inspector(), SHARDS));
+        let mut facts = topic.subscribe(bus::Start::Beginning).await.unwrap();
+        for expected in ["one", "two", "three"] {
+            assert_eq!(topic.read(&facts.next().await.unwrap()).unwrap(), expected);
+        }
+        let more = tokio::time::timeout(Duration::from_millis(100), facts.next()).await;
+        assert!(more.is_err(), "{more:?}");
         node.crash().await;
     }
 }

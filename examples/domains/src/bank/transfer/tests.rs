@@ -118,6 +118,20 @@ fn a_deadline_stops_what_was_not_sent_yet() {
         .then_sends_nothing();
 }
 
+/// Neither a refund under way nor an end changes its mind because of the deadline.
+#[test]
+fn a_deadline_that_comes_on_the_way_back_or_after_the_end_sends_nothing() {
+    refunding()
+        .when(Deadline {})
+        .then_events([TransferEvent::DeadlinePassed {}])
+        .then_sends_nothing()
+        .when(Deposited::new("ada", Ok(100)))
+        .then_events([TransferEvent::Refunded {}])
+        .then_sends_nothing();
+    let refused = withdrawing().and(TransferEvent::Failed { reason: "overdraft".into() });
+    refused.when(Deadline {}).then_no_events().then_sends_nothing();
+}
+
 #[test]
 fn a_transfer_is_refused_before_anything_is_sent() {
     let unstarted = Given::<Transfer>::nothing();
