@@ -97,7 +97,7 @@ impl Holm {
     #[must_use]
     pub fn bus(&self) -> Bus {
         let (caller, inspector) = (Arc::clone(&self.0.caller), Arc::clone(&self.0.inspector));
-        Bus::new(caller, inspector, self.0.shards)
+        Bus::new(caller, inspector, self.0.shards).at(self.id())
     }
 
     /// What failed in the cluster, and what can be done about it.
@@ -147,15 +147,14 @@ impl Holm {
     /// Who this process is.
     #[must_use]
     pub fn facts(&self) -> NodeFacts {
-        let (id, peer) = match &self.0.role {
-            Role::Single(_) => (single::NODE, None),
-            Role::Member { node, .. } => (node.node(), Some(node.peer_address())),
-            Role::Client(_) => (NodeId::ZERO, None),
+        let peer = match &self.0.role {
+            Role::Member { node, .. } => Some(node.peer_address()),
+            Role::Single(_) | Role::Client(_) => None,
         };
         let store = self.store();
         NodeFacts {
             name: self.0.name.clone(),
-            id,
+            id: self.id(),
             peer,
             fsyncs: store.map_or(0, |store| store.fsyncs()),
             store_failure: store.and_then(|store| store.failure()).map(|error| error.to_string()),
@@ -185,6 +184,14 @@ impl Holm {
                 host.stop().await;
             }
             Role::Client(client) => client.close().await,
+        }
+    }
+
+    fn id(&self) -> NodeId {
+        match &self.0.role {
+            Role::Single(_) => single::NODE,
+            Role::Member { node, .. } => node.node(),
+            Role::Client(_) => NodeId::ZERO,
         }
     }
 

@@ -21,6 +21,7 @@ mod look;
 mod once;
 mod subscription;
 pub(crate) mod topic;
+mod watch;
 
 pub use cloud_event::CloudEvent;
 pub use door::Bus;
@@ -29,6 +30,7 @@ pub use fact::{Fact, FactId};
 pub use feed::{FeedError, Page, ShardFeed};
 pub use group::GroupRefusal;
 pub use interest::Interest;
+pub use lag::LagLimit;
 pub use once::Seen;
 pub use subscription::{Position, Start, Subscription};
 pub use topic::{Topic, TopicError};

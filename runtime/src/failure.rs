@@ -56,6 +56,8 @@ pub enum Subject {
     Shard(ShardId),
     /// A node.
     Node(NodeId),
+    /// Somebody who follows the logs, as in `subscription mail`.
+    Reader(Box<str>),
 }
 
 /// The command during which something failed.
@@ -144,11 +146,15 @@ pub enum FailureKind {
     FactsLost,
     /// A reaction cannot be delivered: the entity that it is for fails each time.
     ReactionUndelivered,
+    /// A subscriber is further behind than its limit, for longer than it may.
+    SubscriberLagging,
+    /// It has caught up.
+    SubscriberCaughtUp,
 }
 
 impl FailureKind {
     /// Every kind.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Panicked,
         Self::RecoveryFailed,
         Self::SnapshotUnreadable,
@@ -165,6 +171,8 @@ impl FailureKind {
         Self::ShardMoved,
         Self::FactsLost,
         Self::ReactionUndelivered,
+        Self::SubscriberLagging,
+        Self::SubscriberCaughtUp,
     ];
 
     /// The name in metrics, documents and filters.
@@ -187,6 +195,8 @@ impl FailureKind {
             Self::ShardMoved => "shard_moved",
             Self::FactsLost => "facts_lost",
             Self::ReactionUndelivered => "reaction_undelivered",
+            Self::SubscriberLagging => "subscriber_lagging",
+            Self::SubscriberCaughtUp => "subscriber_caught_up",
         }
     }
 
@@ -200,14 +210,17 @@ impl FailureKind {
             | Self::NodeDown
             | Self::ReactionUndelivered => Severity::Error,
             Self::ShardWithoutQuorum => Severity::Critical,
-            Self::ShardReopened | Self::NodeBack | Self::ShardMoved => Severity::Notice,
+            Self::ShardReopened | Self::NodeBack | Self::ShardMoved | Self::SubscriberCaughtUp => {
+                Severity::Notice
+            }
             Self::SnapshotUnreadable
             | Self::SnapshotFailed
             | Self::SlowHandler
             | Self::QueueOverflow
             | Self::DeadLetter
             | Self::NodeSuspected
-            | Self::FactsLost => Severity::Warning,
+            | Self::FactsLost
+            | Self::SubscriberLagging => Severity::Warning,
         }
     }
 }
@@ -280,6 +293,7 @@ impl fmt::Display for Subject {
             Self::Entity(address) => address.fmt(f),
             Self::Shard(shard) => write!(f, "shard {shard}"),
             Self::Node(node) => write!(f, "node {node}"),
+            Self::Reader(name) => f.write_str(name),
         }
     }
 }

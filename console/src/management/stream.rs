@@ -85,7 +85,9 @@ async fn begin(
             .kind(ErrorKind::BackOff)
             .next("close a stream, or ask another node")
     })?;
-    let (bus, shards) = (serving.holm.bus(), serving.holm.shards());
+    let (bus, shards) = (serving.holm.bus().reader("stream of events"), serving.holm.shards());
+    // Who reads what is there and ends is no subscriber that lags.
+    let bus = if wish.until_now { bus.unwatched() } else { bus };
     let start = start(last.or_else(|| wish.from.clone()).as_deref(), shards)?;
     let ends = if wish.until_now { Some(bus.ends().await.map_err(unreadable)?) } else { None };
     let facts = bus.subscribe(interest, start).await.map_err(unreadable)?;

@@ -8,6 +8,7 @@ use holm_persistence::Batch;
 
 use super::fact::Fact;
 use super::interest::Interest;
+use super::watch::Mark;
 use crate::inspector::Inspector;
 
 /// Bytes of log read at once for one shard. A subscriber of 256 shards holds 16 MiB at most.
@@ -23,6 +24,7 @@ pub struct ShardFeed {
     interest: Arc<Interest>,
     shard: ShardId,
     position: Offset,
+    mark: Option<Arc<Mark>>,
 }
 
 /// What one step of a feed found.
@@ -45,7 +47,13 @@ impl ShardFeed {
         shard: ShardId,
         position: Offset,
     ) -> Self {
-        Self { inspector, interest, shard, position }
+        Self { inspector, interest, shard, position, mark: None }
+    }
+
+    /// The same, noting where the log ends.
+    pub(super) fn marked(mut self, mark: Option<Arc<Mark>>) -> Self {
+        self.mark = mark;
+        self
     }
 
     /// The shard.
@@ -92,6 +100,9 @@ impl ShardFeed {
         let unreadable = |source| FeedError::Unreadable { shard, source };
         let batches = self.inspector.batches(shard, next, PAGE_BYTES).await.map_err(unreadable)?;
         if batches.is_empty() {
+            if let Some(mark) = &self.mark {
+                mark.at_end(shard);
+            }
             self.inspector.tail(shard, Some(self.position)).await.map_err(unreadable)?;
             return Ok(None);
         }

@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 use super::log::{FailureLog, Report, part_of};
 use crate::ask::Asker;
 use crate::entity::{Command, Entity};
+use crate::entity_ref::Caller;
 use crate::failure::{FailureFact, FailureKind, Subject};
 
 /// Facts that are stored at the same time. They go to sixteen entities; four for each fill a batch.
@@ -142,18 +143,30 @@ pub(crate) async fn report(outlet: Arc<Outlet>, asker: Arc<dyn Asker>) {
             None => return,
             Some(facts) if facts.is_empty() => told.await,
             Some(facts) => {
-                join_all(facts.into_iter().map(|fact| store(&outlet, &*asker, fact))).await;
+                let stored = facts
+                    .into_iter()
+                    .map(|fact| store(&*asker, &*outlet.clock, fact, || outlet.lock().closed));
+                join_all(stored).await;
                 outlet.lock().under_way = 0;
             }
         }
     }
 }
 
-/// Tries until the fact is stored, or surely never will be.
-async fn store(outlet: &Outlet, asker: &dyn Asker, fact: FailureFact) {
+/// Stores one fact of whoever is no part of a host: tries until it is stored, or surely never will be, or until `is_gone`.
+pub(crate) async fn tell(caller: &Caller, fact: FailureFact, is_gone: impl Fn() -> bool) {
+    store(&**caller.asker(), caller.clock(), fact, is_gone).await;
+}
+
+async fn store(
+    asker: &dyn Asker,
+    clock: &dyn Clock,
+    fact: FailureFact,
+    is_gone: impl Fn() -> bool,
+) {
     let mut wait = FIRST_WAIT;
     loop {
-        let Some(envelope) = envelope(&fact, outlet.clock.now()) else { return };
+        let Some(envelope) = envelope(&fact, clock.now()) else { return };
         let answer = tokio::time::timeout(TRY, asker.ask(envelope)).await;
         match answer {
             Ok(Ok(_)) => return,
@@ -163,7 +176,7 @@ async fn store(outlet: &Outlet, asker: &dyn Asker, fact: FailureFact) {
             }
             Ok(Err(_)) | Err(_) => {}
         }
-        if outlet.lock().closed {
+        if is_gone() {
             return;
         }
         tokio::time::sleep(wait).await;

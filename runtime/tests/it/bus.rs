@@ -1,6 +1,7 @@
 //! The bus: subscriptions over a host with a log in memory.
 
 mod durable;
+mod lagging;
 mod live;
 mod topic;
 
