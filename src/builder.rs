@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use holm_core::{Clock, Limits, SystemClock};
+use holm_persistence::DiskLimits;
 use holm_runtime::{Entity, Registry};
 
 use crate::environment::Environment;
@@ -64,6 +65,7 @@ pub struct Builder {
     pub(crate) node_name: String,
     pub(crate) shards: u32,
     pub(crate) arbiters: Option<usize>,
+    pub(crate) disk: DiskLimits,
     pub(crate) cluster: Option<ClusterSettings>,
 }
 
@@ -79,6 +81,7 @@ impl Builder {
             // Enough to spread over ten nodes, few enough that the heartbeats of all groups cost little. Fixed when the data is created.
             shards: 32,
             arbiters: None,
+            disk: DiskLimits::default(),
             cluster: None,
         }
     }
@@ -125,6 +128,12 @@ impl Builder {
         self
     }
 
+    /// When the disk of the data directory counts as nearly full, which is told as a failure fact. Default: less than 10 %, or less than 1 GiB.
+    pub fn disk_limits(mut self, limits: DiskLimits) -> Self {
+        self.disk = limits;
+        self
+    }
+
     /// What time it is: for tests.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -163,6 +172,12 @@ impl Builder {
         }
         if let Some(shards) = environment.shards {
             self.shards = shards;
+        }
+        if let Some(percent) = environment.disk_free_percent {
+            self.disk.free_percent = percent;
+        }
+        if let Some(mebibytes) = environment.disk_free_mib {
+            self.disk.free_bytes = mebibytes.saturating_mul(1 << 20);
         }
         if environment.listen.is_some() || environment.cluster.is_some() {
             let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -205,13 +220,13 @@ impl Builder {
         if self.shards == 0 {
             return Err(StartError::Settings { reason: "there must be at least one shard".into() });
         }
-        match &self.cluster {
-            None => single::start(self).await,
-            Some(settings) => {
-                let settings = settings.clone();
-                member::start(self, settings).await
-            }
-        }
+        let disk = self.disk;
+        let holm = match self.cluster.clone() {
+            None => single::start(self).await?,
+            Some(settings) => member::start(self, settings).await?,
+        };
+        holm.watch_disk(disk);
+        Ok(holm)
     }
 }
 

@@ -187,7 +187,15 @@ impl Holm {
         }
     }
 
-    fn id(&self) -> NodeId {
+    pub(crate) fn host(&self) -> Option<&ShardHost> {
+        match &self.0.role {
+            Role::Single(node) => Some(&node.host),
+            Role::Member { host, .. } => Some(host),
+            Role::Client(_) => None,
+        }
+    }
+
+    pub(crate) fn id(&self) -> NodeId {
         match &self.0.role {
             Role::Single(_) => single::NODE,
             Role::Member { node, .. } => node.node(),
@@ -195,7 +203,7 @@ impl Holm {
         }
     }
 
-    fn store(&self) -> Option<&Arc<Store>> {
+    pub(crate) fn store(&self) -> Option<&Arc<Store>> {
         match &self.0.role {
             Role::Single(node) => node.store(),
             Role::Member { store, .. } => Some(store),

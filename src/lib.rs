@@ -9,6 +9,7 @@
 
 mod builder;
 mod client;
+mod disk;
 mod environment;
 mod handle;
 mod member;
@@ -31,8 +32,8 @@ pub use holm_core::{
     Verdict, shard_of,
 };
 pub use holm_persistence::{
-    Batch, Pending, Record, Snapshot, StoredEvent, StoredReaction, StoredRecord, StoredVerdict,
-    decode, encode,
+    Batch, DiskLimits, DiskSpace, Pending, Record, Snapshot, StoredEvent, StoredReaction,
+    StoredRecord, StoredVerdict, decode, encode,
 };
 pub use holm_runtime::{
     Answered, AskOptions, Asker, Caller, Command, CommandView, Commands, Context, Draft, Effect,

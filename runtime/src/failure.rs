@@ -150,11 +150,15 @@ pub enum FailureKind {
     SubscriberLagging,
     /// It has caught up.
     SubscriberCaughtUp,
+    /// Little space is left on the disk of a node.
+    DiskNearlyFull,
+    /// There is more again.
+    DiskFreeAgain,
 }
 
 impl FailureKind {
     /// Every kind.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Panicked,
         Self::RecoveryFailed,
         Self::SnapshotUnreadable,
@@ -173,6 +177,8 @@ impl FailureKind {
         Self::ReactionUndelivered,
         Self::SubscriberLagging,
         Self::SubscriberCaughtUp,
+        Self::DiskNearlyFull,
+        Self::DiskFreeAgain,
     ];
 
     /// The name in metrics, documents and filters.
@@ -197,6 +203,8 @@ impl FailureKind {
             Self::ReactionUndelivered => "reaction_undelivered",
             Self::SubscriberLagging => "subscriber_lagging",
             Self::SubscriberCaughtUp => "subscriber_caught_up",
+            Self::DiskNearlyFull => "disk_nearly_full",
+            Self::DiskFreeAgain => "disk_free_again",
         }
     }
 
@@ -210,9 +218,11 @@ impl FailureKind {
             | Self::NodeDown
             | Self::ReactionUndelivered => Severity::Error,
             Self::ShardWithoutQuorum => Severity::Critical,
-            Self::ShardReopened | Self::NodeBack | Self::ShardMoved | Self::SubscriberCaughtUp => {
-                Severity::Notice
-            }
+            Self::ShardReopened
+            | Self::NodeBack
+            | Self::ShardMoved
+            | Self::SubscriberCaughtUp
+            | Self::DiskFreeAgain => Severity::Notice,
             Self::SnapshotUnreadable
             | Self::SnapshotFailed
             | Self::SlowHandler
@@ -220,7 +230,8 @@ impl FailureKind {
             | Self::DeadLetter
             | Self::NodeSuspected
             | Self::FactsLost
-            | Self::SubscriberLagging => Severity::Warning,
+            | Self::SubscriberLagging
+            | Self::DiskNearlyFull => Severity::Warning,
         }
     }
 }

@@ -2,5 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "a step that fails, fails its test with its line")]
 
 mod cluster;
+mod disk;
 mod single_node;
 mod transfers;
