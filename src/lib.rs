@@ -36,12 +36,12 @@ pub use holm_persistence::{
     StoredRecord, StoredVerdict, decode, encode,
 };
 pub use holm_runtime::{
-    Answered, AskOptions, Asker, Caller, Command, CommandView, Commands, Context, Draft, Effect,
-    Entity, EntityError, EntityRef, EntityTypeView, Event, FailedCommand, FailureCounts,
-    FailureEvent, FailureFact, FailureFilter, FailureKind, FailureList, FailureLog, FailureRow,
-    Failures, Handle, Handled, HandledOutcome, HistoryPage, HostStats, Inspector, MalformedFilter,
-    NoRejection, NotDone, Read, Registry, Rejection, Reply, ReplyTo, Settlement, Severity,
-    ShardStats, Standing, Subject, Supervision, UpcastError,
+    Answered, AskOptions, Asker, Caller, ClusterEvent, ClusterFacts, Command, CommandView,
+    Commands, Context, Draft, Effect, Entity, EntityError, EntityRef, EntityTypeView, Event,
+    FailedCommand, FailureCounts, FailureEvent, FailureFact, FailureFilter, FailureKind,
+    FailureList, FailureLog, FailureRow, Failures, Handle, Handled, HandledOutcome, HistoryPage,
+    HostStats, Inspector, MalformedFilter, NoRejection, NotDone, Read, Registry, Rejection, Reply,
+    ReplyTo, Settlement, Severity, ShardStats, Standing, Subject, Supervision, UpcastError,
 };
 pub use holm_runtime::{bus, flow};
 pub use holm_sharding::{ClusterView, LeaveError, MemberState, MemberView, ShardState, ShardView};

@@ -2,6 +2,7 @@
 
 use crate::bus::group::Group;
 use crate::bus::topic::TopicLog;
+use crate::cluster_facts::ClusterFacts;
 use crate::failures::FailureLog;
 use crate::outbox::Progress;
 use crate::registry::Registry;
@@ -13,6 +14,7 @@ impl Registry {
         if self.has_system_types() {
             return self;
         }
-        self.system::<Group>().system::<TopicLog>().system::<FailureLog>().system::<Progress>()
+        let this = self.system::<Group>().system::<TopicLog>().system::<FailureLog>();
+        this.system::<Progress>().system::<ClusterFacts>()
     }
 }

@@ -7,6 +7,7 @@ use holm_persistence::Pending;
 
 use super::{Inner, ShardHost};
 use crate::ask::Asker;
+use crate::cluster_facts::{ClusterEvent, proclaim};
 use crate::failure::{FailureKind, Subject};
 use crate::failures::report;
 
@@ -22,10 +23,14 @@ impl ShardHost {
     pub fn connect(&self, asker: Arc<dyn Asker>) {
         // Weak, because it may lead back to the host itself; the reporter keeps it alive as long as the host runs.
         self.0.askers.send_replace(Some(Arc::downgrade(&asker)));
-        let reporter = report(Arc::clone(&self.0.failures), asker);
+        let reporter = report(Arc::clone(&self.0.failures), Arc::clone(&asker));
+        let herald = proclaim(Arc::clone(&self.0.herald), asker);
         match &self.0.arbiters {
-            Some(arbiters) => _ = arbiters.of(0).spawn(reporter),
-            None => drop(tokio::task::spawn_local(reporter)),
+            Some(arbiters) => _ = (arbiters.of(0).spawn(reporter), arbiters.of(0).spawn(herald)),
+            None => {
+                drop(tokio::task::spawn_local(reporter));
+                drop(tokio::task::spawn_local(herald));
+            }
         }
     }
 
@@ -42,6 +47,11 @@ impl ShardHost {
         let fact = self.0.failures.fact(kind, subject, reason);
         tracing::warn!(subject = %fact.subject, kind = kind.name(), reason, id = %fact.id, "failed");
         self.0.failures.offer(fact);
+    }
+
+    /// Takes over what happened to the cluster, to be stored for whoever follows it. Never waits. One node of a cluster does this.
+    pub fn announce(&self, event: ClusterEvent) {
+        self.0.herald.offer(event);
     }
 
     /// How many failure facts of this node are not stored yet.
