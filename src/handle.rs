@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use holm_core::{NodeId, ShardId, shard_of};
 use holm_persistence::Store;
@@ -13,6 +14,9 @@ use holm_sharding::{Client, ClusterNode, ClusterView, LeaveError};
 
 use crate::builder::Builder;
 use crate::{client, single};
+
+/// How long an orderly stop waits for facts that are not stored: several tries, and a small part of the 15 s that a program has to end.
+const FACTS_STORED_WITHIN: Duration = Duration::from_secs(2);
 
 /// A running node, or a client of a cluster. Clones share it.
 ///
@@ -175,8 +179,11 @@ impl Holm {
     }
 
     /// Finishes what is under way, hands over leadership where there is somebody to take it, and stops. The data stays, and in a cluster
-    /// the node stays a member.
+    /// the node stays a member. Facts about failures that are not stored yet are waited for first, for 2 s at most.
     pub async fn shutdown(&self) {
+        if let Some(host) = self.host() {
+            host.settle(FACTS_STORED_WITHIN).await;
+        }
         match &self.0.role {
             Role::Single(node) => node.shutdown(self.0.shards).await,
             Role::Member { node, host, .. } => {

@@ -1,7 +1,8 @@
 //! The herald of a node: takes facts of the cluster over without ever waiting, and stores them in their order.
 //!
 //! They wait in a bounded queue. What does not fit is counted, and the count becomes a fact once there is room. One group of them is stored at a time, under one
-//! key however often that is tried, so each stands in the log once and behind those before it. What waits when the process dies is lost.
+//! key however often that is tried, so each stands in the log once and behind those before it. A node that stops in order waits a moment for what
+//! is not stored yet; what waits when the process dies is lost.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,12 +36,15 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 pub(crate) struct Herald {
     queue: Mutex<Queue>,
     told: Notify,
+    /// Nothing waits any more.
+    idle: Notify,
     clock: Arc<dyn Clock>,
 }
 
 struct Queue {
     events: VecDeque<ClusterEvent>,
     missed: u64,
+    storing: bool,
     closed: bool,
     names: SeededEntropy,
 }
@@ -48,8 +52,8 @@ struct Queue {
 impl Herald {
     pub(crate) fn new(clock: Arc<dyn Clock>, seed: u64) -> Self {
         let (events, names) = (VecDeque::new(), SeededEntropy::new(seed));
-        let queue = Queue { events, missed: 0, closed: false, names };
-        Self { queue: Mutex::new(queue), told: Notify::new(), clock }
+        let queue = Queue { events, missed: 0, storing: false, closed: false, names };
+        Self { queue: Mutex::new(queue), told: Notify::new(), idle: Notify::new(), clock }
     }
 
     /// Takes a fact over. Never waits.
@@ -72,8 +76,10 @@ impl Herald {
     pub(crate) fn close(&self) {
         let mut queue = self.lock();
         queue.closed = true;
+        queue.storing = false;
         queue.events.clear();
         drop(queue);
+        self.idle.notify_waiters();
         self.told.notify_waiters();
         self.told.notify_one();
     }
@@ -91,7 +97,25 @@ impl Herald {
             let count = std::mem::take(&mut queue.missed);
             events.push(ClusterEvent::FactsMissed { count, at: now });
         }
+        queue.storing = !events.is_empty();
         Some((CommandId::generate(now, &mut queue.names), events))
+    }
+
+    /// Waits until every fact is stored, or it is closed.
+    pub(crate) async fn stored(&self) {
+        loop {
+            // Made before the look, so that no word is missed between the two.
+            let idle = self.idle.notified();
+            if self.is_idle() {
+                return;
+            }
+            idle.await;
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        let queue = self.lock();
+        !queue.storing && queue.events.is_empty()
     }
 
     fn is_closed(&self) -> bool {
@@ -110,7 +134,11 @@ pub(crate) async fn proclaim(herald: Arc<Herald>, asker: Arc<dyn Asker>) {
         match herald.take() {
             None => return,
             Some((_, events)) if events.is_empty() => told.await,
-            Some((id, events)) => store(&herald, &*asker, id, events).await,
+            Some((id, events)) => {
+                store(&herald, &*asker, id, events).await;
+                herald.lock().storing = false;
+                herald.idle.notify_waiters();
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! How a host tells what failed: the way out for its reporter, and the facts that come from outside its shards.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use holm_core::{Answer, AskError, CommandEnvelope};
 use holm_persistence::Pending;
@@ -52,6 +53,25 @@ impl ShardHost {
     /// Takes over what happened to the cluster, to be stored for whoever follows it. Never waits. One node of a cluster does this.
     pub fn announce(&self, event: ClusterEvent) {
         self.0.herald.offer(event);
+    }
+
+    /// Waits until everything that failed here, and everything that was announced, is stored; at most so long. True when it is. For a node that is about
+    /// to stop in order, while its shards can still take commands; call it on a tokio runtime.
+    #[must_use]
+    pub fn settle(&self, at_most: Duration) -> Pending<bool> {
+        let (failures, herald) = (Arc::clone(&self.0.failures), Arc::clone(&self.0.herald));
+        Box::pin(async move {
+            let stored = async { tokio::join!(failures.stored(), herald.stored()) };
+            let settled = tokio::time::timeout(at_most, stored).await.is_ok();
+            if !settled {
+                let waiting = failures.waiting();
+                tracing::warn!(
+                    waiting,
+                    "facts about failures are lost: they could not be stored in time"
+                );
+            }
+            settled
+        })
     }
 
     /// How many failure facts of this node are not stored yet.
