@@ -101,7 +101,8 @@ impl Holm {
     #[must_use]
     pub fn bus(&self) -> Bus {
         let (caller, inspector) = (Arc::clone(&self.0.caller), Arc::clone(&self.0.inspector));
-        Bus::new(caller, inspector, self.0.shards).at(self.id())
+        let bus = Bus::new(caller, inspector, self.0.shards).at(self.id());
+        bus.knowing(self.0.registry.clone())
     }
 
     /// What failed in the cluster, and what can be done about it.

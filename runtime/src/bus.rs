@@ -20,6 +20,7 @@ mod lag;
 mod look;
 mod once;
 mod subscription;
+mod tags;
 pub(crate) mod topic;
 mod watch;
 

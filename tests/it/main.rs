@@ -3,5 +3,6 @@
 
 mod cluster;
 mod disk;
+mod facts;
 mod single_node;
 mod transfers;

@@ -12,10 +12,12 @@ use super::group::{Group, Reset, Where};
 use super::interest::Interest;
 use super::lag::LagLimit;
 use super::subscription::{Position, Start, Subscription};
+use super::tags::Tagger;
 use super::topic::{Topic, TopicError};
 use super::watch::{Mark, Watched, watch};
 use crate::entity_ref::{Caller, EntityError, EntityRef};
 use crate::inspector::Inspector;
+use crate::registry::Registry;
 
 /// Follows what happens, on one node and on many. Cheap to clone.
 #[derive(Clone)]
@@ -26,6 +28,7 @@ pub struct Bus {
     node: NodeId,
     lag: Option<LagLimit>,
     reader: Option<Arc<str>>,
+    tagger: Tagger,
 }
 
 impl Bus {
@@ -33,7 +36,15 @@ impl Bus {
     #[must_use]
     pub fn new(caller: Arc<Caller>, inspector: Arc<dyn Inspector>, shards: u32) -> Self {
         let (node, lag) = (NodeId::ZERO, Some(LagLimit::default()));
-        Self { caller, inspector, shards, node, lag, reader: None }
+        let tagger = Tagger::default();
+        Self { caller, inspector, shards, node, lag, reader: None, tagger }
+    }
+
+    /// The same, knowing the entity types of this registry, which is needed for [`Interest::tag`].
+    #[must_use]
+    pub fn knowing(mut self, registry: Registry) -> Self {
+        self.tagger = Tagger::new(registry);
+        self
     }
 
     /// The same at this node, which is named where a subscriber lags.
@@ -87,9 +98,9 @@ impl Bus {
         start: Start,
     ) -> Result<Subscription, FeedError> {
         let (inspector, mark) = (Arc::clone(&self.inspector), Mark::of(&start));
-        let marked = Some(Arc::clone(&mark));
+        let with = (Some(Arc::clone(&mark)), self.tagger());
         let subscribed =
-            Subscription::start_marked(inspector, interest, self.shards, start, marked).await?;
+            Subscription::start_with(inspector, interest, self.shards, start, with).await?;
         self.watch(&mark, self.reader.as_deref().unwrap_or("live subscription"), None);
         Ok(subscribed)
     }
@@ -150,6 +161,10 @@ impl Bus {
         let group: EntityRef<Group> = EntityRef::new(Arc::clone(&self.caller), name);
         let positions = position.0.iter().map(|(shard, offset)| (shard.0, offset.0)).collect();
         group.ask(Reset { positions }).await.map_err(refused)
+    }
+
+    pub(super) fn tagger(&self) -> Tagger {
+        self.tagger.clone()
     }
 
     pub(super) fn watch(&self, mark: &Arc<Mark>, reader: &str, gauge: Option<&str>) {

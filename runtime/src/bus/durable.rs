@@ -64,14 +64,20 @@ impl DurableSubscription {
             return Err(SubscribeError::Name { reason: error.to_string() });
         }
         let inspector = bus.inspector().clone();
-        let marked = Some(Arc::clone(&mark));
+        let (marked, tagger) = (Some(Arc::clone(&mark)), bus.tagger());
         let mut joined = Self {
             group,
             member: caller.draw(),
             caller,
             shards: bus.shards(),
             start,
-            subscription: Subscription::marked(inspector, interest, Position::default(), marked),
+            subscription: Subscription::with(
+                inspector,
+                interest,
+                Position::default(),
+                marked,
+                tagger,
+            ),
             handled: BTreeMap::new(),
             stored: BTreeMap::new(),
             lease: None,

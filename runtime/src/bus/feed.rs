@@ -8,6 +8,7 @@ use holm_persistence::Batch;
 
 use super::fact::Fact;
 use super::interest::Interest;
+use super::tags::Tagger;
 use super::watch::Mark;
 use crate::inspector::Inspector;
 
@@ -25,6 +26,7 @@ pub struct ShardFeed {
     shard: ShardId,
     position: Offset,
     mark: Option<Arc<Mark>>,
+    tagger: Tagger,
 }
 
 /// What one step of a feed found.
@@ -47,12 +49,13 @@ impl ShardFeed {
         shard: ShardId,
         position: Offset,
     ) -> Self {
-        Self { inspector, interest, shard, position, mark: None }
+        let (mark, tagger) = (None, Tagger::default());
+        Self { inspector, interest, shard, position, mark, tagger }
     }
 
-    /// The same, noting where the log ends.
-    pub(super) fn marked(mut self, mark: Option<Arc<Mark>>) -> Self {
-        self.mark = mark;
+    /// The same, noting where the log ends, and knowing tags.
+    pub(super) fn with(mut self, mark: Option<Arc<Mark>>, tagger: Tagger) -> Self {
+        (self.mark, self.tagger) = (mark, tagger);
         self
     }
 
@@ -126,8 +129,15 @@ impl ShardFeed {
             let corrupt = |reason| FeedError::Corrupt { shard, offset: stored.offset, reason };
             let record = stored.decode().map_err(|error| corrupt(error.to_string()))?;
             if self.interest.wants_record(&record) {
-                Fact::of_record(shard, &stored, &record, &self.interest, &mut page.facts)
-                    .map_err(corrupt)?;
+                Fact::of_record(
+                    shard,
+                    &stored,
+                    &record,
+                    &self.interest,
+                    &self.tagger,
+                    &mut page.facts,
+                )
+                .map_err(corrupt)?;
             }
         }
         if self.interest.wants_notifications() {

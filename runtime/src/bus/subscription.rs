@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::fact::Fact;
 use super::feed::{FeedError, Page, ShardFeed};
 use super::interest::Interest;
+use super::tags::Tagger;
 use super::watch::Mark;
 use crate::inspector::Inspector;
 
@@ -100,20 +101,22 @@ pub struct Subscription {
     followings: u64,
     /// Where it is, for whoever watches it.
     mark: Option<Arc<Mark>>,
+    tagger: Tagger,
 }
 
 impl Subscription {
     /// Follows the shards of `position`, each from behind its offset.
     #[must_use]
     pub fn new(inspector: Arc<dyn Inspector>, interest: Interest, position: Position) -> Self {
-        Self::marked(inspector, interest, position, None)
+        Self::with(inspector, interest, position, None, Tagger::default())
     }
 
-    pub(super) fn marked(
+    pub(super) fn with(
         inspector: Arc<dyn Inspector>,
         interest: Interest,
         position: Position,
         mark: Option<Arc<Mark>>,
+        tagger: Tagger,
     ) -> Self {
         let mut subscription = Self {
             inspector,
@@ -125,6 +128,7 @@ impl Subscription {
             present: BTreeMap::new(),
             followings: 0,
             mark,
+            tagger,
         };
         for (shard, offset) in position.0 {
             subscription.follow(shard, offset);
@@ -142,21 +146,21 @@ impl Subscription {
         shards: u32,
         start: Start,
     ) -> Result<Self, FeedError> {
-        Self::start_marked(inspector, interest, shards, start, None).await
+        Self::start_with(inspector, interest, shards, start, (None, Tagger::default())).await
     }
 
-    pub(super) async fn start_marked(
+    pub(super) async fn start_with(
         inspector: Arc<dyn Inspector>,
         interest: Interest,
         shards: u32,
         start: Start,
-        mark: Option<Arc<Mark>>,
+        (mark, tagger): (Option<Arc<Mark>>, Tagger),
     ) -> Result<Self, FeedError> {
         let mut position = start.position(&inspector, shards).await?;
         for shard in (0..shards).map(ShardId) {
             position.0.entry(shard).or_default();
         }
-        Ok(Self::marked(inspector, interest, position, mark))
+        Ok(Self::with(inspector, interest, position, mark, tagger))
     }
 
     /// The next fact. Waits until there is one.
@@ -263,7 +267,8 @@ impl Subscription {
         if let Some(mark) = &self.mark {
             mark.follows(shard, offset);
         }
-        let feed = ShardFeed::new(inspector, interest, shard, offset).marked(self.mark.clone());
+        let feed = ShardFeed::new(inspector, interest, shard, offset)
+            .with(self.mark.clone(), self.tagger.clone());
         self.wait_for(Following { feed, number: self.followings });
     }
 
