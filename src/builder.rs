@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use holm_core::{Clock, Limits, SystemClock};
+use holm_persistence::DiskLimits;
 use holm_runtime::{Entity, Policy, Registry};
 
 use crate::environment::Environment;
@@ -65,6 +66,7 @@ pub struct Builder {
     pub(crate) node_name: String,
     pub(crate) shards: u32,
     pub(crate) arbiters: Option<usize>,
+    pub(crate) disk: DiskLimits,
     pub(crate) cluster: Option<ClusterSettings>,
 }
 
@@ -81,6 +83,7 @@ impl Builder {
             // Enough to spread over ten nodes, few enough that the heartbeats of all groups cost little. Fixed when the data is created.
             shards: 32,
             arbiters: None,
+            disk: DiskLimits::default(),
             cluster: None,
         }
     }
@@ -140,6 +143,12 @@ impl Builder {
         self
     }
 
+    /// When the disk of the data directory counts as nearly full, which is told as a failure fact. Default: less than 10 %, or less than 1 GiB.
+    pub fn disk_limits(mut self, limits: DiskLimits) -> Self {
+        self.disk = limits;
+        self
+    }
+
     /// What time it is: for tests.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -178,6 +187,12 @@ impl Builder {
         }
         if let Some(shards) = environment.shards {
             self.shards = shards;
+        }
+        if let Some(percent) = environment.disk_free_percent {
+            self.disk.free_percent = percent;
+        }
+        if let Some(mebibytes) = environment.disk_free_mib {
+            self.disk.free_bytes = mebibytes.saturating_mul(1 << 20);
         }
         if environment.listen.is_some() || environment.cluster.is_some() {
             let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -222,13 +237,13 @@ impl Builder {
         }
         Policy::check(&self.policies)
             .map_err(|error| StartError::Settings { reason: error.to_string() })?;
-        match &self.cluster {
-            None => single::start(self).await,
-            Some(settings) => {
-                let settings = settings.clone();
-                member::start(self, settings).await
-            }
-        }
+        let disk = self.disk;
+        let holm = match self.cluster.clone() {
+            None => single::start(self).await?,
+            Some(settings) => member::start(self, settings).await?,
+        };
+        holm.watch_disk(disk);
+        Ok(holm)
     }
 }
 

@@ -9,7 +9,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 /// Every variable a node knows.
-const KNOWN: [&str; 15] = [
+const KNOWN: [&str; 17] = [
     "HOLM_NODE__NAME",
     "HOLM_DATA_DIR",
     "HOLM_CLUSTER__NAME",
@@ -21,6 +21,8 @@ const KNOWN: [&str; 15] = [
     "HOLM_CLUSTER__SHARDS",
     SECRET,
     SECRET_FILE,
+    "HOLM_DISK__FREE_PERCENT",
+    "HOLM_DISK__FREE_MIB",
     "HOLM_HTTP__BIND",
     "HOLM_HTTP__TOKEN",
     "HOLM_HTTP__TOKEN__FILE",
@@ -46,6 +48,8 @@ pub(crate) struct Environment {
     pub(crate) replication: Option<u32>,
     pub(crate) shards: Option<u32>,
     pub(crate) secret: Option<String>,
+    pub(crate) disk_free_percent: Option<u8>,
+    pub(crate) disk_free_mib: Option<u64>,
 }
 
 impl Environment {
@@ -68,6 +72,10 @@ impl Environment {
                 }
                 "HOLM_CLUSTER__REPLICATION" => settings.replication = Some(parse(&name, &value)?),
                 "HOLM_CLUSTER__SHARDS" => settings.shards = Some(parse(&name, &value)?),
+                "HOLM_DISK__FREE_PERCENT" => {
+                    settings.disk_free_percent = Some(parse(&name, &value)?);
+                }
+                "HOLM_DISK__FREE_MIB" => settings.disk_free_mib = Some(parse(&name, &value)?),
                 SECRET => secret = Some(value),
                 SECRET_FILE => secret_file = Some(value),
                 // Read by whoever serves the pages, and by whoever runs views.
@@ -244,6 +252,7 @@ mod tests {
         let all: Vec<_> = known.map(|name| (*name, values(name))).collect();
         let settings = read(&all).unwrap();
         assert_eq!(settings.seeds.map(|seeds| seeds.len()), Some(2));
+        assert_eq!((settings.disk_free_percent, settings.disk_free_mib), (Some(3), Some(3)));
         assert_eq!(settings.replication, Some(3));
         assert_eq!(settings.advertise, Some(([127, 0, 0, 1], 7).into()));
         assert_eq!(settings.secret.as_deref(), Some("3"));

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use holm_core::{NodeId, ShardId, shard_of};
 use holm_persistence::Store;
@@ -14,6 +15,9 @@ use holm_sharding::{Client, ClusterNode, ClusterView, LeaveError};
 use crate::builder::Builder;
 use crate::policies::PolicyThread;
 use crate::{client, single};
+
+/// How long an orderly stop waits for facts that are not stored: several tries, and a small part of the 15 s that a program has to end.
+const FACTS_STORED_WITHIN: Duration = Duration::from_secs(2);
 
 /// A running node, or a client of a cluster. Clones share it.
 ///
@@ -100,7 +104,8 @@ impl Holm {
     #[must_use]
     pub fn bus(&self) -> Bus {
         let (caller, inspector) = (Arc::clone(&self.0.caller), Arc::clone(&self.0.inspector));
-        Bus::new(caller, inspector, self.0.shards)
+        let bus = Bus::new(caller, inspector, self.0.shards).at(self.id());
+        bus.knowing(self.0.registry.clone())
     }
 
     /// What failed in the cluster, and what can be done about it.
@@ -150,15 +155,14 @@ impl Holm {
     /// Who this process is.
     #[must_use]
     pub fn facts(&self) -> NodeFacts {
-        let (id, peer) = match &self.0.role {
-            Role::Single(_) => (single::NODE, None),
-            Role::Member { node, .. } => (node.node(), Some(node.peer_address())),
-            Role::Client(_) => (NodeId::ZERO, None),
+        let peer = match &self.0.role {
+            Role::Member { node, .. } => Some(node.peer_address()),
+            Role::Single(_) | Role::Client(_) => None,
         };
         let store = self.store();
         NodeFacts {
             name: self.0.name.clone(),
-            id,
+            id: self.id(),
             peer,
             fsyncs: store.map_or(0, |store| store.fsyncs()),
             store_failure: store.and_then(|store| store.failure()).map(|error| error.to_string()),
@@ -180,10 +184,13 @@ impl Holm {
     }
 
     /// Finishes what is under way, hands over leadership where there is somebody to take it, and stops. The data stays, and in a cluster
-    /// the node stays a member.
+    /// the node stays a member. Facts about failures that are not stored yet are waited for first, for 2 s at most.
     pub async fn shutdown(&self) {
         if let Some(policies) = &self.0.policies {
             policies.stop().await;
+        }
+        if let Some(host) = self.host() {
+            host.settle(FACTS_STORED_WITHIN).await;
         }
         match &self.0.role {
             Role::Single(node) => node.shutdown(self.0.shards).await,
@@ -195,7 +202,23 @@ impl Holm {
         }
     }
 
-    fn store(&self) -> Option<&Arc<Store>> {
+    pub(crate) fn host(&self) -> Option<&ShardHost> {
+        match &self.0.role {
+            Role::Single(node) => Some(&node.host),
+            Role::Member { host, .. } => Some(host),
+            Role::Client(_) => None,
+        }
+    }
+
+    pub(crate) fn id(&self) -> NodeId {
+        match &self.0.role {
+            Role::Single(_) => single::NODE,
+            Role::Member { node, .. } => node.node(),
+            Role::Client(_) => NodeId::ZERO,
+        }
+    }
+
+    pub(crate) fn store(&self) -> Option<&Arc<Store>> {
         match &self.0.role {
             Role::Single(node) => node.store(),
             Role::Member { store, .. } => Some(store),

@@ -9,6 +9,7 @@
 
 mod builder;
 mod client;
+mod disk;
 mod environment;
 mod handle;
 mod member;
@@ -32,16 +33,17 @@ pub use holm_core::{
     Verdict, shard_of,
 };
 pub use holm_persistence::{
-    Batch, Pending, Record, Snapshot, StoredEvent, StoredReaction, StoredRecord, StoredVerdict,
-    decode, encode,
+    Batch, DiskLimits, DiskSpace, Pending, Record, Snapshot, StoredEvent, StoredReaction,
+    StoredRecord, StoredVerdict, decode, encode,
 };
 pub use holm_runtime::{
-    Answered, AskOptions, Asker, Caller, Command, CommandView, Commands, Context, Draft, Effect,
-    Entity, EntityError, EntityRef, EntityTypeView, Event, FailedCommand, FailureCounts,
-    FailureEvent, FailureFact, FailureFilter, FailureKind, FailureList, FailureLog, FailureRow,
-    Failures, Handle, Handled, HandledOutcome, HistoryPage, HostStats, Inspector, MalformedFilter,
-    NoRejection, NotDone, Policy, PolicyError, Read, Registry, Rejection, Reply, ReplyTo,
-    Settlement, Severity, ShardStats, Standing, Subject, Supervision, Then, UpcastError,
+    Answered, AskOptions, Asker, Caller, ClusterEvent, ClusterFacts, Command, CommandView,
+    Commands, Context, Draft, Effect, Entity, EntityError, EntityRef, EntityTypeView, Event,
+    FailedCommand, FailureCounts, FailureEvent, FailureFact, FailureFilter, FailureKind,
+    FailureList, FailureLog, FailureRow, Failures, Handle, Handled, HandledOutcome, HistoryPage,
+    HostStats, Inspector, MalformedFilter, NoRejection, NotDone, Policy, PolicyError, Read,
+    Registry, Rejection, Reply, ReplyTo, Settlement, Severity, ShardStats, Standing, Subject,
+    Supervision, Then, UpcastError,
 };
 pub use holm_runtime::{bus, flow};
 pub use holm_sharding::{ClusterView, LeaveError, MemberState, MemberView, ShardState, ShardView};

@@ -20,6 +20,7 @@ mod record;
 mod shard_log;
 mod sled_log;
 mod snapshot_store;
+mod space;
 mod store;
 mod trims;
 
@@ -37,6 +38,7 @@ pub use shard_log::{
 };
 pub use sled_log::SledLog;
 pub use snapshot_store::SnapshotStore;
+pub use space::{DiskLimits, DiskSpace, SpaceWatch, SpaceWord};
 pub use store::{
     Aftermath, Commit, Crash, Damage, Disk, DiskPoint, Done, FaultKind, Identity, LogId,
     Membership, Op, Pump, SimulatedDisk, Store, StoreError, StoreOptions,

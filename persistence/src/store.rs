@@ -38,6 +38,8 @@ use std::thread::{self, JoinHandle};
 use bytes::Bytes;
 use holm_core::NodeId;
 
+use crate::space::DiskSpace;
+
 pub(crate) use database::{Changes, Derived, TreeView};
 pub use disk::{Disk, DiskPoint, FaultKind};
 use engine::Engine;
@@ -223,6 +225,17 @@ impl Store {
     #[must_use]
     pub fn fsyncs(&self) -> u64 {
         self.inner.options.disk.fsyncs()
+    }
+
+    /// How much space there is on its disk. Writes the figure `holm.disk.free` too.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn space(&self) -> std::io::Result<DiskSpace> {
+        let space = self.inner.medium.space()?;
+        #[expect(clippy::cast_precision_loss, reason = "a figure to look at")]
+        metrics::gauge!("holm.disk.free").set(space.free_bytes as f64);
+        Ok(space)
     }
 
     /// Why the store takes no writes; none while it is healthy.

@@ -20,8 +20,10 @@ mod lag;
 mod look;
 mod once;
 mod subscription;
+mod tags;
 pub(crate) mod topic;
 mod topic_name;
+mod watch;
 
 pub use cloud_event::CloudEvent;
 pub use door::Bus;
@@ -30,6 +32,7 @@ pub use fact::{Fact, FactId};
 pub use feed::{FeedError, Page, ShardFeed};
 pub use group::GroupRefusal;
 pub use interest::Interest;
+pub use lag::LagLimit;
 pub use once::Seen;
 pub use subscription::{Position, Start, Subscription};
 pub use topic::{Topic, TopicError};

@@ -99,6 +99,22 @@ pub trait Event: Serialize + DeserializeOwned + Send + Sized + 'static {
         1
     }
 
+    /// The tags of every event named `name`: `#[event(tag = "money")]` on the variant.
+    #[must_use]
+    fn tags_of(name: &str) -> &'static [&'static str] {
+        let _ = name;
+        &[]
+    }
+
+    /// True when [`Event::tags`] finds tags in what an event says: `#[event(tags = function)]` on the enum.
+    const FINDS_TAGS: bool = false;
+
+    /// The tags that follow from what this event says. Like `apply`, it must depend on nothing but the event.
+    #[must_use]
+    fn tags(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Reads an event that was stored under an older schema version or under a name that is no longer used.
     ///
     /// # Errors

@@ -48,6 +48,10 @@ impl Caller {
         self.clock.now()
     }
 
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
     /// 64 random bits.
     pub(crate) fn draw(&self) -> u64 {
         self.entropy().next_u64()

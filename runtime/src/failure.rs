@@ -56,6 +56,8 @@ pub enum Subject {
     Shard(ShardId),
     /// A node.
     Node(NodeId),
+    /// Somebody who follows the logs, as in `subscription mail`.
+    Reader(Box<str>),
 }
 
 /// The command during which something failed.
@@ -146,11 +148,19 @@ pub enum FailureKind {
     ReactionUndelivered,
     /// A policy cannot say, or cannot hand over, what is to be done about an event; the event was left out.
     PolicyFailed,
+    /// A subscriber is further behind than its limit, for longer than it may.
+    SubscriberLagging,
+    /// It has caught up.
+    SubscriberCaughtUp,
+    /// Little space is left on the disk of a node.
+    DiskNearlyFull,
+    /// There is more again.
+    DiskFreeAgain,
 }
 
 impl FailureKind {
     /// Every kind.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 21] = [
         Self::Panicked,
         Self::RecoveryFailed,
         Self::SnapshotUnreadable,
@@ -168,6 +178,10 @@ impl FailureKind {
         Self::FactsLost,
         Self::ReactionUndelivered,
         Self::PolicyFailed,
+        Self::SubscriberLagging,
+        Self::SubscriberCaughtUp,
+        Self::DiskNearlyFull,
+        Self::DiskFreeAgain,
     ];
 
     /// The name in metrics, documents and filters.
@@ -191,6 +205,10 @@ impl FailureKind {
             Self::FactsLost => "facts_lost",
             Self::ReactionUndelivered => "reaction_undelivered",
             Self::PolicyFailed => "policy_failed",
+            Self::SubscriberLagging => "subscriber_lagging",
+            Self::SubscriberCaughtUp => "subscriber_caught_up",
+            Self::DiskNearlyFull => "disk_nearly_full",
+            Self::DiskFreeAgain => "disk_free_again",
         }
     }
 
@@ -205,14 +223,20 @@ impl FailureKind {
             | Self::ReactionUndelivered
             | Self::PolicyFailed => Severity::Error,
             Self::ShardWithoutQuorum => Severity::Critical,
-            Self::ShardReopened | Self::NodeBack | Self::ShardMoved => Severity::Notice,
+            Self::ShardReopened
+            | Self::NodeBack
+            | Self::ShardMoved
+            | Self::SubscriberCaughtUp
+            | Self::DiskFreeAgain => Severity::Notice,
             Self::SnapshotUnreadable
             | Self::SnapshotFailed
             | Self::SlowHandler
             | Self::QueueOverflow
             | Self::DeadLetter
             | Self::NodeSuspected
-            | Self::FactsLost => Severity::Warning,
+            | Self::FactsLost
+            | Self::SubscriberLagging
+            | Self::DiskNearlyFull => Severity::Warning,
         }
     }
 }
@@ -285,6 +309,7 @@ impl fmt::Display for Subject {
             Self::Entity(address) => address.fmt(f),
             Self::Shard(shard) => write!(f, "shard {shard}"),
             Self::Node(node) => write!(f, "node {node}"),
+            Self::Reader(name) => f.write_str(name),
         }
     }
 }

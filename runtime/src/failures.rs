@@ -14,4 +14,4 @@ pub use self::books::{FailureRow, Settlement};
 pub use self::door::{FailureCounts, FailureList, Failures, Handled, HandledOutcome};
 pub use self::filter::{FailureFilter, MalformedFilter};
 pub use self::log::{FailureEvent, FailureLog};
-pub(crate) use self::reporter::{Outlet, report};
+pub(crate) use self::reporter::{Outlet, report, tell};

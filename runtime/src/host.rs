@@ -15,6 +15,7 @@ use holm_persistence::{OpenError, Pending, ReadError, ShardLog};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::ask::{Asker, ReplyTo};
+use crate::cluster_facts::Herald;
 use crate::failures::Outlet;
 use crate::inspector::{HistoryPage, Inspector};
 use crate::options::{HostOptions, HostStats, Placement};
@@ -42,6 +43,7 @@ struct Inner {
     /// None where everything runs on the thread that started the host.
     arbiters: Option<Arbiters>,
     failures: Arc<Outlet>,
+    herald: Arc<Herald>,
 }
 
 impl ShardHost {
@@ -71,6 +73,8 @@ impl ShardHost {
             Arc::clone(&options.clock),
             !options.entropy_seed,
         ));
+        let seed = options.entropy_seed.rotate_left(32);
+        let herald = Arc::new(Herald::new(Arc::clone(&options.clock), seed));
         let loaders = Loaders::start(&options, Arc::clone(&log), Arc::clone(&failures));
         let loaders = Arc::new(loaders.map_err(StartError::Thread)?);
         let (askers, reacting) = watch::channel(None);
@@ -80,7 +84,16 @@ impl ShardHost {
             .map(|number| seat(ShardId(number), &surroundings, &failures, arbiters.as_ref()))
             .collect();
         let (options, log, loaders) = (options.clone(), log.clone(), loaders.clone());
-        Ok(Self(Arc::new(Inner { options, log, seats, loaders, askers, arbiters, failures })))
+        Ok(Self(Arc::new(Inner {
+            options,
+            log,
+            seats,
+            loaders,
+            askers,
+            arbiters,
+            failures,
+            herald,
+        })))
     }
 
     /// The options it was started with.
@@ -171,6 +184,7 @@ impl ShardHost {
     #[must_use]
     pub fn stop(&self) -> Pending<()> {
         self.0.failures.close();
+        self.0.herald.close();
         for seat in &self.0.seats {
             // An actor that is gone needs no order.
             _ = seat.inputs.send(Input::Stop);
@@ -321,6 +335,7 @@ impl fmt::Debug for ShardHost {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.failures.close();
+        self.herald.close();
         for seat in &self.seats {
             _ = seat.inputs.send(Input::Stop);
         }

@@ -10,6 +10,7 @@ extern crate self as holm_runtime;
 mod answered;
 mod ask;
 pub mod bus;
+mod cluster_facts;
 mod commands;
 mod context;
 mod effect;
@@ -34,6 +35,7 @@ mod system;
 
 pub use answered::{Answered, NotDone};
 pub use ask::{Asker, ReplyTo};
+pub use cluster_facts::{ClusterEvent, ClusterFacts};
 pub use commands::Commands;
 pub use context::Context;
 pub use effect::{Draft, Effect};

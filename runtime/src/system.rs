@@ -2,6 +2,7 @@
 
 use crate::bus::group::Group;
 use crate::bus::topic::TopicLog;
+use crate::cluster_facts::ClusterFacts;
 use crate::failures::FailureLog;
 use crate::outbox::Progress;
 use crate::policy::PolicyLog;
@@ -15,6 +16,6 @@ impl Registry {
             return self;
         }
         let own = self.system::<Group>().system::<TopicLog>().system::<FailureLog>();
-        own.system::<Progress>().system::<PolicyLog>()
+        own.system::<Progress>().system::<ClusterFacts>().system::<PolicyLog>()
     }
 }

@@ -77,7 +77,7 @@ async fn deposit_once(node: &Holm) -> (u64, u64, u64) {
     (reply.value, reply.sequence.get(), reply.offset.get())
 }
 
-async fn three(data: &Path) -> Vec<Holm> {
+pub(crate) async fn three(data: &Path) -> Vec<Holm> {
     three_with(data, |builder| builder).await
 }
 

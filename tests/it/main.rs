@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a step that fails, fails its test with its line")]
 
 mod cluster;
+mod disk;
 mod examples;
+mod facts;
 mod policies;
 mod single_node;
 mod transfers;

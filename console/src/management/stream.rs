@@ -14,7 +14,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::{Stream, stream};
 use holm::bus::{CloudEvent, FeedError, Interest, Position, Start, Subscription};
-use holm::{ErrorKind, FailureLog, Offset, ShardId};
+use holm::{ClusterFacts, Entity as _, ErrorKind, FailureLog, Offset, ShardId};
 use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -32,11 +32,12 @@ const LOOK_AROUND: Duration = Duration::from_millis(250);
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wish {
-    /// `events` of entities, which is meant when nothing is said, or `failures`.
+    /// `events` of entities, which is meant when nothing is said, `failures`, `cluster`, or several of them.
     topics: Option<String>,
     entity_type: Option<String>,
     event: Option<String>,
     id_prefix: Option<String>,
+    tag: Option<String>,
     /// `now`, `beginning`, or an id as in `Last-Event-ID`.
     from: Option<String>,
     /// End when everything that is there now was sent.
@@ -56,7 +57,7 @@ struct Following {
     _permit: OwnedSemaphorePermit,
 }
 
-/// `GET /api/v1/stream?topics=&entity_type=&event=&id_prefix=&from=&until_now=`.
+/// `GET /api/v1/stream?topics=&entity_type=&event=&id_prefix=&tag=&from=&until_now=`.
 pub(super) async fn stream(
     State(serving): Shared,
     headers: HeaderMap,
@@ -85,7 +86,9 @@ async fn begin(
             .kind(ErrorKind::BackOff)
             .next("close a stream, or ask another node")
     })?;
-    let (bus, shards) = (serving.holm.bus(), serving.holm.shards());
+    let (bus, shards) = (serving.holm.bus().reader("stream of events"), serving.holm.shards());
+    // Who reads what is there and ends is no subscriber that lags.
+    let bus = if wish.until_now { bus.unwatched() } else { bus };
     let start = start(last.or_else(|| wish.from.clone()).as_deref(), shards)?;
     let ends = if wish.until_now { Some(bus.ends().await.map_err(unreadable)?) } else { None };
     let facts = bus.subscribe(interest, start).await.map_err(unreadable)?;
@@ -137,18 +140,29 @@ impl Following {
 }
 
 fn interest(wish: &Wish) -> Result<Interest, Problem> {
-    let mut interest = match wish.topics.as_deref() {
-        None | Some("events") => Interest::everything(),
-        Some("failures") => Interest::of::<FailureLog>(),
-        Some(other) => {
-            let unknown = Problem::bad_request(format!("there is no topic `{other}`"));
-            return Err(unknown.next("topics=events or topics=failures"));
-        }
-    };
     let listed = |list: &Option<String>| -> Vec<String> {
         let names = list.iter().flat_map(|list| list.split(','));
         names.map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
     };
+    let mut interest = Interest::everything();
+    let topics = listed(&wish.topics);
+    // An entity type that is named leaves the others out, whatever else is followed.
+    let several = topics.len() > 1 && wish.entity_type.is_none();
+    for topic in topics {
+        interest = match topic.as_str() {
+            "events" if several => interest.and_programs(),
+            "events" => interest,
+            "failures" => interest.entity_type(FailureLog::TYPE),
+            "cluster" => interest.entity_type(ClusterFacts::TYPE),
+            other => {
+                let unknown = Problem::bad_request(format!("there is no topic `{other}`"));
+                return Err(unknown.next("topics=events, failures, cluster, or several of them"));
+            }
+        };
+    }
+    for tag in listed(&wish.tag) {
+        interest = interest.tag(tag);
+    }
     for name in listed(&wish.entity_type) {
         interest = interest.entity_type(name);
     }

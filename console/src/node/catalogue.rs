@@ -70,6 +70,7 @@ pub(super) fn describe() {
     for (name, meaning) in DURATIONS {
         describe_histogram!(name, Unit::Seconds, meaning);
     }
+    describe_gauge!("holm.disk.free", Unit::Bytes, "space left on the disk of the data directory");
     describe_gauge!(
         "holm.projection.lag.time",
         Unit::Seconds,

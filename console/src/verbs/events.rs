@@ -1,6 +1,6 @@
 //! `holm events`: what happened in the whole cluster, and with `--follow` what happens.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use holm::bus::CloudEvent;
 
 use super::follow::Follow;
@@ -8,9 +8,23 @@ use crate::api_client::{StreamEvent, StreamWish};
 use crate::cli::Global;
 use crate::output::{Exit, Failure, Mark, Output, clock_of_day};
 
+/// What is followed
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TopicName {
+    /// What happens to entities
+    Events,
+    /// What fails
+    Failures,
+    /// What happens to members and shards
+    Cluster,
+}
+
 /// Print the events of the cluster, oldest first for each entity
 #[derive(Debug, Clone, Args)]
 pub struct EventsArgs {
+    /// What to follow; may be given again
+    #[arg(long = "topic", value_name = "TOPIC", value_enum, default_value = "events")]
+    pub topics: Vec<TopicName>,
     /// Only entities of this type; may be given again
     #[arg(long = "type", value_name = "TYPE")]
     pub entity_types: Vec<String>,
@@ -20,6 +34,9 @@ pub struct EventsArgs {
     /// Only entities whose id begins so
     #[arg(long, value_name = "PREFIX")]
     pub prefix: Option<String>,
+    /// Only events with this tag; may be given again
+    #[arg(long = "tag", value_name = "TAG")]
+    pub tags: Vec<String>,
     /// Go on with what happens from now on; without --from, begin there
     #[arg(long)]
     pub follow: bool,
@@ -29,6 +46,16 @@ pub struct EventsArgs {
     /// End after so many events
     #[arg(long, value_name = "N")]
     pub limit: Option<u64>,
+}
+
+impl TopicName {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Failures => "failures",
+            Self::Cluster => "cluster",
+        }
+    }
 }
 
 impl EventsArgs {
@@ -42,7 +69,8 @@ impl EventsArgs {
     }
 
     fn wish(&self) -> StreamWish {
-        let mut query = vec![("topics", "events".to_owned())];
+        let topics: Vec<&str> = self.topics.iter().map(|topic| topic.name()).collect();
+        let mut query = vec![("topics", topics.join(","))];
         let from = self
             .from
             .clone()
@@ -51,7 +79,9 @@ impl EventsArgs {
         if !self.follow {
             query.push(("until_now", "true".to_owned()));
         }
-        for (name, list) in [("entity_type", &self.entity_types), ("event", &self.events)] {
+        let lists =
+            [("entity_type", &self.entity_types), ("event", &self.events), ("tag", &self.tags)];
+        for (name, list) in lists {
             if !list.is_empty() {
                 query.push((name, list.join(",")));
             }

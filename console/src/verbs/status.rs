@@ -12,7 +12,9 @@ use crate::api_client::{ApiClient, ClientOptions};
 use crate::cli::Global;
 use crate::output::{Exit, Failure, Mark, Output};
 use crate::state_file::{RunningCluster, RunningNode};
-use crate::views::{ClusterDocument, FailureCountDocument, MemberDocument, Served};
+use crate::views::{
+    ClusterDocument, FailureCountDocument, FailureDocument, MemberDocument, Served,
+};
 
 /// Time for a node to say who it is; a paused one never will.
 const HELLO_TIMEOUT: Duration = Duration::from_millis(500);
@@ -31,6 +33,8 @@ struct StatusDocument {
     shards: BTreeMap<String, usize>,
     /// How much failed and stands open; absent when the failure log cannot be asked.
     failures: Option<FailureCountDocument>,
+    /// Nodes on whose disks little space is left.
+    disks: Vec<DiskStatus>,
     served_by: String,
     as_of: String,
     partial: Vec<String>,
@@ -50,6 +54,15 @@ struct NodeStatus {
     leads: u32,
 }
 
+/// A disk with little space.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct DiskStatus {
+    node: String,
+    since: String,
+    /// As the node said it then.
+    space: String,
+}
+
 impl StatusArgs {
     /// Asks the cluster and prints what it says.
     ///
@@ -57,15 +70,20 @@ impl StatusArgs {
     /// When no node can be reached.
     pub async fn run(self, global: &Global, output: Output) -> Result<Exit, Failure> {
         let clients = global.patient_clients(Some(LOOK_TIMEOUT))?;
-        let (seen, failures) = first_to_answer(clients, async |client| {
-            Ok((client.cluster().await?, client.failure_counts().await.ok()))
+        let (seen, failures, disks) = first_to_answer(clients, async |client| {
+            let told = client.failures("disk_nearly_full").await.ok();
+            let over = client.failures("disk_free_again").await.ok();
+            let disks = told.zip(over).map(|(told, over)| (told.body.failures, over.body.failures));
+            Ok((client.cluster().await?, client.failure_counts().await.ok(), disks))
         })
         .await?;
         // The state file is about a cluster that runs from here, which is not the one that `--url` names.
         let local = if global.url.is_none() { RunningCluster::here().ok().flatten() } else { None };
         let local = local.filter(|local| local.cluster == seen.body.cluster);
         let failures = failures.map(|failures| failures.body);
-        let document = StatusDocument { failures, ..describe(seen, local, global).await };
+        let (told, over) = disks.unwrap_or_default();
+        let disks = nearly_full(&seen.body.members, told, &over);
+        let document = StatusDocument { failures, disks, ..describe(seen, local, global).await };
         if output.is_json() {
             output.document(&document);
         } else {
@@ -97,10 +115,33 @@ async fn describe(
         nodes,
         shards,
         failures: None,
+        disks: Vec::new(),
         served_by: seen.served_by,
         as_of: seen.as_of,
         partial: seen.partial,
     }
+}
+
+/// What was told and is not over. A node tells it again when it starts, so what it told before that counts no more.
+fn nearly_full(
+    members: &[MemberDocument],
+    told: Vec<FailureDocument>,
+    over: &[FailureDocument],
+) -> Vec<DiskStatus> {
+    let stands = |told: &FailureDocument| {
+        let over = over.iter().any(|it| it.subject == told.subject && it.last >= told.last);
+        let member = members.iter().find(|member| member.name == told.node);
+        // Both are of one length and in UTC.
+        let began = member.map(|member| member.since.as_ref().is_none_or(|at| *at <= told.last));
+        !over && began == Some(true)
+    };
+    let told = told.into_iter().filter(stands);
+    told.map(|told| DiskStatus {
+        node: told.node,
+        since: told.last,
+        space: told.causes.into_iter().next().unwrap_or_default(),
+    })
+    .collect()
 }
 
 async fn node_status(
@@ -164,6 +205,10 @@ fn print(document: &StatusDocument, output: Output) {
     for (state, count) in document.shards.iter().filter(|(state, _)| *state != "serving") {
         output.line(format_args!("  {} {count} shards {state}", output.mark(Mark::Warning)));
     }
+    for disk in &document.disks {
+        let (mark, node) = (output.mark(Mark::Warning), &disk.node);
+        output.line(format_args!("  {mark} the disk of {node} is nearly full: {}", disk.space));
+    }
     print_failures(document, output);
 }
 
@@ -180,5 +225,36 @@ fn print_failures(document: &StatusDocument, output: Output) {
             failures.quarantined,
             output.faint("holm failures"),
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(node: &str, last: &str) -> FailureDocument {
+        let (node, last) = (node.to_owned(), last.to_owned());
+        FailureDocument { subject: format!("node {node}"), node, last, ..Default::default() }
+    }
+
+    #[test]
+    fn a_disk_is_nearly_full_until_that_is_over_or_its_node_began_anew() {
+        let member = |name: &str, since: &str| MemberDocument {
+            name: name.to_owned(),
+            since: Some(since.to_owned()),
+            ..Default::default()
+        };
+        let members = ["a", "b", "c", "d"].map(|name| {
+            member(
+                name,
+                if name == "c" { "2026-01-01T09:00:00.000Z" } else { "2026-01-01T01:00:00.000Z" },
+            )
+        });
+        let at = "2026-01-01T08:00:00.000Z";
+        let all = ["a", "b", "c", "d", "gone"].map(|node| told(node, at)).to_vec();
+        let over = [told("b", "2026-01-01T08:00:01.000Z"), told("d", "2026-01-01T07:00:00.000Z")];
+        let named: Vec<_> =
+            nearly_full(&members, all, &over).into_iter().map(|it| it.node).collect();
+        assert_eq!(named, ["a", "d"]);
     }
 }

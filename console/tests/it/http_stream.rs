@@ -101,3 +101,24 @@ async fn streams_are_bounded_and_wrong_wishes_are_named() {
     drop(one);
     node.stop().await;
 }
+
+/// Promise G8: by tag, and several topics at once; what a topic of Holm's own says is not among the events of entities.
+#[tokio::test]
+async fn tags_and_topics_are_followed() {
+    let node = OneNode::start().await;
+    let client = ApiClient::new(node.url(), ClientOptions::default()).unwrap();
+    deposits(&node, &["ada", "bob"]).await;
+    let large = node.command("account/ada/deposit", &json!({"amount": 100_000}));
+    assert_eq!(answer(large).await.0, 200);
+    let count = async |query: &[(&'static str, &str)]| {
+        let query = [&[("from", "beginning"), ("until_now", "true")], query].concat();
+        all(client.stream(&wish(&query)).await.unwrap()).await.len()
+    };
+    assert_eq!(count(&[]).await, 5);
+    assert_eq!(count(&[("tag", "money")]).await, 3);
+    assert_eq!(count(&[("tag", "large")]).await, 1);
+    assert_eq!(count(&[("tag", "large,money"), ("id_prefix", "b")]).await, 1);
+    assert_eq!(count(&[("topics", "cluster")]).await, 0, "a node alone has nothing to tell");
+    assert_eq!(count(&[("topics", "events,failures,cluster")]).await, 5);
+    node.stop().await;
+}

@@ -19,7 +19,7 @@ use super::tail_file::TailFile;
 
 pub(super) struct Inner {
     pub(super) dir: PathBuf,
-    medium: Box<dyn Medium>,
+    pub(super) medium: Box<dyn Medium>,
     pub(super) options: StoreOptions,
     pub(super) engine: RwLock<Option<Engine>>,
     pub(super) queue: Queue,

@@ -15,6 +15,7 @@ use holm_core::{Entropy as _, OsEntropy};
 use super::database::Database;
 use super::error::StoreError;
 use super::sled_database::SledDatabase;
+use crate::space::DiskSpace;
 
 const LOCK_FILE_NAME: &str = "holm.lock";
 
@@ -45,6 +46,9 @@ pub(super) trait Medium: fmt::Debug + Send + Sync {
     fn has_database(&self) -> bool;
 
     fn open_database(&self, cache_bytes: u64) -> sled::Result<Box<dyn Database>>;
+
+    /// How much space there is.
+    fn space(&self) -> io::Result<DiskSpace>;
 
     /// After a failed fsync the system may hold pages as clean that never reached the disk: the verification must read the disk.
     fn forget_cached_pages(&self) -> io::Result<()>;
@@ -128,6 +132,15 @@ impl Medium for Directory {
 
     fn open_database(&self, cache_bytes: u64) -> sled::Result<Box<dyn Database>> {
         Ok(Box::new(SledDatabase::open(&self.path, cache_bytes)?))
+    }
+
+    fn space(&self) -> io::Result<DiskSpace> {
+        let disk = nix::sys::statvfs::statvfs(&self.path).map_err(io::Error::from)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.fragment_size());
+        // What is reserved for root counts for neither.
+        let taken = disk.blocks().saturating_sub(disk.blocks_free());
+        let free = disk.blocks_available();
+        Ok(DiskSpace { free_bytes: bytes(free), usable_bytes: bytes(taken.saturating_add(free)) })
     }
 
     fn forget_cached_pages(&self) -> io::Result<()> {

@@ -19,9 +19,13 @@ use super::error::StoreError;
 use super::medium::{FixedFile, Lock, Medium};
 use super::pump::Pump;
 use super::{Store, StoreOptions};
+use crate::space::DiskSpace;
 
 /// One in so many writes to the page cache is written back by the system before the next.
 const WRITTEN_BACK: u64 = 16;
+
+/// What it says of its size, which is not counted: it is full when it is told to be.
+const SIZE_BYTES: u64 = 1 << 40;
 
 /// How a process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -321,6 +325,11 @@ impl Medium for Handle {
             state.database = Some(Content::default());
         }
         Ok(Box::new(self.clone()))
+    }
+
+    fn space(&self) -> io::Result<DiskSpace> {
+        let free_bytes = if self.state()?.full { 0 } else { SIZE_BYTES };
+        Ok(DiskSpace { free_bytes, usable_bytes: SIZE_BYTES })
     }
 
     fn forget_cached_pages(&self) -> io::Result<()> {

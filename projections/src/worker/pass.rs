@@ -101,7 +101,13 @@ impl<'g, P: Projection<V>, V: View> Pass<'g, P, V> {
             return Err(Ending::Outdated { stored: stored.version });
         }
         let start = Start::After(stored.position.clone());
-        let subscription = ground.bus.subscribe(ground.interest.clone(), start).await?;
+        let bus = ground.bus.clone();
+        let bus = match side {
+            Side::Present => bus.reader(format!("projection {}", ground.identity.name)),
+            // What is built beside begins far behind, and nobody reads it yet.
+            Side::Beside => bus.unwatched(),
+        };
+        let subscription = bus.subscribe(ground.interest.clone(), start).await?;
         let (view, kept) = (view.clone(), stored.position);
         let pass = Self { ground, view, side, subscription, kept, due: None };
         pass.publish(&pass.kept);

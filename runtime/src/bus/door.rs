@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use holm_core::{Offset, ShardId};
+use holm_core::{NodeId, Offset, ShardId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -10,10 +10,14 @@ use super::durable::{DurableSubscription, SubscribeError};
 use super::feed::FeedError;
 use super::group::{Group, Reset, Where};
 use super::interest::Interest;
+use super::lag::LagLimit;
 use super::subscription::{Position, Start, Subscription};
+use super::tags::Tagger;
 use super::topic::{Topic, TopicError};
+use super::watch::{Mark, Watched, watch};
 use crate::entity_ref::{Caller, EntityError, EntityRef};
 use crate::inspector::Inspector;
+use crate::registry::Registry;
 
 /// Follows what happens, on one node and on many. Cheap to clone.
 #[derive(Clone)]
@@ -21,13 +25,66 @@ pub struct Bus {
     caller: Arc<Caller>,
     inspector: Arc<dyn Inspector>,
     shards: u32,
+    node: NodeId,
+    lag: Option<LagLimit>,
+    reader: Option<Arc<str>>,
+    tagger: Tagger,
 }
 
 impl Bus {
     /// The bus of a cluster of so many shards.
     #[must_use]
     pub fn new(caller: Arc<Caller>, inspector: Arc<dyn Inspector>, shards: u32) -> Self {
-        Self { caller, inspector, shards }
+        let (node, lag) = (NodeId::ZERO, Some(LagLimit::default()));
+        let tagger = Tagger::default();
+        Self { caller, inspector, shards, node, lag, reader: None, tagger }
+    }
+
+    /// The same, knowing the entity types of this registry, which is needed for [`Interest::tag`].
+    #[must_use]
+    pub fn knowing(mut self, registry: Registry) -> Self {
+        self.tagger = Tagger::new(registry);
+        self
+    }
+
+    /// The same at this node, which is named where a subscriber lags.
+    #[must_use]
+    pub fn at(mut self, node: NodeId) -> Self {
+        self.node = node;
+        self
+    }
+
+    /// The same, whose subscribers lag when they are so far behind. That becomes a failure fact, once for each time, and so does that they have caught
+    /// up. Who reads a log from its beginning is no lagging subscriber before it was at the end once.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use holm_runtime::bus::{Bus, Interest, LagLimit, Start, SubscribeError};
+    /// # async fn follow(bus: Bus) -> Result<(), SubscribeError> {
+    /// let strict = bus.lag_limit(LagLimit { behind: Duration::from_secs(5), lasting: Duration::from_secs(10) });
+    /// let mut mail = strict.subscribe_durable("mail", Interest::everything(), Start::Now).await?;
+    /// # let _ = mail.next().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn lag_limit(mut self, limit: LagLimit) -> Self {
+        self.lag = Some(limit);
+        self
+    }
+
+    /// The same, of whose subscribers nobody is told that they lag: for whoever reads what is long past.
+    #[must_use]
+    pub fn unwatched(mut self) -> Self {
+        self.lag = None;
+        self
+    }
+
+    /// The same, whose live subscriptions are named so where they lag, as in `projection totals`.
+    #[must_use]
+    pub fn reader(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.reader = Some(name.into());
+        self
     }
 
     /// Follows every shard. Nothing is stored about it: begun [`Start::Now`] it sees what happens from now on, at most once, for as long as
@@ -40,7 +97,12 @@ impl Bus {
         interest: Interest,
         start: Start,
     ) -> Result<Subscription, FeedError> {
-        Subscription::start(Arc::clone(&self.inspector), interest, self.shards, start).await
+        let (inspector, mark) = (Arc::clone(&self.inspector), Mark::of(&start));
+        let with = (Some(Arc::clone(&mark)), self.tagger());
+        let subscribed =
+            Subscription::start_with(inspector, interest, self.shards, start, with).await?;
+        self.watch(&mark, self.reader.as_deref().unwrap_or("live subscription"), None);
+        Ok(subscribed)
     }
 
     /// Where the logs end now.
@@ -99,6 +161,17 @@ impl Bus {
         let group: EntityRef<Group> = EntityRef::new(Arc::clone(&self.caller), name);
         let positions = position.0.iter().map(|(shard, offset)| (shard.0, offset.0)).collect();
         group.ask(Reset { positions }).await.map_err(refused)
+    }
+
+    pub(super) fn tagger(&self) -> Tagger {
+        self.tagger.clone()
+    }
+
+    pub(super) fn watch(&self, mark: &Arc<Mark>, reader: &str, gauge: Option<&str>) {
+        let Some(limit) = self.lag else { return };
+        let (reader, gauge) = (reader.into(), gauge.map(Into::into));
+        let (node, caller) = (self.node, Arc::clone(&self.caller));
+        watch(mark, Watched { reader, gauge, limit, node, caller });
     }
 
     pub(crate) fn caller(&self) -> &Arc<Caller> {

@@ -16,8 +16,8 @@ use super::fact::Fact;
 use super::feed::FeedError;
 use super::group::{Attend, Attendance, Group, GroupRefusal, LEASE};
 use super::interest::Interest;
-use super::lag::Lag;
 use super::subscription::{Position, Start, Subscription};
+use super::watch::Mark;
 use crate::entity_ref::{AskOptions, Caller, EntityError, EntityRef};
 
 /// Pause between two attendances, which is also how late a position may be stored.
@@ -47,7 +47,7 @@ pub struct DurableSubscription {
     stored: BTreeMap<ShardId, Offset>,
     lease: Option<Instant>,
     next_attendance: Instant,
-    lag: Lag,
+    mark: Arc<Mark>,
 }
 
 impl DurableSubscription {
@@ -57,6 +57,7 @@ impl DurableSubscription {
         interest: Interest,
         start: Start,
     ) -> Result<Self, SubscribeError> {
+        let mark = Mark::of(&start);
         let start = start.position(bus.inspector(), bus.shards()).await?;
         let caller = Arc::clone(bus.caller());
         let group = EntityRef::new(Arc::clone(&caller), name);
@@ -64,20 +65,28 @@ impl DurableSubscription {
             return Err(SubscribeError::Name { reason: error.to_string() });
         }
         let inspector = bus.inspector().clone();
+        let (marked, tagger) = (Some(Arc::clone(&mark)), bus.tagger());
         let mut joined = Self {
             group,
             member: caller.draw(),
             caller,
             shards: bus.shards(),
             start,
-            subscription: Subscription::new(inspector, interest, Position::default()),
+            subscription: Subscription::with(
+                inspector,
+                interest,
+                Position::default(),
+                marked,
+                tagger,
+            ),
             handled: BTreeMap::new(),
             stored: BTreeMap::new(),
             lease: None,
             next_attendance: Instant::now(),
-            lag: Lag::of(name),
+            mark,
         };
         joined.attend().await?;
+        bus.watch(&joined.mark, &format!("subscription {name}"), Some(name));
         Ok(joined)
     }
 
@@ -97,11 +106,7 @@ impl DurableSubscription {
             }
             let came = tokio::time::timeout_at(self.next_attendance, self.subscription.next());
             match came.await {
-                Ok(fact) => {
-                    let fact = fact?;
-                    self.lag.note(self.caller.now().since(fact.at()));
-                    return Ok(fact);
-                }
+                Ok(fact) => return Ok(fact?),
                 // What was passed over because nobody wanted it is handled too.
                 Err(_) => self.handled.extend(self.subscription.position().0.iter()),
             }
@@ -172,8 +177,7 @@ impl DurableSubscription {
             let came =
                 tokio::time::timeout_at(self.next_attendance, self.subscription.next_group(most));
             let facts = came.await.unwrap_or_else(|_| Ok(Vec::new()))?;
-            if let Some(oldest) = facts.iter().map(Fact::at).min() {
-                self.lag.note(self.caller.now().since(oldest));
+            if !facts.is_empty() {
                 return Ok(facts);
             }
             // What was passed over because nobody wanted it is handled too.
@@ -204,10 +208,11 @@ impl DurableSubscription {
         self.ask(true).await.map(drop).map_err(refused)
     }
 
-    /// How long ago the fact given out last had happened. Beyond 30 s it is said in the log; it is the gauge `holm_subscription_lag_time_seconds` too.
+    /// How old the oldest fact is that it was given and has not gone beyond; zero when it has read everything. It is the gauge
+    /// `holm_subscription_lag_time_seconds` too, and beyond [`super::LagLimit`] a failure fact.
     #[must_use]
     pub fn lag(&self) -> Duration {
-        self.lag.behind()
+        self.mark.behind(self.caller.now())
     }
 
     /// The shards that this member reads now, each with the offset up to which its facts were given out.

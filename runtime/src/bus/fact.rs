@@ -11,6 +11,7 @@ use holm_core::{
 use holm_persistence::{Record, StoredEvent, StoredRecord};
 
 use super::interest::Interest;
+use super::tags::Tagger;
 use crate::entity::{Entity, UpcastError};
 use crate::registry::{Registry, read_event};
 
@@ -55,17 +56,22 @@ impl fmt::Display for FactId {
 }
 
 impl Fact {
-    /// The facts of a record that are of interest; an error when the record's address is none.
+    /// The facts of a record that are of interest; an error when the record's address is none, or whether it is of interest is not known.
     pub(super) fn of_record(
         shard: ShardId,
         stored: &StoredRecord,
         record: &Record<'_>,
         interest: &Interest,
+        tagger: &Tagger,
         into: &mut Vec<Self>,
     ) -> Result<(), String> {
         let mut origin = None;
         for (index, event) in (0u32..).zip(&record.events) {
             if !interest.wants_event(event) {
+                continue;
+            }
+            let tags = interest.tags();
+            if !tags.is_empty() && !tagger.has_one(record.entity_type, event, tags)? {
                 continue;
             }
             let origin = match &origin {

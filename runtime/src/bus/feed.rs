@@ -8,6 +8,8 @@ use holm_persistence::Batch;
 
 use super::fact::Fact;
 use super::interest::Interest;
+use super::tags::Tagger;
+use super::watch::Mark;
 use crate::inspector::Inspector;
 
 /// Bytes of log read at once for one shard. A subscriber of 256 shards holds 16 MiB at most.
@@ -23,6 +25,8 @@ pub struct ShardFeed {
     interest: Arc<Interest>,
     shard: ShardId,
     position: Offset,
+    mark: Option<Arc<Mark>>,
+    tagger: Tagger,
 }
 
 /// What one step of a feed found.
@@ -45,7 +49,14 @@ impl ShardFeed {
         shard: ShardId,
         position: Offset,
     ) -> Self {
-        Self { inspector, interest, shard, position }
+        let (mark, tagger) = (None, Tagger::default());
+        Self { inspector, interest, shard, position, mark, tagger }
+    }
+
+    /// The same, noting where the log ends, and knowing tags.
+    pub(super) fn with(mut self, mark: Option<Arc<Mark>>, tagger: Tagger) -> Self {
+        (self.mark, self.tagger) = (mark, tagger);
+        self
     }
 
     /// The shard.
@@ -92,6 +103,9 @@ impl ShardFeed {
         let unreadable = |source| FeedError::Unreadable { shard, source };
         let batches = self.inspector.batches(shard, next, PAGE_BYTES).await.map_err(unreadable)?;
         if batches.is_empty() {
+            if let Some(mark) = &self.mark {
+                mark.at_end(shard);
+            }
             self.inspector.tail(shard, Some(self.position)).await.map_err(unreadable)?;
             return Ok(None);
         }
@@ -115,8 +129,15 @@ impl ShardFeed {
             let corrupt = |reason| FeedError::Corrupt { shard, offset: stored.offset, reason };
             let record = stored.decode().map_err(|error| corrupt(error.to_string()))?;
             if self.interest.wants_record(&record) {
-                Fact::of_record(shard, &stored, &record, &self.interest, &mut page.facts)
-                    .map_err(corrupt)?;
+                Fact::of_record(
+                    shard,
+                    &stored,
+                    &record,
+                    &self.interest,
+                    &self.tagger,
+                    &mut page.facts,
+                )
+                .map_err(corrupt)?;
             }
         }
         if self.interest.wants_notifications() {

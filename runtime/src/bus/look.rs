@@ -25,7 +25,8 @@ impl Bus {
         }
         let before = Offset(offset.0.saturating_sub(1));
         let inspector = self.inspector().clone();
-        let mut feed = ShardFeed::new(inspector, interest.clone().into(), shard, before);
+        let mut feed = ShardFeed::new(inspector, interest.clone().into(), shard, before)
+            .with(None, self.tagger());
         let page = feed.next().await?;
         Ok(page.facts.into_iter().filter(|fact| fact.offset() == offset).collect())
     }

@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::fact::Fact;
 use super::feed::{FeedError, Page, ShardFeed};
 use super::interest::Interest;
+use super::tags::Tagger;
+use super::watch::Mark;
 use crate::inspector::Inspector;
 
 /// Where in the logs somebody is: everything up to these offsets was seen. A shard that is not named was not looked at yet.
@@ -97,12 +99,25 @@ pub struct Subscription {
     /// The present following of each shard.
     present: BTreeMap<ShardId, u64>,
     followings: u64,
+    /// Where it is, for whoever watches it.
+    mark: Option<Arc<Mark>>,
+    tagger: Tagger,
 }
 
 impl Subscription {
     /// Follows the shards of `position`, each from behind its offset.
     #[must_use]
     pub fn new(inspector: Arc<dyn Inspector>, interest: Interest, position: Position) -> Self {
+        Self::with(inspector, interest, position, None, Tagger::default())
+    }
+
+    pub(super) fn with(
+        inspector: Arc<dyn Inspector>,
+        interest: Interest,
+        position: Position,
+        mark: Option<Arc<Mark>>,
+        tagger: Tagger,
+    ) -> Self {
         let mut subscription = Self {
             inspector,
             interest: Arc::new(interest),
@@ -112,6 +127,8 @@ impl Subscription {
             handed_out: Position::default(),
             present: BTreeMap::new(),
             followings: 0,
+            mark,
+            tagger,
         };
         for (shard, offset) in position.0 {
             subscription.follow(shard, offset);
@@ -129,11 +146,21 @@ impl Subscription {
         shards: u32,
         start: Start,
     ) -> Result<Self, FeedError> {
+        Self::start_with(inspector, interest, shards, start, (None, Tagger::default())).await
+    }
+
+    pub(super) async fn start_with(
+        inspector: Arc<dyn Inspector>,
+        interest: Interest,
+        shards: u32,
+        start: Start,
+        (mark, tagger): (Option<Arc<Mark>>, Tagger),
+    ) -> Result<Self, FeedError> {
         let mut position = start.position(&inspector, shards).await?;
         for shard in (0..shards).map(ShardId) {
             position.0.entry(shard).or_default();
         }
-        Ok(Self::new(inspector, interest, position))
+        Ok(Self::with(inspector, interest, position, mark, tagger))
     }
 
     /// The next fact. Waits until there is one.
@@ -163,12 +190,14 @@ impl Subscription {
     }
 
     async fn step(&mut self, ends: Option<&Position>) -> Result<Option<Fact>, FeedError> {
+        self.come_back();
         loop {
             if let Some(fact) = self.ready.pop_front() {
                 let more_of_it =
                     self.ready.front().is_some_and(|next| next.offset() == fact.offset());
                 let behind = if more_of_it { fact.offset().0 - 1 } else { fact.offset().0 };
                 self.handed_out.0.insert(fact.shard(), Offset(behind));
+                self.give(&fact);
                 return Ok(Some(fact));
             }
             self.let_go();
@@ -192,6 +221,7 @@ impl Subscription {
     /// # Cancel safety
     /// Safe: facts are given out or stay.
     pub async fn next_group(&mut self, limit: usize) -> Result<Vec<Fact>, FeedError> {
+        self.come_back();
         let mut group = Vec::new();
         let mut moved = false;
         loop {
@@ -234,12 +264,19 @@ impl Subscription {
         self.present.insert(shard, self.followings);
         self.handed_out.0.insert(shard, offset);
         let (inspector, interest) = (Arc::clone(&self.inspector), Arc::clone(&self.interest));
-        let feed = ShardFeed::new(inspector, interest, shard, offset);
+        if let Some(mark) = &self.mark {
+            mark.follows(shard, offset);
+        }
+        let feed = ShardFeed::new(inspector, interest, shard, offset)
+            .with(self.mark.clone(), self.tagger.clone());
         self.wait_for(Following { feed, number: self.followings });
     }
 
     /// Follows a shard no longer. What of it was not given out yet is dropped.
     pub fn leave(&mut self, shard: ShardId) {
+        if let Some(mark) = &self.mark {
+            mark.leaves(shard);
+        }
         self.present.remove(&shard);
         self.handed_out.0.remove(&shard);
         if self.at_hand.as_ref().is_some_and(|at_hand| at_hand.feed.shard() == shard) {
@@ -248,10 +285,23 @@ impl Subscription {
         }
     }
 
+    fn come_back(&self) {
+        if let Some(mark) = &self.mark {
+            mark.comes_back();
+        }
+    }
+
+    fn give(&self, fact: &Fact) {
+        if let Some(mark) = &self.mark {
+            mark.given(fact.shard(), fact.at());
+        }
+    }
+
     /// Moves the facts of the first record at hand.
     fn take_record(&mut self, into: &mut Vec<Fact>) {
         let Some(first) = self.ready.pop_front() else { return };
         let (shard, offset) = (first.shard(), first.offset());
+        self.give(&first);
         into.push(first);
         while self.ready.front().is_some_and(|next| next.offset() == offset) {
             into.extend(self.ready.pop_front());

@@ -1,7 +1,8 @@
 //! The reporter of a node: takes facts from the shards without ever holding one up, and stores them.
 //!
 //! A fact waits in a bounded queue. What does not fit is counted, and the count is itself a fact once there is room. A fact is stored under a key that
-//! follows from its id, so however often it is tried it is stored once. What waits when the process dies is lost; a quarantine is not, because it does not
+//! follows from its id, so however often it is tried it is stored once. A node that stops in order waits a moment for what is not stored yet; what waits when the
+//! process dies is lost; a quarantine is not, because it does not
 //! depend on its fact.
 
 use std::collections::VecDeque;
@@ -19,6 +20,7 @@ use tokio::sync::Notify;
 use super::log::{FailureLog, Report, part_of};
 use crate::ask::Asker;
 use crate::entity::{Command, Entity};
+use crate::entity_ref::Caller;
 use crate::failure::{FailureFact, FailureKind, Subject};
 
 /// Facts that are stored at the same time. They go to sixteen entities; four for each fill a batch.
@@ -35,6 +37,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 pub(crate) struct Outlet {
     queue: Mutex<Queue>,
     told: Notify,
+    /// Nothing waits any more.
+    idle: Notify,
     most: usize,
     node: NodeId,
     clock: Arc<dyn Clock>,
@@ -54,7 +58,8 @@ impl Outlet {
     pub(crate) fn new(most: usize, node: NodeId, clock: Arc<dyn Clock>, seed: u64) -> Self {
         let (facts, names) = (VecDeque::new(), SeededEntropy::new(seed));
         let queue = Queue { facts, lost: 0, under_way: 0, closed: false, names };
-        Self { queue: Mutex::new(queue), told: Notify::new(), most: most.max(1), node, clock }
+        let (queue, most) = (Mutex::new(queue), most.max(1));
+        Self { queue, told: Notify::new(), idle: Notify::new(), most, node, clock }
     }
 
     /// Takes a fact over. Never waits.
@@ -98,7 +103,9 @@ impl Outlet {
         let mut queue = self.lock();
         queue.closed = true;
         queue.facts.clear();
+        queue.under_way = 0;
         drop(queue);
+        self.idle.notify_waiters();
         self.told.notify_waiters();
         self.told.notify_one();
     }
@@ -107,6 +114,18 @@ impl Outlet {
     pub(crate) fn waiting(&self) -> usize {
         let queue = self.lock();
         queue.facts.len() + queue.under_way
+    }
+
+    /// Waits until every fact is stored, or it is closed.
+    pub(crate) async fn stored(&self) {
+        loop {
+            // Made before the look, so that no word is missed between the two.
+            let idle = self.idle.notified();
+            if self.waiting() == 0 {
+                return;
+            }
+            idle.await;
+        }
     }
 
     /// The next facts; none when it is closed.
@@ -142,18 +161,31 @@ pub(crate) async fn report(outlet: Arc<Outlet>, asker: Arc<dyn Asker>) {
             None => return,
             Some(facts) if facts.is_empty() => told.await,
             Some(facts) => {
-                join_all(facts.into_iter().map(|fact| store(&outlet, &*asker, fact))).await;
+                let stored = facts
+                    .into_iter()
+                    .map(|fact| store(&*asker, &*outlet.clock, fact, || outlet.lock().closed));
+                join_all(stored).await;
                 outlet.lock().under_way = 0;
+                outlet.idle.notify_waiters();
             }
         }
     }
 }
 
-/// Tries until the fact is stored, or surely never will be.
-async fn store(outlet: &Outlet, asker: &dyn Asker, fact: FailureFact) {
+/// Stores one fact of whoever is no part of a host: tries until it is stored, or surely never will be, or until `is_gone`.
+pub(crate) async fn tell(caller: &Caller, fact: FailureFact, is_gone: impl Fn() -> bool) {
+    store(&**caller.asker(), caller.clock(), fact, is_gone).await;
+}
+
+async fn store(
+    asker: &dyn Asker,
+    clock: &dyn Clock,
+    fact: FailureFact,
+    is_gone: impl Fn() -> bool,
+) {
     let mut wait = FIRST_WAIT;
     loop {
-        let Some(envelope) = envelope(&fact, outlet.clock.now()) else { return };
+        let Some(envelope) = envelope(&fact, clock.now()) else { return };
         let answer = tokio::time::timeout(TRY, asker.ask(envelope)).await;
         match answer {
             Ok(Ok(_)) => return,
@@ -163,7 +195,7 @@ async fn store(outlet: &Outlet, asker: &dyn Asker, fact: FailureFact) {
             }
             Ok(Err(_)) | Err(_) => {}
         }
-        if outlet.lock().closed {
+        if is_gone() {
             return;
         }
         tokio::time::sleep(wait).await;

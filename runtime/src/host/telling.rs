@@ -1,12 +1,14 @@
 //! How a host tells what failed: the way out for its reporter, and the facts that come from outside its shards.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use holm_core::{Answer, AskError, CommandEnvelope};
 use holm_persistence::Pending;
 
 use super::{Inner, ShardHost};
 use crate::ask::Asker;
+use crate::cluster_facts::{ClusterEvent, proclaim};
 use crate::failure::{FailureFact, FailureKind, Subject};
 use crate::failures::report;
 
@@ -22,10 +24,14 @@ impl ShardHost {
     pub fn connect(&self, asker: Arc<dyn Asker>) {
         // Weak, because it may lead back to the host itself; the reporter keeps it alive as long as the host runs.
         self.0.askers.send_replace(Some(Arc::downgrade(&asker)));
-        let reporter = report(Arc::clone(&self.0.failures), asker);
+        let reporter = report(Arc::clone(&self.0.failures), Arc::clone(&asker));
+        let herald = proclaim(Arc::clone(&self.0.herald), asker);
         match &self.0.arbiters {
-            Some(arbiters) => _ = arbiters.of(0).spawn(reporter),
-            None => drop(tokio::task::spawn_local(reporter)),
+            Some(arbiters) => _ = (arbiters.of(0).spawn(reporter), arbiters.of(0).spawn(herald)),
+            None => {
+                drop(tokio::task::spawn_local(reporter));
+                drop(tokio::task::spawn_local(herald));
+            }
         }
     }
 
@@ -54,6 +60,30 @@ impl ShardHost {
         let (kind, reason) = (fact.kind.name(), fact.reason());
         tracing::error!(subject = %fact.subject, kind, reason, id = %fact.id, "failed");
         self.0.failures.offer(fact);
+    }
+
+    /// Takes over what happened to the cluster, to be stored for whoever follows it. Never waits. One node of a cluster does this.
+    pub fn announce(&self, event: ClusterEvent) {
+        self.0.herald.offer(event);
+    }
+
+    /// Waits until everything that failed here, and everything that was announced, is stored; at most so long. True when it is. For a node that is about
+    /// to stop in order, while its shards can still take commands; call it on a tokio runtime.
+    #[must_use]
+    pub fn settle(&self, at_most: Duration) -> Pending<bool> {
+        let (failures, herald) = (Arc::clone(&self.0.failures), Arc::clone(&self.0.herald));
+        Box::pin(async move {
+            let stored = async { tokio::join!(failures.stored(), herald.stored()) };
+            let settled = tokio::time::timeout(at_most, stored).await.is_ok();
+            if !settled {
+                let waiting = failures.waiting();
+                tracing::warn!(
+                    waiting,
+                    "facts about failures are lost: they could not be stored in time"
+                );
+            }
+            settled
+        })
     }
 
     /// How many failure facts of this node are not stored yet.

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 use holm_core::{Entropy, Limit, Limits};
@@ -10,6 +11,7 @@ use serde_json::Value;
 
 use crate::context::{Context, Facts};
 use crate::entity::{Command, Entity, Event, Handle, Read, UpcastError};
+use crate::panic_text;
 use crate::reaction::{self, Reaction};
 
 /// The state of one live entity.
@@ -23,6 +25,8 @@ pub(crate) trait ErasedEntity: Send + Sync {
     fn decode_state(&self, bytes: &[u8]) -> Result<State, CodecError>;
     fn state_json(&self, state: &State) -> Result<Value, String>;
     fn event_json(&self, event: &StoredEvent<'_>) -> Result<Value, String>;
+    /// Whether the event has one of these tags.
+    fn has_tag(&self, event: &StoredEvent<'_>, tags: &[Box<str>]) -> Result<bool, String>;
     fn rejection_json(&self, bytes: &[u8]) -> Result<Value, String>;
     fn rejection_text(&self, bytes: &[u8]) -> Result<String, String>;
 }
@@ -286,6 +290,25 @@ impl<E: Entity> ErasedEntity for EntityOf<E> {
     fn event_json(&self, event: &StoredEvent<'_>) -> Result<Value, String> {
         let event = read_event::<E>(event).map_err(|error| error.to_string())?;
         serde_json::to_value(&event).map_err(|error| error.to_string())
+    }
+
+    fn has_tag(&self, stored: &StoredEvent<'_>, tags: &[Box<str>]) -> Result<bool, String> {
+        let wanted = |tag: &str| tags.iter().any(|wanted| **wanted == *tag);
+        let by_name = |name: &str| E::Event::tags_of(name).iter().any(|tag| wanted(tag));
+        if E::Event::NAMES.contains(&stored.name) {
+            if by_name(stored.name) {
+                return Ok(true);
+            }
+            // Most events say all by their name, and need not be decoded.
+            if !E::Event::FINDS_TAGS {
+                return Ok(false);
+            }
+        }
+        let event = read_event::<E>(stored).map_err(|error| error.to_string())?;
+        let found = || event.tags().iter().any(|tag| wanted(tag));
+        let found = catch_unwind(AssertUnwindSafe(found))
+            .map_err(|panic| format!("finding them panicked: {}", panic_text(&*panic)))?;
+        Ok(found || by_name(event.name()))
     }
 
     fn rejection_json(&self, bytes: &[u8]) -> Result<Value, String> {

@@ -1,7 +1,9 @@
 //! The bus: subscriptions over a host with a log in memory.
 
 mod durable;
+mod lagging;
 mod live;
+mod tags;
 mod topic;
 
 use std::collections::BTreeMap;
@@ -33,7 +35,7 @@ impl Node {
     /// A node over a log that is there, as after a restart.
     async fn over(log: Arc<MemoryLog>, term: Term) -> Self {
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_000_000)));
-        let mut options = HostOptions::new(registry(), SHARDS);
+        let mut options = HostOptions::new(registry().entity::<tags::Till>(), SHARDS);
         (options.arbiters, options.loaders) = (2, 2);
         options.clock = clock.clone();
         let timeout = options.limits.ask_timeout;

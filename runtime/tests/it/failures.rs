@@ -429,3 +429,28 @@ async fn facts(node: &Node, count: usize) -> Vec<FailureFact> {
     }
     facts
 }
+
+/// Promise G7: a node that stops in order loses no fact that it could store, and waits no longer than it may where it cannot.
+#[tokio::test]
+async fn an_orderly_stop_waits_for_what_is_not_stored() {
+    let log = Arc::new(MemoryLog::new());
+    let node = Node::over(Arc::clone(&log), |_| {}).await;
+    for number in 0..40 {
+        let subject = Subject::Shard(ShardId(number));
+        node.host.report(FailureKind::ShardMoved, subject, "from here to there");
+    }
+    assert!(node.host.failures_waiting() > 0);
+    assert!(node.host.settle(Duration::from_secs(20)).await);
+    node.host.stop().await;
+
+    let node = Node::over(log, |_| {}).await;
+    let list = node.failures().list(&filter("shard_moved")).await.unwrap();
+    assert_eq!(list.rows.len(), 40);
+    for shard in (0..SHARDS).map(ShardId) {
+        node.host.drain(shard).await;
+    }
+    node.host.report(FailureKind::ShardMoved, Subject::Shard(ShardId(1)), "nobody takes it");
+    assert!(!node.host.settle(Duration::from_millis(50)).await);
+    node.host.stop().await;
+    assert!(node.host.settle(Duration::from_secs(20)).await, "nothing waits after the end");
+}

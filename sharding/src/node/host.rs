@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use holm_core::{EntityAddress, NodeId, ShardId, Term};
 use holm_persistence::{OpenError, Pending, ShardLog, Snapshot};
-use holm_runtime::{Asker, FailureKind, Subject};
+use holm_runtime::{Asker, ClusterEvent, FailureKind, Subject};
 
 use crate::router::LocalShards;
 
@@ -43,6 +43,9 @@ pub trait HostedShards: LocalShards {
 
     /// Takes over something that failed in the cluster, to be stored as a fact. Does not block.
     fn report(&self, kind: FailureKind, subject: Subject, reason: &str);
+
+    /// Takes over what happened to the cluster, to be stored as a fact. Does not block.
+    fn announce(&self, event: ClusterEvent);
 
     /// Stops for good.
     fn stop(&self);

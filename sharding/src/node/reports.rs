@@ -9,7 +9,7 @@ use holm_core::{NodeId, ShardId, Term};
 use super::core::{Core, lock};
 use super::groups::ShardGroup;
 use super::messages::{LeadPhase, LedShard, REPORT, Report, SNAPSHOT, SnapshotCopy, body};
-use super::troubles::Troubles;
+use super::troubles::{Change, Trouble, Troubles};
 use crate::cluster_log::{ClusterState, MemberStatus};
 use crate::transport::Lane;
 use crate::view::{ClusterView, MemberState, MemberView, ShardState, ShardView};
@@ -47,12 +47,20 @@ impl Core {
         }
     }
 
-    /// Whatever went wrong in the cluster, or right again, becomes a fact; the leader of the cluster log tells it.
+    /// What happens to the cluster becomes a fact, and what goes wrong a failure fact too; the leader of the cluster log tells it.
     fn tell_troubles(&self, troubles: &mut Troubles) {
         let leader = self.cluster_group.metrics().current_leader.map(NodeId);
         let view = self.views.borrow().clone();
-        for trouble in troubles.look(&view, self.me(), leader, self.now()) {
-            self.host.report(trouble.kind, trouble.subject, &trouble.reason);
+        // Before this start of the node is in the picture, the picture is of the past: the cluster log is being read again.
+        let present = view.member(self.me()).map(|member| member.incarnation);
+        if present != Some(self.setup.facts.incarnation) {
+            return;
+        }
+        for Change { event, trouble } in troubles.look(&view, self.me(), leader, self.now()) {
+            self.host.announce(event);
+            if let Some(Trouble { kind, subject, reason }) = trouble {
+                self.host.report(kind, subject, &reason);
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use holm_core::{AskError, CommandEnvelope, EntityAddress, Offset, SequenceNumber, ShardId, Term};
 use holm_persistence::{OpenError, Pending, encode};
 use holm_runtime::{
-    Asker, FailureKind, HostOptions, ReplyTo, ShardHost, Subject, WriteFailurePolicy,
+    Asker, ClusterEvent, FailureKind, HostOptions, ReplyTo, ShardHost, Subject, WriteFailurePolicy,
 };
 
 use super::host::{HostSeat, HostedShards};
@@ -87,6 +87,10 @@ impl HostedShards for ShardHost {
 
     fn report(&self, kind: FailureKind, subject: Subject, reason: &str) {
         self.report(kind, subject, reason);
+    }
+
+    fn announce(&self, event: ClusterEvent) {
+        self.announce(event);
     }
 
     fn stop(&self) {

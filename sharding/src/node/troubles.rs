@@ -1,15 +1,15 @@
-//! From one picture of the cluster to the next: which members fell silent or came back, which shards moved or lost their majority. Pure.
+//! From one picture of the cluster to the next: which members came, fell silent, came back or went, which shards moved or lost their majority. Pure.
 //!
 //! Every node sees it; one tells it, the leader of the cluster log, so that it is told once. When that leader is the very node that fell silent, the next
-//! leader tells what it saw meanwhile.
+//! leader tells what it saw meanwhile. What is trouble becomes a failure fact too.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use holm_core::{NodeId, ShardId, Timestamp};
-use holm_runtime::{FailureKind, Subject};
+use holm_runtime::{ClusterEvent, FailureKind, Subject};
 
-use crate::view::{ClusterView, MemberState, ShardState};
+use crate::view::{ClusterView, MemberState, MemberView, ShardState};
 
 /// How long a node remembers what another one should have told. An election takes less than a second.
 const REMEMBERED: Duration = Duration::from_secs(10);
@@ -17,7 +17,14 @@ const REMEMBERED: Duration = Duration::from_secs(10);
 /// How much it remembers: every shard of a large cluster once.
 const MOST_REMEMBERED: usize = 4_096;
 
-/// Something that went wrong in the cluster, or right again.
+/// Something that happened, and what went wrong with it, or right again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Change {
+    pub(super) event: ClusterEvent,
+    pub(super) trouble: Option<Trouble>,
+}
+
+/// What went wrong in the cluster, or right again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Trouble {
     pub(super) kind: FailureKind,
@@ -28,12 +35,15 @@ pub(super) struct Trouble {
 /// What was seen so far.
 #[derive(Debug, Default)]
 pub(super) struct Troubles {
-    members: BTreeMap<NodeId, MemberState>,
+    /// Who was there, by name; none before the first look, in which everybody is new and nobody came.
+    members: Option<BTreeMap<NodeId, (MemberState, String)>>,
     /// The last leader of each shard, also while it has none.
     leaders: BTreeMap<ShardId, NodeId>,
     unassigned: BTreeMap<ShardId, bool>,
+    /// Who led the cluster log, also while nobody does.
+    cluster_leader: Option<NodeId>,
     /// What others should have told: when it was, and who led the cluster log then.
-    untold: VecDeque<(Timestamp, Option<NodeId>, Trouble)>,
+    untold: VecDeque<(Timestamp, Option<NodeId>, Change)>,
 }
 
 impl Troubles {
@@ -44,15 +54,16 @@ impl Troubles {
         me: NodeId,
         leader: Option<NodeId>,
         now: Timestamp,
-    ) -> Vec<Trouble> {
-        let mut seen = self.of_members(view);
-        seen.extend(self.of_shards(view));
+    ) -> Vec<Change> {
+        let mut seen = self.of_members(view, now);
+        seen.extend(self.of_shards(view, now));
+        let mine = self.of_leader(view, me, leader, now);
         while self.untold.front().is_some_and(|(at, ..)| now.since(*at) > REMEMBERED) {
             self.untold.pop_front();
         }
         if leader != Some(me) {
             let room = MOST_REMEMBERED.saturating_sub(self.untold.len());
-            let noted = seen.into_iter().take(room).map(|trouble| (now, leader, trouble));
+            let noted = seen.into_iter().take(room).map(|change| (now, leader, change));
             self.untold.extend(noted);
             return Vec::new();
         }
@@ -62,61 +73,110 @@ impl Troubles {
             })
         };
         let untold = self.untold.drain(..).filter(|(_, leader, _)| !told(leader));
-        untold.map(|(.., trouble)| trouble).chain(seen).collect()
+        untold.map(|(.., change)| change).chain(mine).chain(seen).collect()
     }
 
-    fn of_members(&mut self, view: &ClusterView) -> Vec<Trouble> {
-        let mut seen = Vec::new();
-        let mut members = BTreeMap::new();
-        for member in &view.members {
-            let before = self.members.get(&member.id).copied();
-            members.insert(member.id, member.state);
-            let kind = match (before, member.state) {
-                (Some(before), now) if before == now => continue,
-                (Some(MemberState::Down), MemberState::Suspect) | (None, _) => continue,
-                (_, MemberState::Suspect) => FailureKind::NodeSuspected,
-                (_, MemberState::Down) => FailureKind::NodeDown,
-                (Some(MemberState::Suspect | MemberState::Down), MemberState::Up) => {
-                    FailureKind::NodeBack
-                }
-                _ => continue,
-            };
-            let what = match kind {
-                FailureKind::NodeSuspected => "does not answer",
-                FailureKind::NodeDown => "was silent for too long; its shards go elsewhere",
-                _ => "answers again",
-            };
-            let reason = format!("{} {what}", member.name);
-            seen.push(Trouble { kind, subject: Subject::Node(member.id), reason });
-        }
-        self.members = members;
+    /// That this node leads the cluster log now, it tells itself.
+    fn of_leader(
+        &mut self,
+        view: &ClusterView,
+        me: NodeId,
+        leader: Option<NodeId>,
+        at: Timestamp,
+    ) -> Option<Change> {
+        let leader = leader?;
+        let before = self.cluster_leader.replace(leader);
+        let changed = leader == me && before != Some(me);
+        let member = view.member(me).filter(|_| changed)?;
+        let event = ClusterEvent::LeaderChanged { node: me, name: member.name.as_str().into(), at };
+        Some(Change { event, trouble: None })
+    }
+
+    fn of_members(&mut self, view: &ClusterView, at: Timestamp) -> Vec<Change> {
+        let now = view.members.iter().map(|it| (it.id, (it.state, it.name.clone()))).collect();
+        let Some(before) = self.members.replace(now) else { return Vec::new() };
+        let mut seen: Vec<Change> = view
+            .members
+            .iter()
+            .filter_map(|it| of_member(before.get(&it.id).map(|(state, _)| *state), it, at))
+            .collect();
+        let left = before.iter().filter(|(node, _)| view.member(**node).is_none());
+        seen.extend(left.map(|(node, (_, name))| Change {
+            event: ClusterEvent::NodeLeft { node: *node, name: name.as_str().into(), at },
+            trouble: None,
+        }));
         seen
     }
 
-    fn of_shards(&mut self, view: &ClusterView) -> Vec<Trouble> {
+    fn of_shards(&mut self, view: &ClusterView, at: Timestamp) -> Vec<Change> {
         let mut seen = Vec::new();
         let name = |node: NodeId| {
             view.member(node).map_or_else(|| format!("node {node}"), |member| member.name.clone())
         };
-        for shard in &view.shards {
-            let subject = Subject::Shard(shard.id);
-            if let Some(leader) = shard.leader
-                && let Some(before) = self.leaders.insert(shard.id, leader)
-                && before != leader
+        for it in &view.shards {
+            let (shard, subject) = (it.id, Subject::Shard(it.id));
+            if let Some(to) = it.leader
+                && let Some(from) = self.leaders.insert(shard, to)
+                && from != to
             {
-                let reason = format!("from {} to {}", name(before), name(leader));
-                let kind = FailureKind::ShardMoved;
-                seen.push(Trouble { kind, subject: subject.clone(), reason });
+                let event = ClusterEvent::ShardMoved { shard, from, to, term: it.term, at };
+                let reason = format!("from {} to {}", name(from), name(to));
+                let (kind, subject) = (FailureKind::ShardMoved, subject.clone());
+                seen.push(Change { event, trouble: Some(Trouble { kind, subject, reason }) });
             }
             // A shard without replicas was never placed; that is no loss.
-            let lost = shard.state == ShardState::Unassigned && !shard.replicas.is_empty();
-            if self.unassigned.insert(shard.id, lost) == Some(false) && lost {
-                let reason = format!("{} replicas, no majority of them", shard.replicas.len());
-                seen.push(Trouble { kind: FailureKind::ShardWithoutQuorum, subject, reason });
+            let lost = it.state == ShardState::Unassigned && !it.replicas.is_empty();
+            match (self.unassigned.insert(shard, lost), lost) {
+                (Some(false), true) => {
+                    let replicas = u32::try_from(it.replicas.len()).unwrap_or(u32::MAX);
+                    let event = ClusterEvent::QuorumLost { shard, replicas, at };
+                    let reason = format!("{replicas} replicas, no majority of them");
+                    let kind = FailureKind::ShardWithoutQuorum;
+                    seen.push(Change { event, trouble: Some(Trouble { kind, subject, reason }) });
+                }
+                (Some(true), false) => {
+                    let event = ClusterEvent::QuorumRegained { shard, at };
+                    seen.push(Change { event, trouble: None });
+                }
+                _ => {}
             }
         }
         seen
     }
+}
+
+/// What became of one member since the picture before.
+fn of_member(before: Option<MemberState>, member: &MemberView, at: Timestamp) -> Option<Change> {
+    use MemberState::{Down, Joining, Leaving, Suspect, Up};
+    if before == Some(member.state) {
+        return None;
+    }
+    let (node, name): (_, Box<str>) = (member.id, member.name.as_str().into());
+    let (event, trouble) = match (before, member.state) {
+        (None | Some(Joining), Up) => (ClusterEvent::NodeJoined { node, name, at }, None),
+        (Some(Suspect | Down), Up) => (
+            ClusterEvent::NodeReturned { node, name, at },
+            Some((FailureKind::NodeBack, "answers again")),
+        ),
+        // A node that is down and seen to be silent again, or that never was seen, says nothing new.
+        (Some(Down) | None, Suspect) | (None, Down) => return None,
+        (_, Suspect) => (
+            ClusterEvent::NodeSuspected { node, name, at },
+            Some((FailureKind::NodeSuspected, "does not answer")),
+        ),
+        (_, Down) => (
+            ClusterEvent::NodeDowned { node, name, at },
+            Some((FailureKind::NodeDown, "was silent for too long; its shards go elsewhere")),
+        ),
+        (_, Leaving) => (ClusterEvent::NodeLeaving { node, name, at }, None),
+        _ => return None,
+    };
+    let trouble = trouble.map(|(kind, what)| Trouble {
+        kind,
+        subject: Subject::Node(node),
+        reason: format!("{} {what}", member.name),
+    });
+    Some(Change { event, trouble })
 }
 
 #[cfg(test)]

@@ -37,8 +37,32 @@ fn at(second: u64) -> Timestamp {
     Timestamp::EPOCH.plus(Duration::from_secs(second))
 }
 
-fn kinds(troubles: &[Trouble]) -> Vec<(FailureKind, String)> {
-    troubles.iter().map(|trouble| (trouble.kind, trouble.subject.to_string())).collect()
+fn kinds(changes: &[Change]) -> Vec<(FailureKind, String)> {
+    let troubles = changes.iter().filter_map(|change| change.trouble.as_ref());
+    troubles.map(|trouble| (trouble.kind, trouble.subject.to_string())).collect()
+}
+
+fn names(changes: &[Change]) -> Vec<&'static str> {
+    changes.iter().map(|change| holm_runtime::Event::name(&change.event)).collect()
+}
+
+/// Promise G8: what happens to a member, to a shard and to the leadership is one fact each, in order.
+#[test]
+fn each_change_is_one_fact() {
+    let mut troubles = Troubles::default();
+    let mut look = |view: &ClusterView| names(&troubles.look(view, ME, Some(ME), at(1)));
+    assert_eq!(look(&view(&[(1, Up)], &[Some(1)])), ["LeaderChanged"], "who is there did not come");
+    let joining = MemberState::Joining;
+    assert_eq!(look(&view(&[(1, Up), (2, joining)], &[Some(1)])), Vec::<&str>::new());
+    assert_eq!(look(&view(&[(1, Up), (2, Up), (3, Up)], &[Some(1)])), ["NodeJoined", "NodeJoined"]);
+    let silent = view(&[(1, Up), (2, Suspect), (3, Up)], &[None]);
+    assert_eq!(look(&silent), ["NodeSuspected", "QuorumLost"]);
+    let down = view(&[(1, Up), (2, Down), (3, Up)], &[Some(3)]);
+    assert_eq!(look(&down), ["NodeDowned", "ShardMoved", "QuorumRegained"]);
+    let leaving = MemberState::Leaving;
+    let back = view(&[(1, Up), (2, Up), (3, leaving)], &[Some(3)]);
+    assert_eq!(look(&back), ["NodeReturned", "NodeLeaving"]);
+    assert_eq!(look(&view(&[(1, Up), (2, Up)], &[Some(1)])), ["NodeLeft", "ShardMoved"]);
 }
 
 /// Promise G7: a member that falls silent, is given up and comes back, and the shard that moves meanwhile, are told once each.
@@ -65,14 +89,14 @@ fn the_next_leader_tells_what_the_silent_one_could_not() {
     let leads = Some(NodeId(2));
     troubles.look(&view(&ALL_UP, &[Some(2)]), ME, leads, at(1));
     let suspect = view(&[(1, Up), (2, Suspect), (3, Up)], &[Some(3)]);
-    assert_eq!(troubles.look(&suspect, ME, leads, at(2)), []);
-    let told = troubles.look(&suspect, ME, Some(ME), at(3));
+    assert_eq!(kinds(&troubles.look(&suspect, ME, leads, at(2))), []);
+    let told = kinds(&troubles.look(&suspect, ME, Some(ME), at(3)));
     assert_eq!(told.len(), 2, "{told:?}");
     let other = view(&[(1, Up), (2, Up), (3, Suspect)], &[Some(3)]);
     let mut troubles = Troubles::default();
     troubles.look(&view(&ALL_UP, &[Some(3)]), ME, leads, at(1));
     troubles.look(&other, ME, leads, at(2));
-    assert_eq!(troubles.look(&other, ME, Some(ME), at(3)), [], "the one before told it");
+    assert_eq!(kinds(&troubles.look(&other, ME, Some(ME), at(3))), [], "the one before told it");
 }
 
 /// Promise G9: what nobody told for long is forgotten.
@@ -82,5 +106,5 @@ fn what_is_remembered_is_bounded_in_time() {
     troubles.look(&view(&ALL_UP, &[Some(2)]), ME, None, at(1));
     let suspect = view(&[(1, Up), (2, Suspect), (3, Up)], &[Some(3)]);
     troubles.look(&suspect, ME, None, at(2));
-    assert_eq!(troubles.look(&suspect, ME, Some(ME), at(30)), []);
+    assert_eq!(names(&troubles.look(&suspect, ME, Some(ME), at(30))), ["LeaderChanged"]);
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use holm_core::{AskError, CommandEnvelope, EntityAddress, Offset, SequenceNumber, ShardId, Term};
 use holm_persistence::{OpenError, Pending};
-use holm_runtime::{Asker, FailureKind, Subject};
+use holm_runtime::{Asker, ClusterEvent, FailureKind, Subject};
 use holm_sharding::{ClusterOptions, HostedShards, LocalShards, OnAnswer};
 
 /// What a host was told about a shard, in order.
@@ -97,6 +97,10 @@ impl HostedShards for Watched {
 
     fn report(&self, kind: FailureKind, subject: Subject, reason: &str) {
         self.host.report(kind, subject, reason);
+    }
+
+    fn announce(&self, event: ClusterEvent) {
+        self.host.announce(event);
     }
 
     fn stop(&self) {
