@@ -21,6 +21,7 @@
 //! switched on later, from there on, because reading a long log first would hold up whoever opens the shard.
 
 pub(crate) mod conversations;
+mod known;
 mod memory;
 #[cfg(test)]
 mod tests;
@@ -28,11 +29,12 @@ mod tree;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use holm_core::{CorrelationId, EntityAddress, Offset};
+use holm_core::{EntityAddress, Offset};
 
 use crate::batch::Batch;
 use crate::record::{RecordAddress, RecordHead};
 use crate::store::{LogId, Store, StoreError};
+pub use known::Places;
 use memory::{Dirty, Progress};
 use tree::{Mark, Sums};
 
@@ -53,9 +55,6 @@ const MAX_CHANGES: usize = 2 * FLUSH_CHANGES;
 
 /// Records of conversations in memory at which `apply` waits as well.
 const MAX_RECORDS: usize = 2 * FLUSH_RECORDS;
-
-/// Runs that one look for a conversation goes through: 1,024 reads of 4 KiB, for 40 million records of a busy shard.
-const RUNS_AT_A_TIME: usize = 1_024;
 
 /// The index of one log.
 ///
@@ -90,17 +89,6 @@ struct State {
     /// The first record whose conversation is known; none: they are not indexed.
     conversations_from: Option<Offset>,
     failed: Option<StoreError>,
-}
-
-/// Where the records of a conversation may stand.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Places {
-    /// The first offset that the index knows the conversation of; none where conversations are not indexed.
-    pub known_from: Option<Offset>,
-    /// Candidates, in order: all records of the conversation from where it was asked for and known up to `next`, and perhaps some of another.
-    pub offsets: Vec<Offset>,
-    /// Where to go on; none at the end.
-    pub next: Option<Offset>,
 }
 
 impl EntityIndex {
@@ -156,36 +144,6 @@ impl EntityIndex {
         });
         let (store, flushed) = (Arc::clone(store), Condvar::new());
         Ok(Self { shared: Arc::new(Shared { store, log, opening, spacing, state, flushed }) })
-    }
-
-    /// The mark of an index without anything in it.
-    fn anew(store: &Store) -> Mark {
-        let conversations_from = store.correlation_index().then_some(Offset(1));
-        Mark { conversations_from, ..Mark::default() }
-    }
-
-    /// Makes the conversations of an index what the store wants them to be.
-    fn with_conversations(
-        store: &Arc<Store>,
-        place: (LogId, u64),
-        mut mark: Mark,
-    ) -> Result<Mark, StoreError> {
-        let end = mark.whole.last_offset.next();
-        match (store.correlation_index(), mark.conversations_from) {
-            (true, Some(_)) => conversations::discard(store, place.0, end)?,
-            (true, None) => {
-                // What an earlier use left behind says nothing of the time between.
-                conversations::discard(store, place.0, Offset::ZERO)?;
-                mark.conversations_from = Some(end);
-            }
-            (false, Some(_)) => {
-                mark.conversations_from = None;
-                tree::write_mark(store, place, &mark)?;
-                conversations::discard(store, place.0, Offset::ZERO)?;
-            }
-            (false, None) => {}
-        }
-        Ok(mark)
     }
 
     /// The log entry up to which this index was flushed or applied. Entries without a batch need not be applied.
@@ -258,62 +216,6 @@ impl EntityIndex {
             state = shared.wait(state);
         }
         Ok(())
-    }
-
-    /// Where records of a conversation may stand from the offset `from` on, about `most` of them at most.
-    ///
-    /// # Errors
-    /// As [`EntityIndex::head`].
-    pub fn conversation(
-        &self,
-        correlation: CorrelationId,
-        from: Offset,
-        most: usize,
-    ) -> Result<Places, StoreError> {
-        let shared = &self.shared;
-        let fingerprint = conversations::fingerprint(correlation);
-        let state = shared.check(shared.lock())?;
-        let Some(known_from) = state.conversations_from else { return Ok(Places::default()) };
-        let from = from.max(known_from);
-        let flushed = state.flushed.last_offset;
-        // What is in memory is bounded, and looked through while nothing is added.
-        let recent: Vec<_> = [state.flushing.as_deref(), Some(&state.dirty)]
-            .into_iter()
-            .flatten()
-            .flat_map(|dirty| dirty.candidates(fingerprint, from))
-            .collect();
-        drop(state);
-        let mut places = Places { known_from: Some(known_from), ..Places::default() };
-        let mut at = from;
-        for _ in 0..RUNS_AT_A_TIME {
-            if at > flushed || places.offsets.len() >= most {
-                break;
-            }
-            let found = match at == from {
-                true => conversations::run_of(&shared.store, shared.log, at),
-                false => Ok(at),
-            }
-            .and_then(|run| conversations::find(&shared.store, shared.log, run, fingerprint))
-            .and_then(|found| match found.0 >= at {
-                true => Ok(found),
-                false => Err(tree::damaged(&shared.store, "a run of conversations is missing")),
-            });
-            // Whoever discarded it meanwhile made the answer what it is.
-            drop(shared.check(shared.lock())?);
-            let (last, offsets) = match found {
-                Ok(found) => found,
-                Err(StoreError::Damaged { reason, .. }) => return Err(self.report_damage(&reason)),
-                Err(error) => return Err(error),
-            };
-            places.offsets.extend(offsets.into_iter().filter(|offset| *offset >= from));
-            at = last.next();
-        }
-        if at <= flushed {
-            places.next = Some(at);
-        } else {
-            places.offsets.extend(recent);
-        }
-        Ok(places)
     }
 
     /// The offset of the newest record of an entity.

@@ -13,8 +13,8 @@
 //! 8. **Chains.** `history` follows `Record::previous` from the entity's newest record; it returns records in offset order without a gap.
 //! 9. **Snapshots are a cache.** Losing any snapshot changes how long recovery takes, never its result.
 //! 10. **Conversations are found.** What `conversation` answers, asked again until there is no more, is every durable record from `known_from` on that
-//!    carries the correlation id, once, in offset order. An answer without `known_from` claims nothing: whoever wants to know reads the log. Losing
-//!    what is known, or not keeping it, never loses or fails a write, and never takes a record from an answer that claims to hold it.
+//!     carries the correlation id, once, in offset order. An answer without `known_from` claims nothing: whoever wants to know reads the log. Losing
+//!     what is known, or not keeping it, never loses or fails a write, and never takes a record from an answer that claims to hold it.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -22,7 +22,8 @@ pub(super) struct MemoryShard {
     pub(super) next_fate: Option<Fate>,
     batches: BTreeMap<Offset, Batch>,
     heads: HashMap<EntityAddress, Offset>,
-    conversations: HashMap<CorrelationId, Vec<Offset>>,
+    /// Of each record, in offset order. A look goes through it; a map would cost each write an allocation, for tests that look now and then.
+    conversations: Vec<(Offset, CorrelationId)>,
     trims: HashMap<EntityAddress, SequenceNumber>,
     snapshots: HashMap<EntityAddress, BTreeMap<SequenceNumber, Snapshot>>,
 }
@@ -36,7 +37,7 @@ impl MemoryShard {
             next_fate: None,
             batches: BTreeMap::new(),
             heads: HashMap::new(),
-            conversations: HashMap::new(),
+            conversations: Vec::new(),
             trims: HashMap::new(),
             snapshots: HashMap::new(),
         }
@@ -50,7 +51,7 @@ impl MemoryShard {
         for record in batch.records() {
             // A record that cannot be read is stored all the same; reading it will say so.
             let Ok(head) = RecordHead::read(&record.bytes) else { continue };
-            self.conversations.entry(head.correlation).or_default().push(record.offset);
+            self.conversations.push((record.offset, head.correlation));
             if let Ok(address) = EntityAddress::new(head.entity_type, head.entity_id) {
                 self.heads.insert(address, record.offset);
             }
@@ -92,9 +93,9 @@ impl MemoryShard {
         from: Offset,
         max_bytes: usize,
     ) -> Result<Conversation, ReadError> {
-        let all = self.conversations.get(&correlation).map_or(&[][..], |offsets| offsets);
-        let begin = all.partition_point(|offset| *offset < from);
-        let offsets = all[begin..].iter().take(CONVERSATION_PLACES + 1).copied().collect();
+        let begin = self.conversations.partition_point(|(offset, _)| *offset < from);
+        let of_it = self.conversations[begin..].iter().filter(|(_, of)| *of == correlation);
+        let offsets = of_it.take(CONVERSATION_PLACES + 1).map(|(offset, _)| *offset).collect();
         let places = Places { known_from: Some(Offset(1)), offsets, next: None };
         let mut batch_at = |offset| self.whole_batch_at(offset);
         read_conversation(self.id, correlation, places, max_bytes, &mut batch_at)
