@@ -63,6 +63,7 @@ pub struct Builder {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) in_memory: bool,
+    pub(crate) correlation_index: bool,
     pub(crate) node_name: String,
     pub(crate) shards: u32,
     pub(crate) arbiters: Option<usize>,
@@ -79,6 +80,7 @@ impl Builder {
             clock: Arc::new(SystemClock),
             data_dir: None,
             in_memory: false,
+            correlation_index: true,
             node_name: "holm-1".to_owned(),
             // Enough to spread over ten nodes, few enough that the heartbeats of all groups cost little. Fixed when the data is created.
             shards: 32,
@@ -116,6 +118,13 @@ impl Builder {
     /// Keeps everything in memory: for tests. Nothing survives, and a cluster cannot be built on it.
     pub fn in_memory(mut self) -> Self {
         self.in_memory = true;
+        self
+    }
+
+    /// Whether this node keeps an index of correlation ids, by which the flow of a conversation is found without searching the logs. Default true; it
+    /// costs eight bytes a record. Switched on later, it knows what is written from then on.
+    pub fn correlation_index(mut self, correlation_index: bool) -> Self {
+        self.correlation_index = correlation_index;
         self
     }
 
@@ -184,6 +193,9 @@ impl Builder {
         }
         if let Some(dir) = environment.data_dir {
             self.data_dir = Some(dir);
+        }
+        if let Some(correlation_index) = environment.correlation_index {
+            self.correlation_index = correlation_index;
         }
         if let Some(shards) = environment.shards {
             self.shards = shards;

@@ -9,9 +9,10 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 /// Every variable a node knows.
-const KNOWN: [&str; 17] = [
+const KNOWN: [&str; 18] = [
     "HOLM_NODE__NAME",
     "HOLM_DATA_DIR",
+    "HOLM_JOURNAL__CORRELATION_INDEX",
     "HOLM_CLUSTER__NAME",
     "HOLM_CLUSTER__LISTEN",
     "HOLM_CLUSTER__ADVERTISE",
@@ -40,6 +41,7 @@ const SECRET_FILE_BYTES: u64 = 4_096;
 pub(crate) struct Environment {
     pub(crate) node_name: Option<String>,
     pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) correlation_index: Option<bool>,
     pub(crate) cluster: Option<String>,
     pub(crate) listen: Option<std::net::SocketAddr>,
     pub(crate) advertise: Option<std::net::SocketAddr>,
@@ -63,6 +65,9 @@ impl Environment {
             match name.as_str() {
                 "HOLM_NODE__NAME" => settings.node_name = Some(value),
                 "HOLM_DATA_DIR" => settings.data_dir = Some(value.into()),
+                "HOLM_JOURNAL__CORRELATION_INDEX" => {
+                    settings.correlation_index = Some(parse(&name, &value)?);
+                }
                 "HOLM_CLUSTER__NAME" => settings.cluster = Some(value),
                 "HOLM_CLUSTER__LISTEN" => settings.listen = Some(parse(&name, &value)?),
                 "HOLM_CLUSTER__ADVERTISE" => settings.advertise = Some(parse(&name, &value)?),
@@ -228,7 +233,7 @@ pub fn fuzz_settings_seeds() -> Vec<Vec<u8>> {
     let values = ["holm-1", "127.0.0.1:4000", "[::1]:1, 127.0.0.1:2", "3", "many", ""];
     let pair = |name: &str, value: &str| format!("{name}\0{value}\0").into_bytes();
     let all = |value: &str| KNOWN.iter().flat_map(|name| pair(name, value)).collect();
-    let unknown = [pair(&format!("{}S", KNOWN[7]), "3"), pair("HOLM_DEV_DIR", "x")];
+    let unknown = [pair(&format!("{}S", KNOWN[8]), "3"), pair("HOLM_DEV_DIR", "x")];
     values.into_iter().map(all).chain(unknown).collect()
 }
 
@@ -245,6 +250,7 @@ mod tests {
         let values = |name: &str| match name {
             "HOLM_CLUSTER__LISTEN" | "HOLM_CLUSTER__ADVERTISE" => "127.0.0.1:7",
             "HOLM_CLUSTER__SEEDS" => "127.0.0.1:1, 127.0.0.1:2",
+            "HOLM_JOURNAL__CORRELATION_INDEX" => "false",
             _ => "3",
         };
         // The secret itself or its file, not both.
@@ -254,6 +260,7 @@ mod tests {
         assert_eq!(settings.seeds.map(|seeds| seeds.len()), Some(2));
         assert_eq!((settings.disk_free_percent, settings.disk_free_mib), (Some(3), Some(3)));
         assert_eq!(settings.replication, Some(3));
+        assert_eq!(settings.correlation_index, Some(false));
         assert_eq!(settings.advertise, Some(([127, 0, 0, 1], 7).into()));
         assert_eq!(settings.secret.as_deref(), Some("3"));
     }

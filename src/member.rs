@@ -11,7 +11,7 @@ use holm_sharding::{ClusterNode, ClusterOptions, HostSeat, HostedShards, Secret}
 use crate::builder::{Builder, ClusterSettings};
 use crate::handle::{Holm, Parts, Role};
 use crate::policies::PolicyThread;
-use crate::single::host_options;
+use crate::single::{host_options, store_options};
 use crate::start_error::StartError;
 
 pub(crate) async fn start(builder: Builder, settings: ClusterSettings) -> Result<Holm, StartError> {
@@ -20,7 +20,7 @@ pub(crate) async fn start(builder: Builder, settings: ClusterSettings) -> Result
         return Err(StartError::Settings { reason: reason.into() });
     };
     let registry = builder.registry.clone().with_system_types();
-    let store = open_store(dir).await?;
+    let store = open_store(dir, store_options(&builder)).await?;
 
     // The host is made when the node has its id, on the node's own thread; the slot brings it back here.
     let slot = Arc::new(OnceLock::new());
@@ -74,10 +74,12 @@ pub(crate) async fn start(builder: Builder, settings: ClusterSettings) -> Result
     })))
 }
 
-async fn open_store(dir: std::path::PathBuf) -> Result<Arc<Store>, StartError> {
+async fn open_store(
+    dir: std::path::PathBuf,
+    options: StoreOptions,
+) -> Result<Arc<Store>, StartError> {
     let at = dir.clone();
-    let opened =
-        tokio::task::spawn_blocking(move || Store::open(&at, StoreOptions::default())).await;
+    let opened = tokio::task::spawn_blocking(move || Store::open(&at, options)).await;
     opened
         .map_err(|error| StartError::Host { reason: error.to_string() })?
         .map_err(|source| StartError::Data { dir, source })

@@ -37,8 +37,11 @@ enum Log {
 pub(crate) async fn start(builder: Builder) -> Result<Holm, StartError> {
     let registry = builder.registry.clone().with_system_types();
     let log = match (&builder.data_dir, builder.in_memory) {
-        (_, true) => Log::Memory(Arc::new(MemoryLog::new())),
-        (Some(dir), false) => open_log(dir.clone(), builder.shards).await?,
+        (_, true) if builder.correlation_index => Log::Memory(Arc::new(MemoryLog::new())),
+        (_, true) => Log::Memory(Arc::new(MemoryLog::without_correlation_index())),
+        (Some(dir), false) => {
+            open_log(dir.clone(), builder.shards, store_options(&builder)).await?
+        }
         (None, false) => {
             let reason =
                 "say where the data goes with `data_dir`, or that it goes nowhere with `in_memory`";
@@ -87,11 +90,16 @@ pub(crate) fn host_options(builder: &Builder, registry: Registry) -> HostOptions
     options
 }
 
-async fn open_log(dir: PathBuf, shards: u32) -> Result<Log, StartError> {
+/// The options of a store that the builder describes, alone or in a cluster.
+pub(crate) fn store_options(builder: &Builder) -> StoreOptions {
+    StoreOptions { correlation_index: builder.correlation_index, ..StoreOptions::default() }
+}
+
+async fn open_log(dir: PathBuf, shards: u32, options: StoreOptions) -> Result<Log, StartError> {
     let at = dir.clone();
     let open = move || -> Result<SledLog, StartError> {
         let data = |source| StartError::Data { dir: at.clone(), source };
-        let store = Store::open(&at, StoreOptions::default()).map_err(data)?;
+        let store = Store::open(&at, options).map_err(data)?;
         fix_shards(&store, shards, &at)?;
         SledLog::start(store, shards).map_err(data)
     };

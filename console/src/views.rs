@@ -11,7 +11,8 @@ pub use failures::{
     HandledDocument, HandledFailure,
 };
 pub use flows::{
-    ConversationDocument, FlowDocument, FlowStepDocument, FlowsDocument, SearchedDocument,
+    AwaitedDocument, ConversationDocument, FlowDocument, FlowStepDocument, FlowsDocument,
+    SearchedDocument,
 };
 pub use projections::{ProjectionDocument, ProjectionsDocument};
 

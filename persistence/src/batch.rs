@@ -1,13 +1,14 @@
 //! The batch: one write to the log, holding consecutive records under one header and one checksum.
 //!
-//! Layout, little endian: format version (1 byte, now 1), flags (1 byte: bit 0 when a record has reactions), two zero bytes, shard (u32), term (u64),
+//! Layout, little endian: format version (1 byte, now 1), flags (1 byte: bit 0 when a record has reactions), node (u16), shard (u32), term (u64),
 //! offset of the first record (u64), number of records (u32), bytes of all records (u32), CRC32C of everything else (u32); then each record as its
 //! length (u32) and its bytes.
 //!
-//! The flag is there so that whoever looks for reactions need not decode what has none.
+//! The flag is there so that whoever looks for reactions need not decode what has none. The node is the one whose engine ran the commands: who looks
+//! back wants to know it, nothing is decided by it. Zero says nothing: what was written before nodes were told, and nodes whose number is above 65,535.
 
 use bytes::{Bytes, BytesMut};
-use holm_core::{Offset, ShardId, Term};
+use holm_core::{NodeId, Offset, ShardId, Term};
 
 use crate::codec::{self, CodecError, MAX_ENCODED_BYTES};
 use crate::record::Record;
@@ -18,6 +19,7 @@ pub const BATCH_HEADER_BYTES: usize = 36;
 const FORMAT_VERSION: u8 = 1;
 const FLAGS_AT: usize = 1;
 const HAS_REACTIONS: u8 = 1;
+const NODE_AT: usize = 2;
 const CHECKSUM_AT: usize = 32;
 const RECORD_LENGTH_BYTES: usize = 4;
 
@@ -29,6 +31,7 @@ pub struct BatchBuilder {
     first: Offset,
     records: u32,
     flags: u8,
+    node: u16,
     bytes: Vec<u8>,
 }
 
@@ -36,7 +39,22 @@ impl BatchBuilder {
     /// An empty batch whose first record will have the offset `first`.
     #[must_use]
     pub fn new(shard: ShardId, term: Term, first: Offset) -> Self {
-        Self { shard, term, first, records: 0, flags: 0, bytes: vec![0; BATCH_HEADER_BYTES] }
+        Self {
+            shard,
+            term,
+            first,
+            records: 0,
+            flags: 0,
+            node: 0,
+            bytes: vec![0; BATCH_HEADER_BYTES],
+        }
+    }
+
+    /// Says which node makes it. A number that two bytes cannot hold is left out.
+    #[must_use]
+    pub fn made_by(mut self, node: NodeId) -> Self {
+        self.node = u16::try_from(node.0).unwrap_or(0);
+        self
     }
 
     /// Adds a record; returns its offset.
@@ -103,6 +121,7 @@ impl BatchBuilder {
         let header = &mut self.bytes[..BATCH_HEADER_BYTES];
         header[0] = FORMAT_VERSION;
         header[FLAGS_AT] = self.flags;
+        header[NODE_AT..4].copy_from_slice(&self.node.to_le_bytes());
         header[4..8].copy_from_slice(&self.shard.0.to_le_bytes());
         header[8..16].copy_from_slice(&self.term.0.to_le_bytes());
         header[16..24].copy_from_slice(&self.first.0.to_le_bytes());
@@ -197,6 +216,13 @@ impl Batch {
     #[must_use]
     pub fn has_reactions(&self) -> bool {
         self.bytes[FLAGS_AT] & HAS_REACTIONS != 0
+    }
+
+    /// The node whose engine made it; none where the batch does not say.
+    #[must_use]
+    pub fn made_by(&self) -> Option<NodeId> {
+        let node = u16::from_le_bytes([self.bytes[NODE_AT], self.bytes[NODE_AT + 1]]);
+        (node != 0).then_some(NodeId(u64::from(node)))
     }
 
     /// The whole batch as it is stored.

@@ -1,9 +1,10 @@
 //! The conformance suite: every law of [`crate::ShardLog`], and the journal and snapshot rules, as checks that run against any log.
 //!
 //! A log under test is a [`Subject`]. Each check gets a fresh one, and fails by panicking with what it saw. The checks are named for their
-//! laws: the numbered laws of the contract in [`log_laws`], the journal rules (J) in [`journal_laws`], the snapshot rules (N) in
-//! [`snapshot_laws`]. Where Holm answers a rule in its own way, the check's documentation says so.
+//! laws: the numbered laws of the contract in [`log_laws`] and [`conversation_laws`], the journal rules (J) in [`journal_laws`], the snapshot rules (N)
+//! in [`snapshot_laws`]. Where Holm answers a rule in its own way, the check's documentation says so.
 
+pub mod conversation_laws;
 pub mod journal_laws;
 pub mod log_laws;
 pub mod snapshot_laws;
@@ -40,6 +41,11 @@ pub trait Subject {
     /// Makes the next append of a shard end in `Unknown`; false when it cannot.
     fn break_next_append(&mut self, shard: ShardId) -> bool;
 
+    /// Whether this log keeps an index of conversations.
+    fn knows_conversations(&self) -> bool {
+        true
+    }
+
     /// Ends what [`Subject::break_next_append`] began.
     fn heal(&mut self) {}
 }
@@ -55,7 +61,8 @@ pub struct Check {
 
 /// All checks, in the order of their laws.
 pub fn checks() -> impl Iterator<Item = Check> {
-    let all = [log_laws::CHECKS, journal_laws::CHECKS, snapshot_laws::CHECKS];
+    let all =
+        [log_laws::CHECKS, conversation_laws::CHECKS, journal_laws::CHECKS, snapshot_laws::CHECKS];
     all.into_iter().flatten().copied()
 }
 

@@ -1,4 +1,5 @@
-//! The entity index of one log: entity to its newest offset, and offset to the log entry that holds it. Derived from the log, never fsynced.
+//! The index of one log: entity to its newest offset, offset to the log entry that holds it, and which records belong to a conversation. Derived
+//! from the log, never fsynced.
 //!
 //! What was applied lately is in memory, bounded; when it has grown, the keeper writes it to sled, a little at a time, each time in one atomic
 //! batch with the mark: the log entry up to which the index is whole, and the one that it knows of already. After a crash the log is applied
@@ -13,8 +14,14 @@
 //! writing down each batch a second time costs as much as writing the batch.
 //!
 //! Keys in the tree: log (u32), a kind, then: `e` + bucket (u16) + entity type + 0 + entity id -> offset of its newest record; `o` + first
-//! offset of a batch (u64) -> its log entry; `s` + chunk (u16) -> the sums of 32 buckets; `m` -> the mark. Numbers are big endian.
+//! offset of a batch (u64) -> its log entry; `s` + chunk (u16) -> the sums of 32 buckets; `c` + first offset of a run (u64) + number (u64) -> a block of
+//! [conversations]; `m` -> the mark. Numbers are big endian.
+//!
+//! Conversations can be left out ([`crate::StoreOptions::correlation_index`]). The mark says from which record on they are known: where they are
+//! switched on later, from there on, because reading a long log first would hold up whoever opens the shard.
 
+pub(crate) mod conversations;
+mod known;
 mod memory;
 #[cfg(test)]
 mod tests;
@@ -25,8 +32,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use holm_core::{EntityAddress, Offset};
 
 use crate::batch::Batch;
-use crate::record::RecordAddress;
+use crate::record::{RecordAddress, RecordHead};
 use crate::store::{LogId, Store, StoreError};
+pub use known::Places;
 use memory::{Dirty, Progress};
 use tree::{Mark, Sums};
 
@@ -39,8 +47,14 @@ const FLUSH_LOG_BYTES: usize = 8 * 1024 * 1024;
 /// Log bytes between the entries that a sparse index knows: a reader goes through half of it on average.
 const SPACING_BYTES: usize = 8 * 1024;
 
+/// Records of conversations in memory at which a flush begins: 256 KiB, and a run of 512 KiB in sled. The shortest records reach it before the bytes do.
+const FLUSH_RECORDS: usize = 65_536;
+
 /// Changes in memory at which `apply` waits for the flush under way.
 const MAX_CHANGES: usize = 2 * FLUSH_CHANGES;
+
+/// Records of conversations in memory at which `apply` waits as well.
+const MAX_RECORDS: usize = 2 * FLUSH_RECORDS;
 
 /// The index of one log.
 ///
@@ -72,6 +86,8 @@ struct State {
     /// What a flush is writing at the moment.
     flushing: Option<Arc<Dirty>>,
     sums: Sums,
+    /// The first record whose conversation is known; none: they are not indexed.
+    conversations_from: Option<Offset>,
     failed: Option<StoreError>,
 }
 
@@ -103,25 +119,27 @@ impl EntityIndex {
             Ok(None) => {
                 // A discarding that a crash cut short left keys without a mark.
                 tree::discard(store, log)?;
-                Mark::default()
+                Self::anew(store)
             }
             Ok(Some(mark)) => {
                 tracing::warn!(%log, entry = mark.reaches, "the index is ahead of its log; it is built anew");
                 tree::discard(store, log)?;
-                Mark::default()
+                Self::anew(store)
             }
             Err(error) => {
                 tracing::warn!(%log, %error, "the index cannot be read; it is built anew");
                 tree::discard(store, log)?;
-                Mark::default()
+                Self::anew(store)
             }
         };
+        let mark = Self::with_conversations(store, (log, opening), mark)?;
         let state = Mutex::new(State {
             progress: mark.whole,
             flushed: mark.whole,
             dirty: Dirty::default(),
             flushing: None,
             sums: mark.sums,
+            conversations_from: mark.conversations_from,
             failed: None,
         });
         let (store, flushed) = (Arc::clone(store), Condvar::new());
@@ -167,19 +185,34 @@ impl EntityIndex {
             let reason = format!("its batch begins at offset {}, not {expected}", batch.first());
             return Err(damaged(reason));
         }
+        let with_conversations = state.conversations_from.is_some();
+        if with_conversations {
+            state.dirty.converse_from(batch.first());
+        }
         for record in batch.records() {
-            let address = RecordAddress::read(&record.bytes);
-            let address = address.map_err(|error| damaged(error.to_string()))?;
-            state.dirty.put_head(address.entity_type, address.entity_id, record.offset);
+            if with_conversations {
+                let head = RecordHead::read(&record.bytes);
+                let head = head.map_err(|error| damaged(error.to_string()))?;
+                state.dirty.put_head(head.entity_type, head.entity_id, record.offset);
+                state.dirty.put_conversation(conversations::fingerprint(head.correlation));
+            } else {
+                let address = RecordAddress::read(&record.bytes);
+                let address = address.map_err(|error| damaged(error.to_string()))?;
+                state.dirty.put_head(address.entity_type, address.entity_id, record.offset);
+            }
         }
         state.dirty.put_entry(batch.first(), entry, batch.bytes().len(), shared.spacing);
         state.progress = Progress { watermark: entry, last_offset: batch.last() };
         if state.dirty.changes() >= FLUSH_CHANGES
             || state.dirty.log_bytes() >= flush_log_bytes(shared.log)
+            || state.dirty.conversations().1.len() >= FLUSH_RECORDS
         {
             shared.begin_flush(&mut state);
         }
-        while state.dirty.changes() >= MAX_CHANGES && state.flushing.is_some() {
+        while state.flushing.is_some()
+            && (state.dirty.changes() >= MAX_CHANGES
+                || state.dirty.conversations().1.len() >= MAX_RECORDS)
+        {
             state = shared.wait(state);
         }
         Ok(())
@@ -329,8 +362,12 @@ impl Shared {
         let dirty = Arc::new(std::mem::take(&mut state.dirty));
         state.flushing = Some(Arc::clone(&dirty));
         let whole = state.progress;
-        let mark =
-            Mark { whole: state.flushed, reaches: whole.watermark, sums: state.sums.clone() };
+        let mark = Mark {
+            whole: state.flushed,
+            reaches: whole.watermark,
+            sums: state.sums.clone(),
+            conversations_from: state.conversations_from,
+        };
         let shared = Arc::clone(self);
         let queued = self.store.keep(Box::new(move || {
             let place = (shared.log, shared.opening);

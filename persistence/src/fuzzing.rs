@@ -11,7 +11,10 @@ use holm_core::{
 
 use crate::batch::{self, Batch, BatchBuilder, StoredRecord};
 use crate::codec;
-use crate::record::{Record, RecordAddress, StoredEvent, StoredReaction, StoredVerdict};
+use crate::entity_index::conversations::Block;
+use crate::record::{
+    Record, RecordAddress, RecordHead, StoredEvent, StoredReaction, StoredVerdict,
+};
 use crate::snapshot_store;
 pub use crate::store::fuzzing::{
     named_records, named_records_seeds, parts, parts_seeds, side_file, side_file_seeds, tail_file,
@@ -59,12 +62,15 @@ pub fn batch_seeds() -> Vec<Vec<u8>> {
 
 /// One record of a batch.
 pub fn record(data: &[u8]) {
-    let address = RecordAddress::read(data);
+    let (address, head) = (RecordAddress::read(data), RecordHead::read(data));
     let stored = StoredRecord { offset: Offset(1), bytes: Bytes::copy_from_slice(data) };
     if let Ok(record) = stored.decode() {
         let address = address.expect("whoever reads the whole can read the beginning");
         let found = (record.entity_type, record.entity_id);
         assert_eq!((address.entity_type, address.entity_id), found);
+        let head = head.expect("whoever reads the whole can read the beginning");
+        assert_eq!((head.entity_type, head.entity_id), found);
+        assert_eq!(head.correlation, record.correlation);
         let _ = record.key.digest();
         assert!(record.last_sequence().next() > record.base);
     }
@@ -80,6 +86,39 @@ pub fn record_seeds() -> Vec<Vec<u8>> {
         .flat_map(|key| [0, 1, 3].map(|events| example(key.clone(), events)))
         .map(|record| codec::encode(&record).expect("a small record").to_vec())
         .collect()
+}
+
+/// A block of the index of conversations behind its checksum: run and first number as the key gives them, then the payload.
+pub fn conversations(data: &[u8]) {
+    let Some((key, payload)) = data.split_first_chunk::<16>() else { return };
+    let (run, start) = (u64_of(&key[..8]), u64_of(&key[8..]));
+    let Ok(block) = Block::read(Offset(run), start, payload) else { return };
+    for fingerprint in [0, 1, (start >> 32) as u32, u32::MAX] {
+        let mut before = None;
+        for offset in block.offsets(Offset(run), fingerprint) {
+            assert!((Offset(run)..=block.last).contains(&offset), "within its run");
+            assert!(before.replace(offset) < Some(offset), "in order");
+        }
+    }
+}
+
+/// Seeds of [`conversations`].
+#[must_use]
+pub fn conversations_seeds() -> Vec<Vec<u8>> {
+    let block = |run: u64, start: u64, last: u64, end: u64, numbers: &[u64]| {
+        let head = [run, start, last, end];
+        head.iter().chain(numbers).flat_map(|number| number.to_be_bytes()).collect()
+    };
+    vec![
+        block(1, 0, 3, u64::MAX, &[0, (1 << 32) | 2, (7 << 32) | 1]),
+        block(5, 1 << 32, 900, 2 << 32, &[(1 << 32) | 895, (1 << 32) | 4]),
+        block(9, 0, 9, u64::MAX, &[]),
+        block(9, 0, 8, u64::MAX, &[]),
+    ]
+}
+
+fn u64_of(bytes: &[u8]) -> u64 {
+    u64::from_be_bytes(bytes.try_into().expect("eight bytes"))
 }
 
 /// A snapshot as its parts give it, behind their checksums.
@@ -136,10 +175,11 @@ mod tests {
         ignore = "sled's byte buffers keep to no model of aliasing: they reach their bytes through a pointer made for their header"
     )]
     fn seeds_and_their_beginnings_pass() {
-        let doors: [Door; 7] = [
+        let doors: [Door; 8] = [
             (batch, batch_seeds),
             (record, record_seeds),
             (snapshot, snapshot_seeds),
+            (conversations, conversations_seeds),
             (parts, parts_seeds),
             (named_records, named_records_seeds),
             (side_file, side_file_seeds),

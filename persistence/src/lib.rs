@@ -7,6 +7,7 @@ mod batch;
 mod chain;
 mod codec;
 pub mod conformance;
+mod conversation;
 mod entity_events;
 mod entity_index;
 mod followers;
@@ -27,14 +28,15 @@ mod trims;
 pub use batch::{BATCH_HEADER_BYTES, Batch, BatchBuilder, CorruptBatch, StoredRecord};
 pub use chain::{After, walk_chain};
 pub use codec::{CodecError, MAX_ENCODED_BYTES, borrow_decode, decode, encode, encode_into};
+pub use conversation::{CONVERSATION_PLACES, read_conversation};
 pub use entity_events::{EntityEvent, EntityEvents, entity_events};
-pub use entity_index::EntityIndex;
+pub use entity_index::{EntityIndex, Places};
 pub use forgetting::forget_derived;
 pub use memory_log::MemoryLog;
 pub use record::{Record, StoredEvent, StoredReaction, StoredVerdict};
 pub use shard_log::{
-    AppendError, History, OpenError, Opened, Pending, ReadError, ShardLog, Snapshot,
-    SnapshotCriteria,
+    AppendError, Conversation, ConversationRecord, History, OpenError, Opened, Pending, ReadError,
+    ShardLog, Snapshot, SnapshotCriteria,
 };
 pub use sled_log::SledLog;
 pub use snapshot_store::SnapshotStore;

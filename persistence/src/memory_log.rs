@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures::channel::oneshot;
-use holm_core::{EntityAddress, Offset, SequenceNumber, ShardId, Term};
+use holm_core::{CorrelationId, EntityAddress, Offset, SequenceNumber, ShardId, Term};
 
 use crate::batch::Batch;
 use crate::chain::After;
 use crate::shard_log::{
-    AppendError, History, OpenError, Opened, Pending, ReadError, ShardLog, Snapshot,
+    AppendError, Conversation, History, OpenError, Opened, Pending, ReadError, ShardLog, Snapshot,
     SnapshotCriteria,
 };
 use shard::MemoryShard;
@@ -27,6 +27,8 @@ struct State {
     shards: BTreeMap<ShardId, MemoryShard>,
     holding: bool,
     queue: VecDeque<Queued>,
+    /// Conversations are looked for by whoever wants to know.
+    without_conversations: bool,
 }
 
 /// A batch that passed the gate and is not durable yet.
@@ -49,6 +51,14 @@ impl MemoryLog {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty log that does not know which records belong to a conversation.
+    #[must_use]
+    pub fn without_correlation_index() -> Self {
+        let log = Self::default();
+        log.lock().without_conversations = true;
+        log
     }
 
     /// The newest term at which a shard was opened; zero when never. The next open needs one above it.
@@ -213,6 +223,20 @@ impl ShardLog for MemoryLog {
         max_records: usize,
     ) -> Result<History, ReadError> {
         self.lock().shard(shard).walk(address, After::Offset(after), max_records)
+    }
+
+    fn conversation(
+        &self,
+        shard: ShardId,
+        correlation: CorrelationId,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Result<Conversation, ReadError> {
+        let mut state = self.lock();
+        if state.without_conversations {
+            return Ok(Conversation::default());
+        }
+        state.shard(shard).conversation(correlation, from, max_bytes)
     }
 
     fn save_snapshot(

@@ -71,6 +71,26 @@ impl<'a> RecordAddress<'a> {
     }
 }
 
+/// The beginning of a record up to its conversation, read without the rest of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub(crate) struct RecordHead<'a> {
+    pub(crate) entity_type: &'a str,
+    pub(crate) entity_id: &'a str,
+    _previous: Offset,
+    _base: SequenceNumber,
+    _at: Timestamp,
+    _command: &'a str,
+    _id: CommandId,
+    pub(crate) correlation: CorrelationId,
+}
+
+impl<'a> RecordHead<'a> {
+    /// Reads the first eight fields of an encoded [`Record`].
+    pub(crate) fn read(record: &'a [u8]) -> Result<Self, CodecError> {
+        codec::borrow_decode_prefix(record).map(|(head, _)| head)
+    }
+}
+
 /// One event as stored: always with its name and the version of its schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredEvent<'a> {

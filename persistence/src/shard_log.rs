@@ -12,12 +12,17 @@
 //! 7. **Nothing silent.** A missing, torn or altered batch is an error that names shard and offset, never an empty answer.
 //! 8. **Chains.** `history` follows `Record::previous` from the entity's newest record; it returns records in offset order without a gap.
 //! 9. **Snapshots are a cache.** Losing any snapshot changes how long recovery takes, never its result.
+//! 10. **Conversations are found.** What `conversation` answers, asked again until there is no more, is every durable record from `known_from` on that
+//!     carries the correlation id, once, in offset order. An answer without `known_from` claims nothing: whoever wants to know reads the log. Losing
+//!     what is known, or not keeping it, never loses or fails a write, and never takes a record from an answer that claims to hold it.
 
 use std::future::Future;
 use std::pin::Pin;
 
 use bytes::Bytes;
-use holm_core::{EntityAddress, Offset, SequenceNumber, ShardId, Term, Timestamp};
+use holm_core::{
+    CorrelationId, EntityAddress, NodeId, Offset, SequenceNumber, ShardId, Term, Timestamp,
+};
 
 use crate::batch::{Batch, StoredRecord};
 
@@ -87,6 +92,22 @@ pub trait ShardLog: Send + Sync + 'static {
         max_records: usize,
     ) -> Result<History, ReadError>;
 
+    /// The records of one conversation from the offset `from` on, as far as the log knows them without being read, in offset order, up to about
+    /// `max_bytes` (at least one when there is one, unless there is more to go through). A log that keeps no such index answers that it knows none.
+    ///
+    /// # Errors
+    /// [`ReadError::Corrupt`] names the record that cannot be read.
+    fn conversation(
+        &self,
+        shard: ShardId,
+        correlation: CorrelationId,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Result<Conversation, ReadError> {
+        let _ = (shard, correlation, from, max_bytes);
+        Ok(Conversation::default())
+    }
+
     /// Saves a snapshot; one at the same sequence number is overwritten. `keep` newest ones stay. Not durable at once: it is a cache.
     ///
     /// # Errors
@@ -148,6 +169,26 @@ pub struct History {
     pub highest: SequenceNumber,
     /// True when `max_records` cut the answer off.
     pub more: bool,
+}
+
+/// Records of one conversation in one shard.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Conversation {
+    /// In offset order.
+    pub records: Vec<ConversationRecord>,
+    /// The first offset from which on the log knows all; none where it knows nothing.
+    pub known_from: Option<Offset>,
+    /// The offset from which on the rest is to be asked for; none when there is none.
+    pub next: Option<Offset>,
+}
+
+/// A record and who wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConversationRecord {
+    /// The node whose engine ran the command; none where the log does not say.
+    pub made_by: Option<NodeId>,
+    /// The record.
+    pub stored: StoredRecord,
 }
 
 /// The state of one entity after some event.

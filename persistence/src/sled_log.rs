@@ -11,14 +11,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures::channel::oneshot;
-use holm_core::{EntityAddress, Offset, SequenceNumber, ShardId, Term};
+use holm_core::{CorrelationId, EntityAddress, Offset, SequenceNumber, ShardId, Term};
 
 use crate::batch::Batch;
 use crate::chain::{After, walk_chain};
+use crate::conversation::{CONVERSATION_PLACES, read_conversation};
 use crate::entity_index::EntityIndex;
 use crate::gate::Gate;
 use crate::shard_log::{
-    AppendError, History, OpenError, Opened, Pending, ReadError, ShardLog, Snapshot,
+    AppendError, Conversation, History, OpenError, Opened, Pending, ReadError, ShardLog, Snapshot,
     SnapshotCriteria,
 };
 use crate::snapshot_store::SnapshotStore;
@@ -266,6 +267,22 @@ impl ShardLog for SledLog {
         max_records: usize,
     ) -> Result<History, ReadError> {
         self.shared.walk(shard, address, After::Offset(after), max_records)
+    }
+
+    fn conversation(
+        &self,
+        shard: ShardId,
+        correlation: CorrelationId,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Result<Conversation, ReadError> {
+        self.shared.with_index(shard, |index| {
+            let failed = |error: StoreError| ReadError::Store { shard, reason: error.to_string() };
+            let places = index.conversation(correlation, from, CONVERSATION_PLACES);
+            let mut batch_at = |offset| tail::batch_at(&self.shared.store, shard, index, offset);
+            let places = places.map_err(failed)?;
+            read_conversation(shard, correlation, places, max_bytes, &mut batch_at)
+        })
     }
 
     fn save_snapshot(

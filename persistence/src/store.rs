@@ -335,6 +335,11 @@ impl Store {
         })
     }
 
+    /// Whether conversations are indexed.
+    pub(crate) fn correlation_index(&self) -> bool {
+        self.inner.options.correlation_index
+    }
+
     /// Removes the first `most` keys of a range of derived data; true when there are more.
     pub(crate) fn remove_first_derived(
         &self,

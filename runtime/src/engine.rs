@@ -123,7 +123,7 @@ impl<T> ShardEngine<T> {
             running: RunningTime::default(),
             phase: Phase::Serving,
             slots: Slots::new(),
-            pipeline: Pipeline::new(shard, term, last, &limits, pace),
+            pipeline: Pipeline::new((shard, term, node), last, &limits, pace),
             supervisor: Supervisor::new(limits.troubled_entities),
             dead: DeadLetters::default(),
             last_step: None,

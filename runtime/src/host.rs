@@ -8,8 +8,8 @@ use std::sync::{Arc, Weak};
 use actix::Actor;
 use actix::dev::SendError;
 use holm_core::{
-    Answer, AskError, CommandEnvelope, EntityAddress, Limit, Offset, Outcome, SequenceNumber,
-    ShardId, Term, shard_of,
+    Answer, AskError, CommandEnvelope, CorrelationId, EntityAddress, Limit, Offset, Outcome,
+    SequenceNumber, ShardId, Term, shard_of,
 };
 use holm_persistence::{OpenError, Pending, ReadError, ShardLog};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::ask::{Asker, ReplyTo};
 use crate::cluster_facts::Herald;
 use crate::failures::Outlet;
-use crate::inspector::{HistoryPage, Inspector};
+use crate::inspector::{ConversationPage, HistoryPage, Inspector};
 use crate::options::{HostOptions, HostStats, Placement};
 use crate::registry::RegistryError;
 use crate::shell::actor::{Deliver, Organs, ShardActor};
@@ -308,6 +308,19 @@ impl Inspector for ShardHost {
         let read = move |log: &dyn ShardLog| {
             let batches = log.read(shard, from, max_bytes)?;
             Ok(batches.into_iter().map(|batch| batch.bytes().clone()).collect())
+        };
+        self.inspect(read, shard)
+    }
+
+    fn conversation(
+        &self,
+        shard: ShardId,
+        correlation: CorrelationId,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Pending<Result<ConversationPage, AskError>> {
+        let read = move |log: &dyn ShardLog| {
+            log.conversation(shard, correlation, from, max_bytes).map(Into::into)
         };
         self.inspect(read, shard)
     }

@@ -50,7 +50,7 @@ pub use failures::{
 };
 pub use holm_macros::{Command, Event};
 pub use host::{ShardHost, StartError};
-pub use inspector::{HistoryPage, Inspector};
+pub use inspector::{ConversationEntry, ConversationPage, HistoryPage, Inspector};
 pub use options::{
     HostOptions, HostStats, LeadershipLost, Placement, ReadDelay, ShardStats, SnapshotObserver,
     WriteFailurePolicy,

@@ -28,7 +28,7 @@ use hashbrown::HashMap;
 use holm_core::{CommandEnvelope, EntityAddress, Offset, ShardId, Timestamp};
 
 use self::ledger::Ledger;
-pub(crate) use self::letter::{Letter, Place, lane_of, letter_at, letters_of};
+pub(crate) use self::letter::{Letter, Place, lane_of, letter_at, letters_in, letters_of};
 pub(crate) use self::limits::OutboxLimits;
 pub(crate) use self::progress::{Advance, Look, Open, Page, Progress, outbox_of};
 use crate::answered::Said;

@@ -8,11 +8,11 @@ use holm_core::{
     IdempotencyKey, NodeId, Offset, SequenceNumber, ShardId, Term, Timestamp, Verdict,
 };
 use holm_persistence::{Batch, decode, encode};
-use holm_runtime::HistoryPage;
+use holm_runtime::{ConversationEntry, ConversationPage, HistoryPage};
 
 use crate::cluster_log::{ClusterState, Fact, MemberStatus, NodeFacts};
 use crate::view::{ClusterView, MemberState, MemberView, ShardState, ShardView};
-use crate::wire::{BatchesAnswer, CommandAnswer, HistoryAnswer, Message};
+use crate::wire::{BatchesAnswer, CommandAnswer, ConversationAnswer, HistoryAnswer, Message};
 
 pub use crate::node::fuzzing::{cluster, cluster_seeds};
 pub use crate::raft::fuzzing::{raft, raft_seeds};
@@ -24,7 +24,7 @@ pub fn wire(data: &[u8]) {
         assert_eq!(Message::decode(message.encode()).as_ref(), Ok(&message));
     }
     let Some((&kind, body)) = data.split_first() else { return };
-    match kind & 3 {
+    match kind % 5 {
         0 => drop(decode::<CommandAnswer>(body)),
         1 => {
             if let Ok(Ok(page)) = decode::<HistoryAnswer>(body)
@@ -36,6 +36,11 @@ pub fn wire(data: &[u8]) {
         2 => {
             if let Ok(Ok(batches)) = decode::<BatchesAnswer>(body) {
                 batches.into_iter().for_each(|batch| drop(Batch::parse(batch)));
+            }
+        }
+        3 => {
+            if let Ok(Ok(page)) = decode::<ConversationAnswer>(body) {
+                drop(decode::<ConversationPage>(&page));
             }
         }
         _ => {
@@ -69,6 +74,12 @@ pub fn wire_seeds() -> Vec<Vec<u8>> {
         Message::History { address, after: SequenceNumber(7), limit: 100 },
         Message::Batches { shard: ShardId(3), from: Offset(1), max_bytes: 4096 },
         Message::Tail { shard: ShardId(3), seen: Some(Offset(9)) },
+        Message::Conversation {
+            shard: ShardId(3),
+            correlation: CorrelationId(2),
+            from: Offset(1),
+            max_bytes: 4096,
+        },
     ];
     let answer = Answer {
         verdict: Verdict::Accepted(Bytes::from_static(b"\x07")),
@@ -87,12 +98,24 @@ pub fn wire_seeds() -> Vec<Vec<u8>> {
     };
     let page: HistoryAnswer = Ok(encoded(&page));
     let batches: BatchesAnswer = Ok(vec![Bytes::from_static(b"batch")]);
+    let entry = ConversationEntry {
+        offset: Offset(1),
+        made_by: Some(NodeId(2)),
+        bytes: Bytes::from_static(b"record"),
+    };
+    let found = ConversationPage {
+        records: vec![entry],
+        known_from: Some(Offset(1)),
+        next: Some(Offset(2)),
+    };
+    let found: ConversationAnswer = Ok(encoded(&found));
     let answers = [
         (0, encoded::<CommandAnswer>(&Ok(answer))),
         (0, encoded::<CommandAnswer>(&Err(moved))),
         (1, encoded(&page)),
         (2, encoded(&batches)),
-        (3, encoded(&view())),
+        (3, encoded(&found)),
+        (4, encoded(&view())),
     ];
     let messages = messages.iter().map(|message| message.encode().to_vec());
     messages.chain(answers.iter().map(|(kind, body)| [&[*kind], &body[..]].concat())).collect()

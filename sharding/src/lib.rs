@@ -36,5 +36,6 @@ pub use transport::{
 };
 pub use view::{ClusterView, MemberState, MemberView, ShardState, ShardView};
 pub use wire::{
-    BatchesAnswer, CommandAnswer, HistoryAnswer, Message, TailAnswer, UnknownMessage, raft_body,
+    BatchesAnswer, CommandAnswer, ConversationAnswer, HistoryAnswer, Message, TailAnswer,
+    UnknownMessage, raft_body,
 };

@@ -16,10 +16,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use holm_core::{EntityAddress, Offset, SequenceNumber, ShardId, Term};
+use holm_core::{CorrelationId, EntityAddress, Offset, SequenceNumber, ShardId, Term};
 use holm_persistence::{
-    AppendError, Batch, History, OpenError, Opened, Pending, ReadError, ShardLog, Snapshot,
-    SnapshotCriteria, SnapshotStore, Store, Trims,
+    AppendError, Batch, Conversation, History, OpenError, Opened, Pending, ReadError, ShardLog,
+    Snapshot, SnapshotCriteria, SnapshotStore, Store, Trims,
 };
 use tokio::sync::mpsc;
 
@@ -163,6 +163,16 @@ impl ShardLog for ReplicatedLog {
         let replica = self.readable(shard)?;
         let trimmed = self.trimmed(shard, address)?;
         reading::history(&replica, address, trimmed, after.into(), max_records)
+    }
+
+    fn conversation(
+        &self,
+        shard: ShardId,
+        correlation: CorrelationId,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Result<Conversation, ReadError> {
+        reading::conversation(&*self.readable(shard)?, correlation, from, max_bytes)
     }
 
     fn save_snapshot(

@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use holm_core::{
-    Answer, AskError, Clock, CommandEnvelope, EntityAddress, Limit, NodeId, Offset, SequenceNumber,
-    ShardId, Term, shard_of,
+    Answer, AskError, Clock, CommandEnvelope, CorrelationId, EntityAddress, Limit, NodeId, Offset,
+    SequenceNumber, ShardId, Term, shard_of,
 };
 use holm_persistence::Pending;
 use holm_runtime::Asker;
@@ -77,6 +77,15 @@ pub trait LocalShards: Send + Sync + 'static {
         from: Offset,
         max_bytes: usize,
     ) -> Pending<Result<Vec<Bytes>, AskError>>;
+
+    /// Records of one conversation in a shard: an encoded [`holm_runtime::ConversationPage`].
+    fn conversation(
+        &self,
+        shard: ShardId,
+        correlation: CorrelationId,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Pending<Result<Bytes, AskError>>;
 
     /// Resolves to the shard's last durable offset, at once or when that is above `seen`.
     fn tail(&self, shard: ShardId, seen: Option<Offset>) -> Pending<Result<Offset, AskError>>;

@@ -8,7 +8,8 @@ pub(crate) mod shape;
 
 use bytes::Bytes;
 use holm_core::{
-    Answer, AskError, CommandEnvelope, EntityAddress, Offset, SequenceNumber, ShardId,
+    Answer, AskError, CommandEnvelope, CorrelationId, EntityAddress, Offset, SequenceNumber,
+    ShardId,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -62,6 +63,17 @@ pub enum Message {
         /// The last offset that the sender knows; none: answer at once.
         seen: Option<Offset>,
     },
+    /// Records of one conversation in a shard, as its leader's index knows them. Answer: [`ConversationAnswer`].
+    Conversation {
+        /// The shard.
+        shard: ShardId,
+        /// The conversation.
+        correlation: CorrelationId,
+        /// Only records from this offset on.
+        from: Offset,
+        /// About how many bytes.
+        max_bytes: u32,
+    },
 }
 
 /// The answer to [`Message::Command`].
@@ -76,6 +88,9 @@ pub type BatchesAnswer = Result<Vec<Bytes>, AskError>;
 /// The answer to [`Message::Tail`]: the last durable offset.
 pub type TailAnswer = Result<Offset, AskError>;
 
+/// The answer to [`Message::Conversation`]: an encoded [`holm_runtime::ConversationPage`].
+pub type ConversationAnswer = Result<Bytes, AskError>;
+
 /// First byte of each layout.
 mod tag {
     pub(super) const RAFT: u8 = 0;
@@ -85,6 +100,7 @@ mod tag {
     pub(super) const HISTORY: u8 = 4;
     pub(super) const BATCHES: u8 = 5;
     pub(super) const TAIL: u8 = 6;
+    pub(super) const CONVERSATION: u8 = 7;
 }
 
 /// Tag, kind and group.
@@ -118,6 +134,9 @@ impl Message {
                 tagged(tag::BATCHES, &(shard, from, max_bytes))
             }
             Self::Tail { shard, seen } => tagged(tag::TAIL, &(shard, seen)),
+            Self::Conversation { shard, correlation, from, max_bytes } => {
+                tagged(tag::CONVERSATION, &(shard, correlation, from, max_bytes))
+            }
         }
     }
 
@@ -159,6 +178,10 @@ impl Message {
             tag::TAIL => {
                 let (shard, seen) = untagged(rest)?;
                 Ok(Self::Tail { shard, seen })
+            }
+            tag::CONVERSATION => {
+                let (shard, correlation, from, max_bytes) = untagged(rest)?;
+                Ok(Self::Conversation { shard, correlation, from, max_bytes })
             }
             tag => Err(unknown(format!("layout {tag}"))),
         }
@@ -235,6 +258,12 @@ mod tests {
             Message::History { address, after: SequenceNumber(7), limit: 100 },
             Message::Batches { shard: ShardId(3), from: Offset(1), max_bytes: 4096 },
             Message::Tail { shard: ShardId(3), seen: Some(Offset(9)) },
+            Message::Conversation {
+                shard: ShardId(3),
+                correlation: CorrelationId(2),
+                from: Offset(1),
+                max_bytes: 4096,
+            },
         ]
     }
 
@@ -266,13 +295,13 @@ mod tests {
     proptest! {
         /// Random and mutated bodies never panic.
         #[test]
-        fn garbage_never_panics(tag in 0u8..8, rest in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn garbage_never_panics(tag in 0u8..9, rest in proptest::collection::vec(any::<u8>(), 0..200)) {
             let body: Vec<u8> = std::iter::once(tag).chain(rest).collect();
             let _ = Message::decode(body.into());
         }
 
         #[test]
-        fn mutated_messages_never_panic(which in 0usize..8, at: prop::sample::Index, byte: u8, end: prop::sample::Index) {
+        fn mutated_messages_never_panic(which in 0usize..9, at: prop::sample::Index, byte: u8, end: prop::sample::Index) {
             let mut body = messages()[which].encode().to_vec();
             let place = at.index(body.len());
             body[place] = byte;

@@ -45,6 +45,9 @@ pub struct DevArgs {
     /// Let each node keep the views of the demo domains, under its data directory.
     #[arg(long)]
     pub views: bool,
+    /// Keep no index of correlation ids; `holm flow` then searches the logs.
+    #[arg(long)]
+    pub no_correlation_index: bool,
     /// Return when the cluster serves, and let it run in the background.
     #[arg(long)]
     pub detach: bool,

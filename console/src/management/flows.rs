@@ -9,8 +9,12 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use holm::bus::FeedError;
-use holm::flow::{Branch, Flow, FlowSearch, Found, Origin, StepOutcome, Window, latest};
-use holm::{CorrelationId, ErrorKind, Registry, StoredVerdict};
+use holm::flow::{
+    Awaited, Branch, Flow, FlowSearch, Found, Origin, StepOutcome, Way, Window, latest,
+};
+use holm::{
+    ClusterView, CorrelationId, EntityAddress, ErrorKind, Registry, StoredVerdict, shard_of,
+};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::SemaphorePermit;
@@ -22,8 +26,8 @@ use super::routes::Shared;
 use super::server::Serving;
 use crate::output::rfc3339;
 use crate::views::{
-    ConversationDocument, FlowDocument, FlowStepDocument, FlowsDocument, RecordedEvent,
-    SearchedDocument, Served,
+    AwaitedDocument, ConversationDocument, FlowDocument, FlowStepDocument, FlowsDocument,
+    RecordedEvent, SearchedDocument, Served,
 };
 
 /// Time for a search when the request does not say.
@@ -111,7 +115,9 @@ async fn find(serving: &Serving, id: &str, how: &How) -> Result<FlowDocument, Pr
     let _search = permit(serving)?;
     let inspector = Arc::clone(serving.holm.inspector());
     let searched = window.unwrap_or_else(Window::everything);
-    let mut search = FlowSearch::new(inspector, serving.holm.shards(), id, searched);
+    let search = FlowSearch::new(inspector, serving.holm.shards(), id, searched);
+    // Whoever wants everything wants what the logs say, whatever an index does.
+    let mut search = if how.everything { search.reading_all() } else { search };
     // When time is up, what was found is shown, and the document says that it is not all.
     let _ = tokio::time::timeout(patience, search.run()).await;
     let found = search.finish();
@@ -119,8 +125,13 @@ async fn find(serving: &Serving, id: &str, how: &How) -> Result<FlowDocument, Pr
         return Err(nothing(id, window, &found));
     }
     // Upcasters and the texts of rejections are code of the entities: it may take its time, and not on a thread that serves others.
-    let registry = serving.holm.registry().clone();
-    let document = tokio::task::spawn_blocking(move || describe(&registry, id, window, found));
+    let how = (window, how.everything);
+    let around = Around {
+        registry: serving.holm.registry().clone(),
+        view: serving.holm.view(),
+        shards: serving.holm.shards(),
+    };
+    let document = tokio::task::spawn_blocking(move || describe(&around, id, how, found));
     document.await.map_err(Problem::internal)
 }
 
@@ -162,18 +173,45 @@ fn nothing(id: CorrelationId, window: Option<Window>, found: &Found) -> Problem 
     }
 }
 
+/// What a document needs besides the records.
+struct Around {
+    registry: Registry,
+    view: Arc<ClusterView>,
+    shards: u32,
+}
+
+impl Around {
+    /// A node by its name; one that left long ago by its number.
+    fn node(&self, id: holm::NodeId) -> String {
+        self.view.member(id).map_or_else(|| format!("node {id}"), |member| member.name.clone())
+    }
+
+    fn leader(&self, entity: &EntityAddress) -> Option<String> {
+        let shard = self.view.shard(shard_of(entity, self.shards))?;
+        shard.leader.map(|leader| self.node(leader))
+    }
+}
+
 fn describe(
-    registry: &Registry,
+    around: &Around,
     id: CorrelationId,
-    window: Option<Window>,
+    (window, everything): (Option<Window>, bool),
     found: Found,
 ) -> FlowDocument {
     let flow = Flow::of(found.gathered.steps);
+    // What an index knows is known whenever it was written.
+    let read_within = window.filter(|_| found.searched > 0);
     let entities: BTreeSet<_> = flow.branches.iter().map(|it| &it.step.entity).collect();
-    let steps: Vec<_> = flow.branches.iter().map(|it| step(registry, &flow, it)).collect();
+    let steps: Vec<_> = flow.branches.iter().map(|it| step(around, &flow, it)).collect();
+    let root = flow.branches.first().map(|branch| branch.step.entity.to_string());
+    let root = root.unwrap_or_default();
+    let of_root = flow.branches.iter().filter(|it| it.step.entity.to_string() == root);
+    let last = of_root.filter(|it| !it.step.events.is_empty()).max_by_key(|it| it.step.base);
     let count = |outcome: &str| steps.iter().filter(|step| step.outcome == outcome).count();
     FlowDocument {
         correlation_id: id.to_string(),
+        last_event: last.and_then(|it| it.step.events.last()).map(ToString::to_string),
+        root,
         began: rfc3339(flow.began().unwrap_or_default().as_millis()),
         lasted_ms: millis(flow.lasted()),
         entities: entities.len(),
@@ -181,10 +219,13 @@ fn describe(
         rejected: count("rejected"),
         failed: count("failed"),
         steps,
+        awaited: flow.awaited.iter().map(|it| awaited(&flow, it)).collect(),
         left_out: found.gathered.left_out,
         searched: SearchedDocument {
-            from: window.map(|window| rfc3339(window.from.as_millis())),
-            until: window.map(|window| rfc3339(window.until.as_millis())),
+            from: read_within.map(|window| rfc3339(window.from.as_millis())),
+            until: read_within.map(|window| rfc3339(window.until.as_millis())),
+            everything,
+            searched_shards: found.searched,
             records: found.records,
             goes_on: found.cut,
             unread_shards: found.unread.keys().map(|shard| shard.0).collect(),
@@ -193,7 +234,18 @@ fn describe(
     }
 }
 
-fn step(registry: &Registry, flow: &Flow, branch: &Branch) -> FlowStepDocument {
+fn awaited(flow: &Flow, awaited: &Awaited) -> AwaitedDocument {
+    let began = flow.began().unwrap_or_default();
+    AwaitedDocument {
+        parent: awaited.parent,
+        entity: awaited.entity.to_string(),
+        command: awaited.command.to_string(),
+        due: awaited.due.map(|due| rfc3339(due.as_millis())),
+        due_after_ms: awaited.due.map(|due| millis(due.since(began))),
+    }
+}
+
+fn step(around: &Around, flow: &Flow, branch: &Branch) -> FlowStepDocument {
     let step = &branch.step;
     let (outcome, failure) = match &step.outcome {
         StepOutcome::Rejected => ("rejected", String::new()),
@@ -204,11 +256,15 @@ fn step(registry: &Registry, flow: &Flow, branch: &Branch) -> FlowStepDocument {
         }
         _ => ("accepted", String::new()),
     };
-    let (events, rejection) = said(registry, branch);
+    let (events, rejection) = said(&around.registry, branch);
     FlowStepDocument {
         parent: branch.parent,
         depth: branch.depth,
         origin: origin(branch.origin).to_owned(),
+        way: way(branch.way).to_owned(),
+        attempt: branch.attempt,
+        node: step.node.map(|node| around.node(node)),
+        leader: around.leader(&step.entity),
         after_ms: millis(step.at.since(flow.began().unwrap_or_default())),
         gap_ms: flow.gap(branch).map(millis),
         at: rfc3339(step.at.as_millis()),
@@ -245,6 +301,15 @@ fn said(registry: &Registry, branch: &Branch) -> (Vec<RecordedEvent>, Option<Str
         StoredVerdict::Accepted(_) => None,
     };
     (events.collect(), rejection)
+}
+
+const fn way(way: Way) -> &'static str {
+    match way {
+        Way::Reaction => "reaction",
+        Way::Timer => "timer",
+        Way::Answer => "answer",
+        _ => "asked",
+    }
 }
 
 const fn origin(origin: Origin) -> &'static str {

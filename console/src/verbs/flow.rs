@@ -1,6 +1,7 @@
 //! `holm flow ID`: everything that one conversation led to, through every entity it touched, as a tree of causes.
 
 mod draw;
+mod problems;
 
 use std::time::Duration;
 
@@ -20,7 +21,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 
 /// Draw everything that one conversation led to, through every entity it touched.
 ///
-/// Its records are looked for from ten minutes before the time of its id to an hour after it, in the logs of all shards.
+/// Its records are found by the nodes' index of correlation ids. Where that is switched off they are looked for in the logs, from ten minutes before the
+/// time of the id to an hour after it.
 #[derive(Debug, Clone, Args)]
 pub struct FlowArgs {
     /// The conversation: the correlation id that `holm send` prints
@@ -29,7 +31,10 @@ pub struct FlowArgs {
     /// The newest conversation, of entities of this type or of any
     #[arg(long, value_name = "TYPE", num_args = 0..=1)]
     pub latest: Option<Option<String>>,
-    /// Search all that was ever stored
+    /// Only what was rejected or failed, and what led there
+    #[arg(long)]
+    pub failed: bool,
+    /// Search all that was ever stored, in the logs themselves
     #[arg(long)]
     pub everything: bool,
     /// Time for the search
@@ -67,7 +72,10 @@ impl FlowArgs {
         let ask = async |client: &crate::api_client::ApiClient| {
             client.flow(&id, self.everything, timeout).await
         };
-        let flow = first_to_answer(clients, ask).await?;
+        let mut flow = first_to_answer(clients, ask).await?;
+        if self.failed {
+            problems::keep_only(&mut flow.body);
+        }
         if output.is_json() {
             output.document(&flow);
         } else {

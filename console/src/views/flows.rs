@@ -9,6 +9,10 @@ use super::RecordedEvent;
 pub struct FlowDocument {
     /// The conversation.
     pub correlation_id: String,
+    /// `type/id` of the entity that its first step asked.
+    pub root: String,
+    /// The last event of that entity in this flow, which mostly says how it ended; none when it has none.
+    pub last_event: Option<String>,
     /// When its first step was handled, RFC 3339.
     pub began: String,
     /// From the first step to the last.
@@ -23,6 +27,8 @@ pub struct FlowDocument {
     pub failed: usize,
     /// The tree as a list: a step before what it caused, its children in order of time.
     pub steps: Vec<FlowStepDocument>,
+    /// What was sent and is not handled, as far as was seen: on its way, or a timer whose time has not come.
+    pub awaited: Vec<AwaitedDocument>,
     /// Later steps that were found and left out, because a flow shows 10,000 and 16 MiB at most.
     pub left_out: u64,
     /// Where the steps were looked for.
@@ -38,6 +44,14 @@ pub struct FlowStepDocument {
     pub depth: usize,
     /// `caused` by the step above; a root came from `outside`, its cause is `missing`, or its causes go in a `circle` that is cut there.
     pub origin: String,
+    /// The command came as `asked` by a caller, as `reaction` or `timer` of an entity, or as the outbox's `answer` to a reaction.
+    pub way: String,
+    /// Which try at this command it is, from 1.
+    pub attempt: u32,
+    /// The node that handled it; none where the log does not say.
+    pub node: Option<String>,
+    /// The node that leads the shard of the entity now; none while nobody does.
+    pub leader: Option<String>,
     /// From the beginning of the flow.
     pub after_ms: u64,
     /// From its cause; none for a root.
@@ -68,6 +82,21 @@ pub struct FlowStepDocument {
     pub events: Vec<RecordedEvent>,
 }
 
+/// A command that was sent and that no step tells of.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct AwaitedDocument {
+    /// The place of the step that sent it in the list of steps.
+    pub parent: usize,
+    /// `type/id` that it is for.
+    pub entity: String,
+    /// The command's name.
+    pub command: String,
+    /// Not before this time, RFC 3339; none: at once.
+    pub due: Option<String>,
+    /// The same from the beginning of the flow.
+    pub due_after_ms: Option<u64>,
+}
+
 /// Where a search has looked.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct SearchedDocument {
@@ -75,6 +104,10 @@ pub struct SearchedDocument {
     pub from: Option<String>,
     /// Logs were read until this time, RFC 3339; none when everything was searched.
     pub until: Option<String>,
+    /// True when all logs were to be read, whatever an index knows.
+    pub everything: bool,
+    /// How many shards had to be read, because their index of correlation ids is switched off or does not reach back; the times matter for these only.
+    pub searched_shards: usize,
     /// How many records were looked at.
     pub records: u64,
     /// True when there are records behind `until`, which were not looked at.

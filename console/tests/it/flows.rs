@@ -131,7 +131,11 @@ async fn a_transfer_is_seen_through_every_entity_it_touched() {
     assert_eq!(names[6][0]["event"], "Refunded");
     let latest = holm(&["--url", node.url(), "flow", "--latest", "transfer"]).await;
     let latest = String::from_utf8(latest.stdout).unwrap();
-    assert!(latest.starts_with(&format!("flow {id}   ▲ 1 rejected   7 commands")), "{latest}");
+    assert!(
+        latest
+            .starts_with(&format!("flow {id}   transfer/t1 Refunded   ▲ 1 rejected   7 commands")),
+        "{latest}"
+    );
     node.stop().await;
 }
 

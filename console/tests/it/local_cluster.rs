@@ -65,6 +65,12 @@ impl LocalCluster {
         self.document["nodes"][index]["http"].as_str().unwrap()
     }
 
+    /// What a node says to a GET of the API.
+    pub(crate) fn get(&self, index: usize, path: &str) -> Value {
+        let url = format!("{}/api/v1{path}", self.http(index));
+        client().get(url).send().unwrap().json().unwrap()
+    }
+
     /// Sends a command over HTTP; `None` when no whole answer came.
     pub(crate) fn send(
         &self,

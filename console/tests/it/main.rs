@@ -9,6 +9,7 @@ mod bench_verb;
 mod chaos;
 mod failure_log;
 mod failures;
+mod flow_across_nodes;
 mod flows;
 mod followed;
 mod http_commands;

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use holm_core::{
-    CausationId, CommandId, CorrelationId, EntityAddress, IdempotencyKey, Offset, SequenceNumber,
-    ShardId, Term, Timestamp,
+    CausationId, CommandId, CorrelationId, EntityAddress, IdempotencyKey, NodeId, Offset,
+    SequenceNumber, ShardId, Term, Timestamp,
 };
 
 use super::{Subject, wait};
@@ -23,13 +23,15 @@ pub struct Writer {
     next: Offset,
     chains: HashMap<EntityAddress, (Offset, SequenceNumber)>,
     payload_bytes: usize,
+    conversations: Option<u64>,
 }
 
 impl Writer {
     /// A writer that begins at the end of an empty log.
     #[must_use]
     pub fn new(shard: ShardId, term: Term) -> Self {
-        Self { shard, term, next: Offset(1), chains: HashMap::new(), payload_bytes: 0 }
+        let (next, chains) = (Offset(1), HashMap::new());
+        Self { shard, term, next, chains, payload_bytes: 0, conversations: None }
     }
 
     /// Opens the shard of a subject and writes behind what is there, which must be empty.
@@ -53,6 +55,20 @@ impl Writer {
         self
     }
 
+    /// Lets so many conversations take turns, each a record; without, each record is one of its own.
+    #[must_use]
+    pub fn in_conversations(mut self, conversations: u64) -> Self {
+        self.conversations = Some(conversations);
+        self
+    }
+
+    /// The conversation of the record at `offset`.
+    #[must_use]
+    pub fn conversation_of(&self, offset: Offset) -> CorrelationId {
+        let number = self.conversations.map_or(offset.0, |conversations| offset.0 % conversations);
+        CorrelationId(u128::from(number) + 1)
+    }
+
     /// The term it writes under.
     #[must_use]
     pub fn term(&self) -> Term {
@@ -70,12 +86,14 @@ impl Writer {
     /// # Panics
     /// When a record cannot be encoded, which these always can.
     pub fn batch(&mut self, commands: &[Command<'_>]) -> Batch {
-        let mut builder = BatchBuilder::new(self.shard, self.term, self.next);
+        let mut builder =
+            BatchBuilder::new(self.shard, self.term, self.next).made_by(NodeId(self.term.0));
         for &(address, events) in commands {
             let (previous, base) = self.chains.get(address).copied().unwrap_or_default();
             let payloads: Vec<Vec<u8>> =
                 (1..=events as u64).map(|step| self.payload(address, base.plus(step))).collect();
-            let record = record(address, previous, base, self.next, &payloads);
+            let correlation = self.conversation_of(self.next);
+            let record = record(address, previous, base, (self.next, correlation), &payloads);
             let offset = builder.push(&record).expect("a small record can be encoded");
             self.chains.insert(address.clone(), (offset, base.plus(events as u64)));
             self.next = offset.next();
@@ -122,7 +140,7 @@ fn record<'a>(
     address: &'a EntityAddress,
     previous: Offset,
     base: SequenceNumber,
-    offset: Offset,
+    (offset, correlation): (Offset, CorrelationId),
     payloads: &'a [Vec<u8>],
 ) -> Record<'a> {
     let number = u128::from(offset.0);
@@ -136,7 +154,7 @@ fn record<'a>(
         at: Timestamp::from_millis(1_000 + offset.0),
         command: "count",
         id: CommandId(number),
-        correlation: CorrelationId(number + 1),
+        correlation,
         causation: CausationId(number + 2),
         key,
         fingerprint: offset.0 ^ 0xABCD,

@@ -19,6 +19,10 @@ pub(super) struct Dirty {
     log_bytes: usize,
     /// Log bytes since the last entry in `entries`.
     skipped_bytes: usize,
+    /// The offset of the first record in `conversations`.
+    conversations_from: Offset,
+    /// The fingerprint of each record's conversation, record after record; empty where conversations are not indexed.
+    conversations: Vec<u32>,
     /// Reused for look-ups, so that a known entity costs no allocation.
     key: Vec<u8>,
 }
@@ -48,6 +52,36 @@ impl Dirty {
             self.entries.insert(first, entry);
             self.skipped_bytes = 0;
         }
+    }
+
+    /// Goes on with the records from `first` on. What a batch left behind that was refused half way is forgotten.
+    pub(super) fn converse_from(&mut self, first: Offset) {
+        if self.conversations.is_empty() {
+            self.conversations_from = first;
+        }
+        let kept = first.0.saturating_sub(self.conversations_from.0);
+        self.conversations.truncate(usize::try_from(kept).unwrap_or(usize::MAX));
+    }
+
+    pub(super) fn put_conversation(&mut self, fingerprint: u32) {
+        self.conversations.push(fingerprint);
+    }
+
+    /// The offset of the first record whose conversation is known here, and the fingerprints from there on.
+    pub(super) fn conversations(&self) -> (Offset, &[u32]) {
+        (self.conversations_from, &self.conversations)
+    }
+
+    /// The offsets from `from` on that stand under a fingerprint.
+    pub(super) fn candidates(
+        &self,
+        fingerprint: u32,
+        from: Offset,
+    ) -> impl Iterator<Item = Offset> {
+        let passed = from.0.saturating_sub(self.conversations_from.0);
+        let records = (self.conversations_from.0..).zip(&self.conversations);
+        let records = records.skip(usize::try_from(passed).unwrap_or(usize::MAX));
+        records.filter(move |(_, it)| **it == fingerprint).map(|(offset, _)| Offset(offset))
     }
 
     pub(super) fn head(&self, key: &[u8]) -> Option<Offset> {

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use holm_core::{Offset, SequenceNumber, ShardId, Term};
+use holm_core::{CorrelationId, Offset, SequenceNumber, ShardId, Term};
 
-use super::tree;
+use super::{EntityIndex, conversations, tree};
+use crate::batch::BatchBuilder;
 use crate::conformance::{Writer, address, wait};
 use crate::shard_log::ShardLog as _;
 use crate::sled_log::SledLog;
@@ -24,7 +25,7 @@ fn remove(store: &Arc<Store>, kind: u8) -> usize {
 
 #[test]
 fn what_an_index_lost_is_found_in_the_log() {
-    for kind in [b'e', b'o'] {
+    for kind in [b'e', b'o', b'c'] {
         let dir = tempfile::tempdir().unwrap();
         let open = || {
             let store = Store::open(dir.path(), StoreOptions::default()).unwrap();
@@ -45,5 +46,154 @@ fn what_an_index_lost_is_found_in_the_log() {
         assert_eq!(log.read(SHARD, Offset(1), 1).as_deref(), Ok(std::slice::from_ref(&batch)));
         let history = log.history(SHARD, &account, SequenceNumber::ZERO, usize::MAX).unwrap();
         assert_eq!(history.head, batch.last());
+        let conversation = writer.conversation_of(batch.last());
+        assert_eq!(found(&log, conversation), (vec![batch.last().0], Some(1)));
+    }
+}
+
+/// All offsets of a conversation, and from where on the log knows them.
+fn found(log: &SledLog, conversation: CorrelationId) -> (Vec<u64>, Option<u64>) {
+    let (mut offsets, mut next, mut known_from) = (Vec::new(), Some(Offset(1)), None);
+    while let Some(at) = next {
+        let page = log.conversation(SHARD, conversation, at, usize::MAX).unwrap();
+        offsets.extend(page.records.iter().map(|record| record.stored.offset.0));
+        (next, known_from) = (page.next, page.known_from.map(|from| from.0));
+    }
+    (offsets, known_from)
+}
+
+fn open(dir: &std::path::Path, correlation_index: bool) -> SledLog {
+    let options = StoreOptions { correlation_index, ..StoreOptions::default() };
+    SledLog::start(Store::open(dir, options).unwrap(), 1).unwrap()
+}
+
+/// Appends so many records of conversations that take turns, in several runs.
+fn write(log: &SledLog, writer: &mut Writer, records: usize, runs: usize) {
+    let account = address("account/1");
+    for _ in 0..runs {
+        for _ in 0..records / 500 {
+            wait(log.append(writer.batch(&vec![(&account, 1); 500]))).unwrap();
+        }
+        log.flush_indexes();
+    }
+}
+
+/// Every third record; the rest belong to others.
+fn every_third(end: u64) -> Vec<u64> {
+    (1..=end).filter(|offset| offset % 3 == 1).collect()
+}
+
+/// Law 10: a conversation that fills some blocks of each of two runs, and each single block lost: what is asked for is noticed, and the index built anew.
+#[test]
+fn a_lost_block_of_conversations_is_noticed() {
+    let all = (every_third(8_000), Some(1));
+    let (mut nth, mut blocks, mut noticed) = (0, 1, 0);
+    while nth < blocks {
+        // In memory where the system can: what is tested does not depend on a disk, and every block wants a directory.
+        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let log = open(dir.path(), true);
+        wait(log.open(SHARD, Term(1))).unwrap();
+        let mut writer = Writer::new(SHARD, Term(1)).in_conversations(3);
+        write(&log, &mut writer, 4_000, 2);
+        let conversation = writer.conversation_of(Offset(1));
+        assert_eq!(found(&log, conversation), all);
+        let (from, to) = (tree::key(LogId(0), b'c', &[]), tree::key(LogId(0), b'd', &[]));
+        let keys = log.store().read_derived(Derived::Index, |it| it.keys(from..to, usize::MAX));
+        let keys = keys.unwrap();
+        blocks = keys.len();
+        let lost: Changes = [(keys[nth].clone(), None)].into_iter().collect();
+        log.store().write_derived(Derived::Index, lost).unwrap();
+        assert_eq!(found(&log, conversation), all, "{:?}", keys[nth]);
+        // The index that was built anew is in memory yet.
+        let stored = EntityIndex::open(log.store(), LogId(0)).unwrap();
+        noticed += usize::from(stored.watermark() == 0);
+        nth += 1;
+    }
+    // 1,333 numbers of 4,000 in blocks of 510: three blocks of eight at least, in each run.
+    assert!(blocks == 16 && noticed >= 6, "{noticed} of {blocks}");
+}
+
+/// Law 10: a run that was not finished counts for nothing, and the next one takes its place.
+#[test]
+fn a_run_that_a_crash_cut_short_is_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path(), true);
+    wait(log.open(SHARD, Term(1))).unwrap();
+    let mut writer = Writer::new(SHARD, Term(1)).in_conversations(3);
+    write(&log, &mut writer, 1_000, 1);
+    // What lies there of a flush that did not come to its mark.
+    let place = (LogId(0), log.store().opening());
+    conversations::write(log.store(), place, Offset(1_001), &[7; 2_000]).unwrap();
+    write(&log, &mut writer, 500, 0);
+    log.store().close().unwrap();
+    drop(log);
+    let log = open(dir.path(), true);
+    wait(log.open(SHARD, Term(2))).unwrap();
+    let mut writer = writer.at(Term(2));
+    write(&log, &mut writer, 1_500, 1);
+    let conversation = writer.conversation_of(Offset(1));
+    assert_eq!(found(&log, conversation), (every_third(2_500), Some(1)));
+}
+
+/// Law 10: switched off, nothing is claimed and nothing kept; switched on, conversations are known from there on.
+#[test]
+fn conversations_are_known_from_where_they_are_switched_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::new(SHARD, Term(0)).in_conversations(3);
+    let conversation = writer.conversation_of(Offset(1));
+    let mut end = 0;
+    for (term, is_on, known_from) in [
+        (1, true, Some(1)),
+        (2, true, Some(1)),
+        (3, false, None),
+        (4, false, None),
+        (5, true, Some(4_001)),
+        (6, true, Some(4_001)),
+    ] {
+        let log = open(dir.path(), is_on);
+        wait(log.open(SHARD, Term(term))).unwrap();
+        writer = writer.at(Term(term));
+        write(&log, &mut writer, 1_000, 1);
+        end += 1_000;
+        let known = |offset: &u64| known_from.is_some_and(|from| *offset >= from);
+        let expected: Vec<_> = every_third(end).into_iter().filter(known).collect();
+        assert_eq!(found(&log, conversation), (expected, known_from), "{term}");
+        let (from, to) = (tree::key(LogId(0), b'c', &[]), tree::key(LogId(0), b'd', &[]));
+        let kept = log.store().read_derived(Derived::Index, |tree| tree.keys(from..to, 1)).unwrap();
+        assert_eq!(kept.is_empty(), !is_on);
+        log.close().unwrap();
+    }
+}
+
+/// Law 10: two conversations that share a fingerprint are not taken for each other.
+#[test]
+fn a_shared_fingerprint_is_no_shared_conversation() {
+    let mut by_fingerprint = std::collections::HashMap::new();
+    let (one, other) = (0u128..)
+        .find_map(|number| {
+            // Multiplied apart: near numbers never share a checksum.
+            let id = CorrelationId(number.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835));
+            let known = by_fingerprint.insert(conversations::fingerprint(id), id)?;
+            Some((known, id))
+        })
+        .unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path(), true);
+    wait(log.open(SHARD, Term(1))).unwrap();
+    let (mut writer, account) = (Writer::new(SHARD, Term(1)), address("account/1"));
+    let plain = writer.batch(&vec![(&account, 1); 40]);
+    let mut batch = BatchBuilder::new(SHARD, Term(1), Offset(1));
+    for stored in plain.records() {
+        let mut record = stored.decode().unwrap();
+        record.correlation = if stored.offset.0 % 2 == 0 { one } else { other };
+        batch.push(&record).unwrap();
+    }
+    wait(log.append(batch.finish())).unwrap();
+    for _ in 0..2 {
+        for (conversation, rest) in [(one, 0), (other, 1)] {
+            let expected = (1..=40).filter(|offset| offset % 2 == rest).collect();
+            assert_eq!(found(&log, conversation), (expected, Some(1)));
+        }
+        log.flush_indexes();
     }
 }

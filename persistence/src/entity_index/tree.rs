@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use holm_core::Offset;
 
+use super::conversations;
 use super::memory::{Dirty, Progress};
 use crate::store::value;
 use crate::store::{Changes, Derived, LogId, Store, StoreError};
@@ -17,7 +18,7 @@ const BUCKETS: usize = 1_024;
 const BUCKETS_OF_A_CHUNK: usize = 32;
 
 /// Keys removed at a time when an index is discarded.
-const KEYS_AT_A_TIME: usize = 512;
+pub(super) const KEYS_AT_A_TIME: usize = 512;
 
 /// Changes written at a time. sled applies them under a lock that stops the committer too, and a thread that loses its core meanwhile stops it for longer:
 /// with 512 a commit waited for 3 to 8 ms on two busy cores.
@@ -31,6 +32,8 @@ pub(super) struct Mark {
     /// The newest entry that it knows of, perhaps of a flush that was not finished.
     pub(super) reaches: u64,
     pub(super) sums: Sums,
+    /// The first record whose conversation is known; none where conversations are not indexed.
+    pub(super) conversations_from: Option<Offset>,
 }
 
 /// A sum over each bucket: 2^40 and the CRC32C of key and value for each entity. It counts the entities and does not depend on their order.
@@ -96,9 +99,13 @@ pub(super) fn sum_of(store: &Arc<Store>, log: LogId, bucket: u16) -> Result<u64,
 }
 
 pub(super) fn read_mark(store: &Arc<Store>, log: LogId) -> Result<Option<Mark>, StoreError> {
-    let Some([watermark, last_offset, reaches, total]) = read_numbers(store, &mark_key(log))?
-    else {
-        return Ok(None);
+    let Some(numbers) = read_list(store, &mark_key(log))? else { return Ok(None) };
+    let ([watermark, last_offset, reaches, total], conversations_from) = match numbers[..] {
+        [watermark, last, reaches, total] => ([watermark, last, reaches, total], None),
+        [watermark, last, reaches, total, from] => {
+            ([watermark, last, reaches, total], Some(Offset(from)))
+        }
+        _ => return Err(damaged(store, OTHER_LENGTH)),
     };
     let mut sums = Sums::default();
     sums.verified.fill(false);
@@ -112,27 +119,38 @@ pub(super) fn read_mark(store: &Arc<Store>, log: LogId) -> Result<Option<Mark>, 
         return Err(damaged(store, "some of its sums are missing"));
     }
     let whole = Progress { watermark, last_offset: Offset(last_offset) };
-    Ok(Some(Mark { whole, reaches, sums }))
+    Ok(Some(Mark { whole, reaches, sums, conversations_from }))
 }
+
+const OTHER_LENGTH: &str = "its mark or a part of its sums has another length";
 
 /// A sealed value of `N` numbers.
 fn read_numbers<const N: usize>(
     store: &Arc<Store>,
     key: &[u8],
 ) -> Result<Option<[u64; N]>, StoreError> {
+    let list = read_list(store, key)?;
+    let numbers = list.map(|list| list.try_into().map_err(|_| damaged(store, OTHER_LENGTH)));
+    numbers.transpose()
+}
+
+/// A sealed value of numbers.
+fn read_list(store: &Arc<Store>, key: &[u8]) -> Result<Option<Vec<u64>>, StoreError> {
     let Some(value) = store.read_derived(Derived::Index, |tree| tree.get(key))? else {
         return Ok(None);
     };
     let part = value::unseal(key, value).map_err(|reason| damaged(store, &reason))?;
     match part.payload.as_chunks() {
-        (numbers, []) if numbers.len() == N => {
-            Ok(Some(std::array::from_fn(|at| u64::from_be_bytes(numbers[at]))))
-        }
-        _ => Err(damaged(store, "its mark or a part of its sums has another length")),
+        (numbers, []) => Ok(Some(numbers.iter().map(|it| u64::from_be_bytes(*it)).collect())),
+        _ => Err(damaged(store, OTHER_LENGTH)),
     }
 }
 
-fn put_numbers(batch: &mut Changes, key: Vec<u8>, numbers: impl IntoIterator<Item = u64>) {
+pub(super) fn put_numbers(
+    batch: &mut Changes,
+    key: Vec<u8>,
+    numbers: impl IntoIterator<Item = u64>,
+) {
     let payload: Vec<u8> = numbers.into_iter().flat_map(u64::to_be_bytes).collect();
     let sealed = value::seal(&key, 1, payload.len(), &payload, &mut Vec::new());
     batch.insert(key, sealed);
@@ -172,7 +190,7 @@ pub(super) fn write(
         dirty.heads().map(|(entity, head)| (bucket_of(entity), entity, head)).collect();
     heads.sort_unstable();
     if heads.is_empty() {
-        write_with_mark(store, (log, opening), Changes::default(), &mark)?;
+        write_mark(store, (log, opening), &mark)?;
     }
     for heads in heads.chunks(CHANGES_AT_A_TIME) {
         let (mut batch, mut chunks) = (Changes::default(), BTreeSet::new());
@@ -200,9 +218,21 @@ pub(super) fn write(
         }
         store.write_index(log, opening, batch.separable())?;
     }
+    // Nor does a run: until the mark says whole, nobody looks there.
+    let (first, fingerprints) = dirty.conversations();
+    conversations::write(store, (log, opening), first, fingerprints)?;
     mark.whole = whole;
-    write_with_mark(store, (log, opening), Changes::default(), &mark)?;
+    write_mark(store, (log, opening), &mark)?;
     Ok(mark.sums)
+}
+
+/// Writes a mark alone.
+pub(super) fn write_mark(
+    store: &Arc<Store>,
+    (log, opening): (LogId, u64),
+    mark: &Mark,
+) -> Result<(), StoreError> {
+    write_with_mark(store, (log, opening), Changes::default(), mark)
 }
 
 fn write_with_mark(
@@ -211,8 +241,9 @@ fn write_with_mark(
     mut batch: Changes,
     mark: &Mark,
 ) -> Result<(), StoreError> {
-    let Mark { whole, reaches, sums } = mark;
+    let Mark { whole, reaches, sums, conversations_from } = mark;
     let numbers = [whole.watermark, whole.last_offset.0, *reaches, sums.total()];
+    let numbers = numbers.into_iter().chain(conversations_from.map(|from| from.0));
     put_numbers(&mut batch, mark_key(log), numbers);
     store.write_index(log, opening, batch)
 }
@@ -262,7 +293,7 @@ fn number(store: &Arc<Store>, value: &[u8]) -> Result<u64, StoreError> {
     Ok(u64::from_be_bytes(bytes))
 }
 
-fn damaged(store: &Arc<Store>, reason: &str) -> StoreError {
+pub(super) fn damaged(store: &Arc<Store>, reason: &str) -> StoreError {
     let (dir, during) = (store.dir().to_owned(), "reading the entity index");
     StoreError::Damaged { dir, during, reason: reason.to_owned() }
 }

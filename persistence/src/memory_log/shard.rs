@@ -2,15 +2,17 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use holm_core::{EntityAddress, Offset, SequenceNumber, ShardId, Term};
+use holm_core::{CorrelationId, EntityAddress, Offset, SequenceNumber, ShardId, Term};
 
 use super::Fate;
 use crate::batch::Batch;
 use crate::chain::{After, walk_chain};
+use crate::conversation::{CONVERSATION_PLACES, read_conversation};
+use crate::entity_index::Places;
 use crate::followers::Followers;
 use crate::gate::Gate;
-use crate::record::RecordAddress;
-use crate::shard_log::{History, ReadError, Snapshot, SnapshotCriteria};
+use crate::record::RecordHead;
+use crate::shard_log::{Conversation, History, ReadError, Snapshot, SnapshotCriteria};
 
 #[derive(Debug)]
 pub(super) struct MemoryShard {
@@ -20,6 +22,8 @@ pub(super) struct MemoryShard {
     pub(super) next_fate: Option<Fate>,
     batches: BTreeMap<Offset, Batch>,
     heads: HashMap<EntityAddress, Offset>,
+    /// Of each record, in offset order. A look goes through it; a map would cost each write an allocation, for tests that look now and then.
+    conversations: Vec<(Offset, CorrelationId)>,
     trims: HashMap<EntityAddress, SequenceNumber>,
     snapshots: HashMap<EntityAddress, BTreeMap<SequenceNumber, Snapshot>>,
 }
@@ -33,6 +37,7 @@ impl MemoryShard {
             next_fate: None,
             batches: BTreeMap::new(),
             heads: HashMap::new(),
+            conversations: Vec::new(),
             trims: HashMap::new(),
             snapshots: HashMap::new(),
         }
@@ -45,10 +50,9 @@ impl MemoryShard {
     pub(super) fn store(&mut self, batch: Batch) {
         for record in batch.records() {
             // A record that cannot be read is stored all the same; reading it will say so.
-            let address = RecordAddress::read(&record.bytes).ok().and_then(|address| {
-                EntityAddress::new(address.entity_type, address.entity_id).ok()
-            });
-            if let Some(address) = address {
+            let Ok(head) = RecordHead::read(&record.bytes) else { continue };
+            self.conversations.push((record.offset, head.correlation));
+            if let Ok(address) = EntityAddress::new(head.entity_type, head.entity_id) {
                 self.heads.insert(address, record.offset);
             }
         }
@@ -79,12 +83,28 @@ impl MemoryShard {
     ) -> Result<History, ReadError> {
         let head = self.heads.get(address).copied();
         let trimmed = self.trims.get(address).copied().unwrap_or_default();
-        let mut batch_at = |offset| {
-            let reason = "no batch holds it".to_owned();
-            let missing = ReadError::Corrupt { shard: self.id, offset, reason };
-            self.batch_at(offset).cloned().ok_or(missing)
-        };
+        let mut batch_at = |offset| self.whole_batch_at(offset);
         walk_chain(self.id, address, head, trimmed, after, max_records, &mut batch_at)
+    }
+
+    pub(super) fn conversation(
+        &self,
+        correlation: CorrelationId,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Result<Conversation, ReadError> {
+        let begin = self.conversations.partition_point(|(offset, _)| *offset < from);
+        let of_it = self.conversations[begin..].iter().filter(|(_, of)| *of == correlation);
+        let offsets = of_it.take(CONVERSATION_PLACES + 1).map(|(offset, _)| *offset).collect();
+        let places = Places { known_from: Some(Offset(1)), offsets, next: None };
+        let mut batch_at = |offset| self.whole_batch_at(offset);
+        read_conversation(self.id, correlation, places, max_bytes, &mut batch_at)
+    }
+
+    fn whole_batch_at(&self, offset: Offset) -> Result<Batch, ReadError> {
+        let reason = "no batch holds it".to_owned();
+        let missing = ReadError::Corrupt { shard: self.id, offset, reason };
+        self.batch_at(offset).cloned().ok_or(missing)
     }
 
     pub(super) fn save_snapshot(

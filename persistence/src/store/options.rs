@@ -17,6 +17,8 @@ pub struct StoreOptions {
     pub queue_bytes: u64,
     /// Entries of all logs together after which the side file is written again.
     pub side_file_every: u64,
+    /// Whether the indexes of the logs say which records belong to a conversation. Without, whoever looks for one has to read the log.
+    pub correlation_index: bool,
     /// Where writes and fsyncs pass through, so that tests can hold them or make them fail.
     pub disk: Arc<Disk>,
 }
@@ -29,6 +31,7 @@ impl Default for StoreOptions {
             group_ops: 4_096,
             queue_bytes: 512 * 1024 * 1024,
             side_file_every: 4_096,
+            correlation_index: true,
             disk: Arc::default(),
         }
     }

@@ -18,16 +18,26 @@ pub(crate) fn fast_directory() -> TempDir {
 
 /// The log in memory.
 #[derive(Default)]
-pub(crate) struct Memory(Arc<MemoryLog>);
+pub(crate) struct Memory {
+    log: Arc<MemoryLog>,
+    without_conversations: bool,
+}
+
+impl Memory {
+    pub(crate) fn without_conversations() -> Self {
+        let log = Arc::new(MemoryLog::without_correlation_index());
+        Self { log, without_conversations: true }
+    }
+}
 
 impl Subject for Memory {
     fn log(&self) -> Arc<dyn ShardLog> {
-        self.0.clone()
+        self.log.clone()
     }
 
     fn lead(&mut self, shard: ShardId) -> (Term, Opened) {
-        let term = self.0.newest_term(shard).next();
-        (term, wait(self.0.open(shard, term)).unwrap())
+        let term = self.log.newest_term(shard).next();
+        (term, wait(self.log.open(shard, term)).unwrap())
     }
 
     fn reopen(&mut self) -> bool {
@@ -35,8 +45,12 @@ impl Subject for Memory {
     }
 
     fn break_next_append(&mut self, shard: ShardId) -> bool {
-        self.0.fail_next_append(shard);
+        self.log.fail_next_append(shard);
         true
+    }
+
+    fn knows_conversations(&self) -> bool {
+        !self.without_conversations
     }
 }
 
@@ -45,14 +59,19 @@ pub(crate) struct Sled {
     dir: TempDir,
     pub(crate) disk: Arc<Disk>,
     log: Option<Arc<SledLog>>,
+    with_conversations: bool,
 }
 
 impl Sled {
     pub(crate) fn new() -> Self {
+        Self::with_conversations(true)
+    }
+
+    pub(crate) fn with_conversations(with_conversations: bool) -> Self {
         let dir = fast_directory();
         let disk = Arc::new(Disk::default());
-        let log = Some(open(&dir, &disk));
-        Self { dir, disk, log }
+        let log = Some(open(&dir, &disk, with_conversations));
+        Self { dir, disk, log, with_conversations }
     }
 
     pub(crate) fn sled_log(&self) -> &Arc<SledLog> {
@@ -60,9 +79,9 @@ impl Sled {
     }
 }
 
-fn open(dir: &TempDir, disk: &Arc<Disk>) -> Arc<SledLog> {
-    let disk = Arc::clone(disk);
-    let options = StoreOptions { disk, cache_bytes: 16 << 20, ..StoreOptions::default() };
+fn open(dir: &TempDir, disk: &Arc<Disk>, correlation_index: bool) -> Arc<SledLog> {
+    let (disk, cache_bytes) = (Arc::clone(disk), 16 << 20);
+    let options = StoreOptions { disk, cache_bytes, correlation_index, ..StoreOptions::default() };
     Arc::new(SledLog::start(Store::open(dir.path(), options).unwrap(), SHARDS).unwrap())
 }
 
@@ -80,13 +99,17 @@ impl Subject for Sled {
         let log = self.log.take().unwrap();
         log.close().unwrap();
         drop(log);
-        self.log = Some(open(&self.dir, &self.disk));
+        self.log = Some(open(&self.dir, &self.disk, self.with_conversations));
         true
     }
 
     fn break_next_append(&mut self, _shard: ShardId) -> bool {
         self.disk.fail(DiskPoint::Fsync, 1, FaultKind::Io);
         true
+    }
+
+    fn knows_conversations(&self) -> bool {
+        self.with_conversations
     }
 
     fn heal(&mut self) {

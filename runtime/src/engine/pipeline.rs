@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use holm_core::{Answer, EntityAddress, Limits, Offset, ShardId, Term, Timestamp};
+use holm_core::{Answer, EntityAddress, Limits, NodeId, Offset, ShardId, Term, Timestamp};
 use holm_persistence::{Batch, BatchBuilder, CodecError, Record, Snapshot};
 
 use super::anticipation::Anticipation;
@@ -56,6 +56,7 @@ struct Closed<T> {
 pub(super) struct Pipeline<T> {
     shard: ShardId,
     term: Term,
+    node: NodeId,
     durable: Offset,
     open: BatchBuilder,
     open_waiting: Waiting<T>,
@@ -82,8 +83,7 @@ impl<T> Waiting<T> {
 
 impl<T> Pipeline<T> {
     pub(super) fn new(
-        shard: ShardId,
-        term: Term,
+        (shard, term, node): (ShardId, Term, NodeId),
         last: Offset,
         limits: &Limits,
         pace: CommitPace,
@@ -92,8 +92,9 @@ impl<T> Pipeline<T> {
         Self {
             shard,
             term,
+            node,
             durable: last,
-            open: BatchBuilder::new(shard, term, last.next()),
+            open: BatchBuilder::new(shard, term, last.next()).made_by(node),
             open_waiting: Waiting::with_capacity(0),
             closed: VecDeque::new(),
             sent: 0,
@@ -181,7 +182,7 @@ impl<T> Pipeline<T> {
         all.push(std::mem::replace(&mut self.open_waiting, Waiting::with_capacity(0)));
         self.sent = 0;
         // What was in the open batch must never reach the log.
-        self.open = BatchBuilder::new(self.shard, self.term, self.durable.next());
+        self.open = self.batch_from(self.durable.next());
         all
     }
 
@@ -204,12 +205,15 @@ impl<T> Pipeline<T> {
 
     fn close(&mut self) {
         let next = self.open.next_offset();
-        let fresh = BatchBuilder::new(self.shard, self.term, next);
+        let fresh = self.batch_from(next);
         let batch = std::mem::replace(&mut self.open, fresh).finish();
         // The next batch will hold about as many as this one.
         let room = self.open_waiting.parked.len();
         let mut waiting = std::mem::replace(&mut self.open_waiting, Waiting::with_capacity(room));
         waiting.reacting = batch.has_reactions().then(|| batch.clone());
         self.closed.push_back(Closed { last: batch.last(), waiting, unsent: Some(batch) });
+    }
+    fn batch_from(&self, first: Offset) -> BatchBuilder {
+        BatchBuilder::new(self.shard, self.term, first).made_by(self.node)
     }
 }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use holm_core::{AskError, ErrorKind, Offset, ShardId, Timestamp};
+use holm_core::{AskError, CorrelationId, ErrorKind, Offset, ShardId, Timestamp};
 use holm_persistence::{Batch, Pending, StoredRecord};
 
 use crate::bus::FeedError;
-use crate::inspector::Inspector;
+use crate::inspector::{ConversationPage, Inspector};
 
 /// Bytes of log read at once for one shard.
 pub(super) const PAGE_BYTES: usize = 256 * 1024;
@@ -15,6 +15,22 @@ pub(super) const PAGE_BYTES: usize = 256 * 1024;
 /// election is over by then, and who searches is told of a shard that is not.
 const TRIES: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a shard knows of a conversation without being read. Asked for once: who knows nothing, or cannot say, is read, which is patient.
+pub(super) async fn known(
+    inspector: &dyn Inspector,
+    shard: ShardId,
+    conversation: CorrelationId,
+    from: Offset,
+) -> Option<ConversationPage> {
+    match inspector.conversation(shard, conversation, from, PAGE_BYTES).await {
+        Ok(page) => Some(page).filter(|page| page.known_from.is_some()),
+        Err(error) => {
+            tracing::warn!(%shard, %error, "a shard says nothing of a conversation; it is read");
+            None
+        }
+    }
+}
 
 /// The last offset of a shard.
 pub(super) async fn end(inspector: &dyn Inspector, shard: ShardId) -> Result<Offset, FeedError> {

@@ -1,4 +1,6 @@
-//! Finding the records of one conversation in the logs of all shards.
+//! Finding the records of one conversation in all shards.
+//!
+//! A shard that keeps an index of correlation ids is asked for them. What it does not know, because it keeps none or did not always, is read.
 //!
 //! The id of a conversation is made from a time, so a search needs no record that is older. Where in a log that time is, is found by halving: few
 //! reads, wherever the log begins. Records stand in the order in which they were written and carry the time of the clock of the node that led
@@ -16,12 +18,13 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use holm_core::{CorrelationId, Offset, ShardId, Timestamp};
+use holm_persistence::StoredRecord;
 
 use super::gathering::{Gathered, Gathering};
-use super::pages::{PAGE_BYTES, end, page, time_at};
+use super::pages::{PAGE_BYTES, end, known, page, time_at};
 use super::step::FlowStep;
 use crate::bus::FeedError;
-use crate::inspector::Inspector;
+use crate::inspector::{ConversationPage, Inspector};
 
 /// How far before the time of a conversation's id a search begins. Clocks of servers are off by seconds; five minutes is what protocols that check
 /// times let pass, and two clocks take part.
@@ -64,6 +67,8 @@ pub struct FlowSearch {
     inspector: Arc<dyn Inspector>,
     conversation: CorrelationId,
     window: Window,
+    /// Whether shards are asked what they know before they are read.
+    by_index: bool,
     waiting: VecDeque<ShardId>,
     reading: FuturesUnordered<Step>,
     gathering: Gathering,
@@ -71,6 +76,7 @@ pub struct FlowSearch {
     /// Shards whose reading has not ended.
     unfinished: usize,
     records: u64,
+    searched: usize,
     cut: bool,
 }
 
@@ -81,6 +87,8 @@ pub struct Found {
     pub gathered: Gathered,
     /// How many records were looked at.
     pub records: u64,
+    /// How many shards were read, wholly or in part, because an index does not know all of them. The window matters for these only.
+    pub searched: usize,
     /// Shards that could not be read to their end, and why.
     pub unread: BTreeMap<ShardId, FeedError>,
     /// How many shards were not read to the end, because the search was ended before.
@@ -93,9 +101,13 @@ type Step = Pin<Box<dyn Future<Output = (ShardId, Result<Progress, FeedError>)> 
 
 /// A shard at some place of it.
 #[derive(Debug, Clone, Copy)]
-struct Cursor {
-    next: Offset,
-    end: Offset,
+enum Cursor {
+    /// It is asked what it knows from here on.
+    Known { next: Offset },
+    /// It is to be read up to here, or to its end.
+    Unread { end: Option<Offset> },
+    /// It is being read.
+    Reading { next: Offset, end: Offset },
 }
 
 /// What one page brought.
@@ -108,7 +120,7 @@ struct Progress {
 }
 
 impl FlowSearch {
-    /// A search in so many shards. Nothing is read yet.
+    /// A search in so many shards, by their indexes where they have some. Nothing is read yet.
     #[must_use]
     pub fn new(
         inspector: Arc<dyn Inspector>,
@@ -121,14 +133,23 @@ impl FlowSearch {
             inspector,
             conversation,
             window,
+            by_index: true,
             unfinished: waiting.len(),
             waiting,
             reading: FuturesUnordered::new(),
             gathering: Gathering::default(),
             unread: BTreeMap::new(),
             records: 0,
+            searched: 0,
             cut: false,
         }
+    }
+
+    /// The same search without the indexes: every log is read.
+    #[must_use]
+    pub fn reading_all(mut self) -> Self {
+        self.by_index = false;
+        self
     }
 
     /// Reads until every shard was read to where its log ended when it was first looked at. Call it on a tokio runtime.
@@ -140,7 +161,12 @@ impl FlowSearch {
             while self.reading.len() < SHARDS_AT_ONCE
                 && let Some(shard) = self.waiting.pop_front()
             {
-                self.read(shard, None);
+                let first = if self.by_index {
+                    Cursor::Known { next: Offset(1) }
+                } else {
+                    Cursor::Unread { end: None }
+                };
+                self.go_on(shard, first);
             }
             let Some((shard, progress)) = self.reading.next().await else { return };
             match progress {
@@ -160,6 +186,7 @@ impl FlowSearch {
         Found {
             gathered: self.gathering.finish(),
             records: self.records,
+            searched: self.searched,
             unread: self.unread,
             unfinished: self.unfinished,
             cut: self.cut,
@@ -171,25 +198,62 @@ impl FlowSearch {
         self.cut |= progress.cut;
         progress.steps.into_iter().for_each(|step| self.gathering.take(step));
         match progress.rest {
-            Some(cursor) => self.read(shard, Some(cursor)),
+            Some(cursor) => self.go_on(shard, cursor),
             None => self.unfinished -= 1,
         }
     }
 
-    fn read(&self, shard: ShardId, cursor: Option<Cursor>) {
+    fn go_on(&mut self, shard: ShardId, cursor: Cursor) {
         let (inspector, window) = (Arc::clone(&self.inspector), self.window);
         let conversation = self.conversation;
+        self.searched += usize::from(matches!(cursor, Cursor::Unread { .. }));
         self.reading.push(Box::pin(async move {
-            let progress = async {
-                let cursor = match cursor {
-                    Some(cursor) => cursor,
-                    None => beginning(&*inspector, shard, window.from).await?,
-                };
-                step(&*inspector, shard, cursor, conversation, window.until).await
+            let progress = match cursor {
+                Cursor::Known { next } => match known(&*inspector, shard, conversation, next).await
+                {
+                    Some(page) => take_known(shard, page, conversation),
+                    None => Ok(Progress::only(Some(Cursor::Unread { end: None }))),
+                },
+                Cursor::Unread { end } => beginning(&*inspector, shard, window.from, end)
+                    .await
+                    .map(|cursor| Progress::only(Some(cursor))),
+                Cursor::Reading { next, end } => {
+                    step(&*inspector, shard, (next, end), conversation, window.until).await
+                }
             };
-            (shard, progress.await)
+            (shard, progress)
         }));
     }
+}
+
+impl Progress {
+    fn only(rest: Option<Cursor>) -> Self {
+        Self { steps: Vec::new(), records: 0, rest, cut: false }
+    }
+}
+
+/// Takes in what a shard knows. What it was not told from its beginning on is read at the end.
+fn take_known(
+    shard: ShardId,
+    page: ConversationPage,
+    conversation: CorrelationId,
+) -> Result<Progress, FeedError> {
+    let mut progress = Progress::only(None);
+    for entry in page.records {
+        let stored = StoredRecord { offset: entry.offset, bytes: entry.bytes };
+        let corrupt = |reason| FeedError::Corrupt { shard, offset: entry.offset, reason };
+        let record = stored.decode().map_err(|error| corrupt(error.to_string()))?;
+        progress.records += 1;
+        let steps = FlowStep::of_record((shard, entry.made_by), &stored, &record, conversation);
+        progress.steps.extend(steps.map_err(corrupt)?);
+    }
+    let before = page.known_from.map_or(0, |known_from| known_from.0.saturating_sub(1));
+    progress.rest = match page.next {
+        Some(next) => Some(Cursor::Known { next }),
+        None if before > 0 => Some(Cursor::Unread { end: Some(Offset(before)) }),
+        None => None,
+    };
+    Ok(progress)
 }
 
 /// The place of the first record that may be wanted, by halving.
@@ -197,8 +261,12 @@ async fn beginning(
     inspector: &dyn Inspector,
     shard: ShardId,
     from: Timestamp,
+    end_of_interest: Option<Offset>,
 ) -> Result<Cursor, FeedError> {
-    let end = end(inspector, shard).await?;
+    let end = match end_of_interest {
+        Some(end) => end,
+        None => end(inspector, shard).await?,
+    };
     // Everything up to `old` may be passed over, what stands at `wanted` may not.
     let (mut old, mut wanted) = (Offset::ZERO, end.next());
     while from > Timestamp::EPOCH && old.next() < wanted {
@@ -208,24 +276,24 @@ async fn beginning(
             _ => wanted = middle,
         }
     }
-    Ok(Cursor { next: old.next(), end })
+    Ok(Cursor::Reading { next: old.next(), end })
 }
 
 async fn step(
     inspector: &dyn Inspector,
     shard: ShardId,
-    cursor: Cursor,
+    (from, end): (Offset, Offset),
     conversation: CorrelationId,
     until: Timestamp,
 ) -> Result<Progress, FeedError> {
-    let mut progress = Progress { steps: Vec::new(), records: 0, rest: None, cut: false };
-    if cursor.next > cursor.end {
+    let mut progress = Progress::only(None);
+    if from > end {
         return Ok(progress);
     }
-    let batches = page(inspector, shard, cursor.next, PAGE_BYTES).await?;
-    let mut next = cursor.next;
+    let batches = page(inspector, shard, from, PAGE_BYTES).await?;
+    let mut next = from;
     for batch in &batches {
-        for (nth, stored) in batch.records().filter(|it| it.offset >= cursor.next).enumerate() {
+        for (nth, stored) in batch.records().filter(|it| it.offset >= from).enumerate() {
             let corrupt = |reason| FeedError::Corrupt { shard, offset: stored.offset, reason };
             let record = stored.decode().map_err(|error| corrupt(error.to_string()))?;
             if nth == 0 && record.at > until {
@@ -233,14 +301,15 @@ async fn step(
                 return Ok(progress);
             }
             progress.records += 1;
-            let steps = FlowStep::of_record(shard, &stored, &record, conversation);
+            let place = (shard, batch.made_by());
+            let steps = FlowStep::of_record(place, &stored, &record, conversation);
             progress.steps.extend(steps.map_err(corrupt)?);
         }
         next = batch.last().next();
     }
     // An empty page is the end, whatever was said of it.
-    if !batches.is_empty() && next <= cursor.end {
-        progress.rest = Some(Cursor { next, end: cursor.end });
+    if !batches.is_empty() && next <= end {
+        progress.rest = Some(Cursor::Reading { next, end });
     }
     Ok(progress)
 }

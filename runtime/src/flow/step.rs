@@ -1,7 +1,7 @@
 //! One step of a flow: a command that an entity answered, or that failed. Pure.
 
 use holm_core::{
-    CausationId, CommandId, CorrelationId, EntityAddress, Offset, SequenceNumber, ShardId,
+    CausationId, CommandId, CorrelationId, EntityAddress, NodeId, Offset, SequenceNumber, ShardId,
     Timestamp,
 };
 use holm_persistence::{Record, StoredRecord, StoredVerdict};
@@ -19,6 +19,8 @@ pub struct FlowStep {
     pub shard: ShardId,
     /// Where in that log.
     pub offset: Offset,
+    /// The node that handled it; none where the log does not say.
+    pub node: Option<NodeId>,
     /// When it was handled, by the clock of the node that did.
     pub at: Timestamp,
     /// The entity that was asked.
@@ -78,7 +80,7 @@ impl FlowStep {
     /// The steps that a record tells of: none when it is of another conversation, one for an entity's own, and for a record of the failure log
     /// one for each command that failed.
     pub(super) fn of_record(
-        shard: ShardId,
+        (shard, node): (ShardId, Option<NodeId>),
         stored: &StoredRecord,
         record: &Record<'_>,
         wanted: CorrelationId,
@@ -100,6 +102,7 @@ impl FlowStep {
         Ok(vec![Self {
             shard,
             offset: stored.offset,
+            node,
             at: record.at,
             entity: entity.map_err(|error| error.to_string())?,
             command: record.command.into(),
@@ -139,7 +142,7 @@ impl FlowStep {
         fact: FailureFact,
         wanted: CorrelationId,
     ) -> Option<Self> {
-        let FailureFact { kind, subject, command, causes, at, .. } = fact;
+        let FailureFact { kind, subject, command, causes, at, node, .. } = fact;
         let failed = matches!(
             kind,
             FailureKind::Panicked | FailureKind::RecoveryFailed | FailureKind::DeadLetter
@@ -149,6 +152,8 @@ impl FlowStep {
         Some(Self {
             shard,
             offset,
+            // Where it failed, not where that was written down. A fact from before nodes had numbers names none.
+            node: (node != NodeId::ZERO).then_some(node),
             at,
             entity,
             command: command.name,

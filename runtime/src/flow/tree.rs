@@ -9,8 +9,9 @@ mod tests;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use holm_core::{CausationId, Timestamp};
+use holm_core::{CausationId, CommandId, Timestamp};
 
+use super::sent::{Awaited, Sent, Way};
 use super::step::{FlowStep, StepOutcome};
 
 /// A conversation as a tree.
@@ -18,6 +19,8 @@ use super::step::{FlowStep, StepOutcome};
 pub struct Flow {
     /// Every step once: a step before what it caused, children of one step in order of time, roots too.
     pub branches: Vec<Branch>,
+    /// What was sent and not handled, as far as the steps tell, in the order of its causes.
+    pub awaited: Vec<Awaited>,
 }
 
 /// A step at its place in the tree.
@@ -31,6 +34,10 @@ pub struct Branch {
     pub depth: usize,
     /// Why it stands where it stands.
     pub origin: Origin,
+    /// On which way the command came.
+    pub way: Way,
+    /// Which try at this command it is, from 1; a command that failed may be sent again.
+    pub attempt: u32,
 }
 
 /// Where a step comes from.
@@ -75,6 +82,21 @@ impl Flow {
         }
         roots.sort_unstable();
         list(steps, &children, &roots, &circles)
+    }
+
+    fn look_at_what_was_sent(&mut self) {
+        let sent = Sent::by(self.branches.iter().map(|branch| &branch.step));
+        let mut tries: HashMap<(CommandId, Box<str>), u32> = HashMap::new();
+        // In order of time, which within one id is the order of the tries; a quarantine has the id of the command that led to it and another name.
+        let mut order: Vec<usize> = (0..self.branches.len()).collect();
+        order.sort_by_key(|index| self.branches[*index].step.order());
+        for index in order {
+            let branch = &mut self.branches[index];
+            let tried = tries.entry((branch.step.id, branch.step.command.clone())).or_default();
+            *tried += 1;
+            (branch.attempt, branch.way) = (*tried, sent.way(branch.step.id));
+        }
+        self.awaited = sent.awaited(&self.branches.iter().map(|it| it.step.id).collect());
     }
 
     /// When the first step was handled.
@@ -178,7 +200,10 @@ fn list(steps: Vec<FlowStep>, children: &[Vec<usize>], roots: &[usize], circles:
         };
         let depth = parent.map_or(0, |parent: usize| branches[parent].depth + 1);
         open.extend(children[index].iter().rev().map(|child| (*child, Some(branches.len()))));
-        branches.push(Branch { step, parent, depth, origin });
+        let (way, attempt) = (Way::Asked, 1);
+        branches.push(Branch { step, parent, depth, origin, way, attempt });
     }
-    Flow { branches }
+    let mut flow = Flow { branches, awaited: Vec::new() };
+    flow.look_at_what_was_sent();
+    flow
 }

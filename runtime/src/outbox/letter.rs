@@ -81,6 +81,16 @@ impl Letter {
         })
     }
 
+    /// The id of the command itself.
+    pub(crate) fn command_id(&self, shard: ShardId) -> CommandId {
+        self.named(shard, COMMAND).1
+    }
+
+    /// The id of the command that tells the sender about it; none when nobody waits for it.
+    pub(crate) fn answer_id(&self, shard: ShardId) -> Option<CommandId> {
+        self.answered.is_some().then(|| self.named(shard, ANSWER).1)
+    }
+
     fn named(&self, shard: ShardId, step: u8) -> (IdempotencyKey, CommandId) {
         let Place { offset, index } = self.place;
         let key = IdempotencyKey::of_reaction(shard, offset, index, step);
@@ -105,6 +115,13 @@ pub(crate) fn letters_of(batch: &Batch, after: Offset) -> Result<Vec<Letter>, St
             open(&stored, &mut letters)?;
         }
     }
+    Ok(letters)
+}
+
+/// The reactions of one record.
+pub(crate) fn letters_in(stored: &StoredRecord) -> Result<Vec<Letter>, String> {
+    let mut letters = Vec::new();
+    open(stored, &mut letters)?;
     Ok(letters)
 }
 

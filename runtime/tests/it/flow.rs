@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use holm_core::{
-    AskError, CausationId, CommandId, CorrelationId, EntityAddress, IdempotencyKey, Offset,
+    AskError, CausationId, CommandId, CorrelationId, EntityAddress, IdempotencyKey, NodeId, Offset,
     Outcome, SeededEntropy, SequenceNumber, ShardId, Term, Timestamp,
 };
-use holm_persistence::{BatchBuilder, Pending, Record, StoredVerdict};
+use holm_persistence::{Batch, BatchBuilder, Pending, Record, StoredVerdict};
 use holm_runtime::flow::{FlowSearch, Found, LOOK_AHEAD, TOLERANCE, Window, latest};
-use holm_runtime::{HistoryPage, Inspector};
+use holm_runtime::{ConversationEntry, ConversationPage, HistoryPage, Inspector};
 use proptest::prelude::*;
 
 const WANTED: CorrelationId = CorrelationId(7);
@@ -25,6 +25,8 @@ struct Logs {
     /// A shard that cannot be read, and what is said of it.
     broken: Option<(ShardId, AskError)>,
     reads: AtomicU64,
+    /// The first offset that an index knows, if there is one, in pages of two records.
+    known_from: Option<u64>,
 }
 
 const BATCH: usize = 3;
@@ -62,7 +64,7 @@ impl Logs {
             };
             builder.push(&record).unwrap();
         }
-        Some(builder.finish().bytes().clone())
+        Some(builder.made_by(NodeId(u64::from(shard.0) + 1)).finish().bytes().clone())
     }
 }
 
@@ -85,6 +87,31 @@ impl Inspector for Logs {
         self.reads.fetch_add(1, Ordering::Relaxed);
         let batches = self.batch(shard, from).into_iter().collect();
         Box::pin(async { Ok(batches) })
+    }
+
+    fn conversation(
+        &self,
+        shard: ShardId,
+        correlation: CorrelationId,
+        from: Offset,
+        _: usize,
+    ) -> Pending<Result<ConversationPage, AskError>> {
+        let Some(known_from) = self.known_from else {
+            return Box::pin(async { Ok(ConversationPage::default()) });
+        };
+        let log = (1..).zip(&self.shards[shard.0 as usize]);
+        let mut found: Vec<_> = log
+            .filter(|(offset, (_, of))| *of == correlation && *offset >= known_from.max(from.0))
+            .map(|(offset, _)| {
+                let batch = Batch::parse(self.batch(shard, Offset(offset)).unwrap()).unwrap();
+                let bytes = batch.record(Offset(offset)).unwrap().bytes;
+                ConversationEntry { offset: Offset(offset), made_by: batch.made_by(), bytes }
+            })
+            .collect();
+        let next = found.get(2).map(|entry| entry.offset);
+        found.truncate(2);
+        let page = ConversationPage { records: found, known_from: Some(Offset(known_from)), next };
+        Box::pin(async { Ok(page) })
     }
 
     fn tail(&self, shard: ShardId, _: Option<Offset>) -> Pending<Result<Offset, AskError>> {
@@ -161,6 +188,35 @@ async fn a_shard_that_cannot_be_read_is_named() {
     assert!(tokio::time::timeout(Duration::from_millis(50), search.run()).await.is_err());
     let found = search.finish();
     assert_eq!((places(&found).len(), found.unfinished), (2, 1));
+}
+
+/// Law 10, as a search has it: what an index knows is not read, what it does not know is, and the steps are the same, with who wrote them.
+#[tokio::test]
+async fn an_index_answers_for_what_it_knows() {
+    let hour = 3_600_000;
+    let log = |shard: u64| -> Vec<_> {
+        let of = |n: u64| if n % 7 == shard { WANTED } else { CorrelationId(1) };
+        (0..100).map(|n| (n * hour, of(n))).collect()
+    };
+    let shards = || vec![log(0), log(1)];
+    let read = search(&Logs::of(shards()), WANTED, Window::everything()).await;
+    assert_eq!((read.gathered.steps.len(), read.searched), (30, 2));
+    assert!(
+        read.gathered.steps.iter().all(|it| it.node == Some(NodeId(u64::from(it.shard.0) + 1)))
+    );
+    for (known_from, searched, most_reads) in [(1, 0, 0), (51, 2, 60), (101, 2, 80)] {
+        let known_from = Some(known_from);
+        let logs = Arc::new(Logs { shards: shards(), known_from, ..Logs::default() });
+        let found = search(&logs, WANTED, Window::everything()).await;
+        assert_eq!(found.gathered, read.gathered, "{known_from:?}");
+        assert_eq!((found.searched, found.unfinished), (searched, 0), "{known_from:?}");
+        let reads = logs.reads.load(Ordering::Relaxed);
+        assert!(reads <= most_reads, "{known_from:?}: {reads} reads");
+        let all = FlowSearch::new(logs.clone(), SHARDS, WANTED, Window::everything());
+        let mut all = all.reading_all();
+        all.run().await;
+        assert_eq!(all.finish(), read);
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use holm_core::{AskError, CommandEnvelope, EntityAddress, Offset, SequenceNumber, ShardId, Term};
+use holm_core::{
+    AskError, CommandEnvelope, CorrelationId, EntityAddress, Offset, SequenceNumber, ShardId, Term,
+};
 use holm_persistence::{OpenError, Pending, encode};
 use holm_runtime::{
     Asker, ClusterEvent, FailureKind, HostOptions, ReplyTo, ShardHost, Subject, WriteFailurePolicy,
@@ -46,12 +48,7 @@ impl LocalShards for ShardHost {
         limit: usize,
     ) -> Pending<Result<Bytes, AskError>> {
         let page = self.inspector().history(address, after, limit);
-        Box::pin(async move {
-            encode(&page.await?).map_err(|error| AskError::Undecodable {
-                command: "history".into(),
-                reason: error.to_string().into(),
-            })
-        })
+        Box::pin(async move { encoded("history", &page.await?) })
     }
 
     fn batches(
@@ -63,9 +60,27 @@ impl LocalShards for ShardHost {
         self.inspector().batches(shard, from, max_bytes)
     }
 
+    fn conversation(
+        &self,
+        shard: ShardId,
+        correlation: CorrelationId,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Pending<Result<Bytes, AskError>> {
+        let page = self.inspector().conversation(shard, correlation, from, max_bytes);
+        Box::pin(async move { encoded("conversation", &page.await?) })
+    }
+
     fn tail(&self, shard: ShardId, seen: Option<Offset>) -> Pending<Result<Offset, AskError>> {
         self.inspector().tail(shard, seen)
     }
+}
+
+fn encoded(what: &str, page: &impl serde::Serialize) -> Result<Bytes, AskError> {
+    encode(page).map_err(|error| AskError::Undecodable {
+        command: what.into(),
+        reason: error.to_string().into(),
+    })
 }
 
 impl HostedShards for ShardHost {

@@ -2,8 +2,11 @@
 //!
 //! Entries that were refused by the fence stand in the log too, but the index does not know them, so they are never read.
 
-use holm_core::{EntityAddress, Offset, SequenceNumber, ShardId};
-use holm_persistence::{After, Batch, EntityIndex, History, ReadError, StoreError, walk_chain};
+use holm_core::{CorrelationId, EntityAddress, Offset, SequenceNumber, ShardId};
+use holm_persistence::{
+    After, Batch, CONVERSATION_PLACES, Conversation, EntityIndex, History, ReadError, StoreError,
+    read_conversation, walk_chain,
+};
 
 use super::replica::Replica;
 
@@ -42,6 +45,22 @@ pub(super) fn history(
         walk_chain(shard, address, head, trimmed, after.0, max_records, &mut |offset| {
             batch_at(replica, index, offset)
         })
+    })
+}
+
+/// Records of one conversation.
+pub(super) fn conversation(
+    replica: &Replica,
+    correlation: CorrelationId,
+    from: Offset,
+    max_bytes: usize,
+) -> Result<Conversation, ReadError> {
+    let shard = replica.shard();
+    replica.index().with(|index| {
+        let places = index.conversation(correlation, from, CONVERSATION_PLACES);
+        let places = places.map_err(|error| store_error(shard, &error))?;
+        let mut batch_at = |offset| batch_at(replica, index, offset);
+        read_conversation(shard, correlation, places, max_bytes, &mut batch_at)
     })
 }
 

@@ -3,16 +3,18 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use holm_core::{AskError, EntityAddress, Offset, Outcome, SequenceNumber, ShardId, shard_of};
+use holm_core::{
+    AskError, CorrelationId, EntityAddress, Offset, Outcome, SequenceNumber, ShardId, shard_of,
+};
 use holm_persistence::{Pending, decode};
-use holm_runtime::{HistoryPage, Inspector};
+use holm_runtime::{ConversationPage, HistoryPage, Inspector};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use crate::router::serve::tail_for_a_while;
 use crate::router::{Core, Router};
 use crate::transport::Lane;
-use crate::wire::{BatchesAnswer, HistoryAnswer, Message, TailAnswer};
+use crate::wire::{BatchesAnswer, ConversationAnswer, HistoryAnswer, Message, TailAnswer};
 
 /// How long a leader is looked for.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -57,6 +59,26 @@ impl Inspector for Router {
             };
             let batches: BatchesAnswer = read(&core, shard, &message, here).await;
             batches
+        })
+    }
+
+    fn conversation(
+        &self,
+        shard: ShardId,
+        correlation: CorrelationId,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Pending<Result<ConversationPage, AskError>> {
+        let core = self.0.core.clone();
+        let asked = u32::try_from(max_bytes).unwrap_or(u32::MAX);
+        let message = Message::Conversation { shard, correlation, from, max_bytes: asked };
+        on_transport(self.0.core.clone(), shard, async move {
+            let here = |core: &Core| {
+                let local = core.local.as_ref().filter(|local| local.leads(shard))?;
+                Some(local.conversation(shard, correlation, from, max_bytes))
+            };
+            let page: ConversationAnswer = read(&core, shard, &message, here).await;
+            decode(&page?).map_err(|error| undecodable("conversation", &error))
         })
     }
 

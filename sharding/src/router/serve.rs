@@ -10,7 +10,9 @@ use serde::Serialize;
 
 use crate::router::Core;
 use crate::transport::Responder;
-use crate::wire::{BatchesAnswer, CommandAnswer, HistoryAnswer, Message, TailAnswer};
+use crate::wire::{
+    BatchesAnswer, CommandAnswer, ConversationAnswer, HistoryAnswer, Message, TailAnswer,
+};
 
 /// Most records and most bytes of one page, whatever is asked for.
 const MOST_RECORDS: usize = 10_000;
@@ -66,6 +68,18 @@ pub(super) fn serve(
                     });
                 }
                 None => say::<BatchesAnswer>(respond, &Err(core.moved(shard))),
+            }
+        }
+        Message::Conversation { shard, correlation, from, max_bytes } => {
+            match core.local.as_ref().filter(|local| shard.0 < core.shards && local.leads(shard)) {
+                Some(local) => {
+                    let most = (max_bytes as usize).min(MOST_BYTES);
+                    let page = local.conversation(shard, correlation, from, most);
+                    core.peers.runtime().spawn(async move {
+                        say::<ConversationAnswer>(respond, &page.await);
+                    });
+                }
+                None => say::<ConversationAnswer>(respond, &Err(core.moved(shard))),
             }
         }
         Message::Tail { shard, seen } => {

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use holm_core::{EntityAddress, Offset, SequenceNumber, ShardId, Term};
+use holm_core::{CorrelationId, EntityAddress, Offset, SequenceNumber, ShardId, Term};
 use holm_persistence::{
-    AppendError, Batch, History, OpenError, Opened, Pending, ReadError, ShardLog, Snapshot,
-    SnapshotCriteria,
+    AppendError, Batch, Conversation, History, OpenError, Opened, Pending, ReadError, ShardLog,
+    Snapshot, SnapshotCriteria,
 };
 
 use super::met::Met;
@@ -140,6 +140,16 @@ impl ShardLog for Watched {
             self.met.met(Situation::RecoveredFromSnapshot);
         }
         Ok(read)
+    }
+
+    fn conversation(
+        &self,
+        shard: ShardId,
+        correlation: CorrelationId,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Result<Conversation, ReadError> {
+        self.log.conversation(shard, correlation, from, max_bytes)
     }
 
     fn save_snapshot(

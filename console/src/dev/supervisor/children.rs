@@ -52,6 +52,9 @@ impl Supervisor {
         let views = data_dir.join("views").to_string_lossy().into_owned();
         let views = self.args.views.then_some(("HOLM_VIEWS__DIR", views));
         let mut variables: Vec<(&'static str, String)> = views.into_iter().collect();
+        if self.args.no_correlation_index {
+            variables.push(("HOLM_JOURNAL__CORRELATION_INDEX", "false".to_owned()));
+        }
         variables.extend([
             ("HOLM_NODE__NAME", name.clone()),
             ("HOLM_DATA_DIR", data_dir.to_string_lossy().into_owned()),

@@ -1,11 +1,13 @@
-//! The drawing of a flow: a document to lines of text.
+//! The drawing of a flow: a document to lines of text. A command, who handled it where, and below it what came of it and what it led to.
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use crate::output::{Mark, Output};
 use crate::verbs::show::in_words;
-use crate::views::{FlowDocument, FlowStepDocument, RecordedEvent};
+use crate::views::{AwaitedDocument, FlowDocument, FlowStepDocument, RecordedEvent};
 
 /// Levels that are indented. What lies deeper stands at the same place and says how deep it is, so that a chain of ten thousand stays readable.
 const MOST_LEVELS: usize = 24;
@@ -25,6 +27,8 @@ pub(super) fn lines(flow: &FlowDocument, output: Output) -> Vec<String> {
             last_child[parent] = Some(index);
         }
     }
+    let mut awaited: BTreeMap<usize, Vec<&AwaitedDocument>> = BTreeMap::new();
+    flow.awaited.iter().for_each(|it| awaited.entry(it.parent).or_default().push(it));
     let drawing = Drawing::new(output);
     // What stands left of the children of each step.
     let mut left: Vec<String> = Vec::with_capacity(flow.steps.len());
@@ -43,9 +47,18 @@ pub(super) fn lines(flow: &FlowDocument, output: Output) -> Vec<String> {
         };
         let time = span(step.after_ms);
         lines.push(format!("{time:>9}  {own}{}", drawing.command(step)));
-        let trunk = if last_child[index].is_some() { drawing.joints(false).1 } else { "   " };
+        let awaited = awaited.get(&index).map_or(&[][..], |awaited| awaited);
+        let has_children = last_child[index].is_some() || !awaited.is_empty();
+        let trunk = if has_children { drawing.joints(false).1 } else { "   " };
         for said in drawing.outcome(step) {
             lines.push(format!("{:9}  {below}{trunk}{said}", ""));
+        }
+        // What is still open stands first, where a reader looks who wonders what is missing.
+        for (nth, one) in awaited.iter().enumerate() {
+            let is_last = last_child[index].is_none() && nth + 1 == awaited.len();
+            let time = one.due_after_ms.map_or_else(String::new, span);
+            let branch = drawing.joints(is_last).0;
+            lines.push(format!("{time:>9}  {below}{branch}{}", drawing.awaited(one)));
         }
         left.push(below);
     }
@@ -56,7 +69,9 @@ pub(super) fn lines(flow: &FlowDocument, output: Output) -> Vec<String> {
     }
     lines.push(String::new());
     let first = flow.steps.first().map_or("TYPE/ID", |step| &step.entity);
-    let next = format!("  One entity   holm show {first}     as JSON   --json");
+    let next = format!(
+        "  One entity   holm show {first}     as JSON   --json     only problems   --failed"
+    );
     lines.push(output.faint(next));
     lines
 }
@@ -68,8 +83,12 @@ fn head(flow: &FlowDocument, output: Output) -> String {
         (failed, 0) => (Mark::Bad, format!("{failed} failed")),
         (failed, rejected) => (Mark::Bad, format!("{failed} failed, {rejected} rejected")),
     };
+    let root = match &flow.last_event {
+        Some(last) => format!("{} {last}", flow.root),
+        None => flow.root.clone(),
+    };
     format!(
-        "flow {}   {} {verdict}   {}   {}   {}   {}",
+        "flow {}   {root}   {} {verdict}   {}   {}   {}   {}",
         output.strong(&flow.correlation_id),
         output.mark(mark),
         counted(flow.steps.len(), "command", "commands"),
@@ -87,6 +106,17 @@ fn counted(count: usize, one: &str, many: &str) -> String {
 fn notes(flow: &FlowDocument, output: Output) -> Vec<String> {
     let mut notes = Vec::new();
     let searched = &flow.searched;
+    if let (shards @ 1.., false) = (searched.searched_shards, searched.everything) {
+        notes.push(format!(
+            "{} searched: a flow is found at once where correlation_index = true",
+            counted(shards, "shard was", "shards were")
+        ));
+    }
+    if flow.steps.iter().any(|step| step.node.is_none()) {
+        notes.push(
+            "where the log does not say who handled a command, who leads now is named".to_owned(),
+        );
+    }
     if flow.left_out > 0 {
         notes.push(format!("{} later commands are left out: a flow has limits", flow.left_out));
     }
@@ -108,6 +138,8 @@ fn notes(flow: &FlowDocument, output: Output) -> Vec<String> {
 struct Drawing {
     output: Output,
     command: &'static str,
+    timer: &'static str,
+    answer: &'static str,
     joint: &'static str,
     corner: &'static str,
     trunk: &'static str,
@@ -116,12 +148,12 @@ struct Drawing {
 
 impl Drawing {
     fn new(output: Output) -> Self {
-        let [command, joint, corner, trunk, ellipsis] = if output.is_ascii() {
-            [">", "|- ", "`- ", "|  ", "..."]
+        let [command, timer, answer, joint, corner, trunk, ellipsis] = if output.is_ascii() {
+            [">", "@", "<", "|- ", "`- ", "|  ", "..."]
         } else {
-            ["▷", "├─ ", "└─ ", "│  ", "…"]
+            ["▷", "⧖", "◁", "├─ ", "└─ ", "│  ", "…"]
         };
-        Self { output, command, joint, corner, trunk, ellipsis }
+        Self { output, command, timer, answer, joint, corner, trunk, ellipsis }
     }
 
     /// What joins a child to its cause, and what stands left of all that is below that child.
@@ -130,8 +162,28 @@ impl Drawing {
     }
 
     fn command(&self, step: &FlowStepDocument) -> String {
-        let mut aside = vec![format!("shard {}", step.shard)];
+        let mut aside = Vec::new();
+        match (&step.node, &step.leader) {
+            (Some(node), _) => aside.push(node.clone()),
+            (None, Some(leader)) => aside.push(format!("{leader} now")),
+            (None, None) => {}
+        }
+        aside.push(format!("shard {}", step.shard));
         aside.extend(step.gap_ms.map(|gap| format!("+{}", span(gap))));
+        let sign = match step.way.as_str() {
+            "timer" => {
+                aside.push("timer".to_owned());
+                self.timer
+            }
+            "answer" => {
+                aside.push("answer".to_owned());
+                self.answer
+            }
+            _ => self.command,
+        };
+        if step.attempt > 1 {
+            aside.push(format!("attempt {}", step.attempt));
+        }
         if step.depth > MOST_LEVELS {
             aside.push(format!("depth {}", step.depth));
         }
@@ -141,12 +193,21 @@ impl Drawing {
             _ => {}
         }
         format!(
-            "{} {}   {}   {}",
-            self.command,
+            "{sign} {}   {}   {}",
             step.command,
             self.output.strong(&step.entity),
             self.output.faint(aside.join("   "))
         )
+    }
+
+    /// What was sent and is not handled.
+    fn awaited(&self, awaited: &AwaitedDocument) -> String {
+        let (sign, why) = match awaited.due {
+            Some(_) => (self.timer, "timer, no record of it yet"),
+            None => (self.command, "sent, no record of it yet"),
+        };
+        let entity = self.output.strong(&awaited.entity);
+        format!("{sign} {}   {entity}   {}", awaited.command, self.output.faint(why))
     }
 
     /// One line for each event, or for why there is none.

@@ -13,6 +13,7 @@ fn step(number: u64, id: u128, cause: u128, at: u64) -> FlowStep {
     FlowStep {
         shard: ShardId(u32::try_from(number % 4).unwrap()),
         offset: Offset(number + 1),
+        node: None,
         at: Timestamp::from_millis(at),
         entity: EntityAddress::new("account", format!("a{id}")).unwrap(),
         command: "deposit".into(),

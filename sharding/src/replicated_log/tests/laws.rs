@@ -11,11 +11,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use holm_core::{EntityAddress, Offset, SequenceNumber, ShardId, Term};
+use holm_core::{CorrelationId, EntityAddress, Offset, SequenceNumber, ShardId, Term};
 use holm_persistence::conformance::{self, Subject, wait};
 use holm_persistence::{
-    AppendError, Batch, DiskPoint, FaultKind, History, OpenError, Opened, Pending, ReadError,
-    ShardLog, Snapshot, SnapshotCriteria,
+    AppendError, Batch, Conversation, DiskPoint, FaultKind, History, OpenError, Opened, Pending,
+    ReadError, ShardLog, Snapshot, SnapshotCriteria,
 };
 
 use super::nodes::{Nodes, SHARDS};
@@ -176,6 +176,16 @@ impl ShardLog for Led {
         max_records: usize,
     ) -> Result<History, ReadError> {
         self.of(shard).records_after(shard, address, after, max_records)
+    }
+
+    fn conversation(
+        &self,
+        shard: ShardId,
+        correlation: CorrelationId,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Result<Conversation, ReadError> {
+        self.of(shard).conversation(shard, correlation, from, max_bytes)
     }
 
     fn save_snapshot(

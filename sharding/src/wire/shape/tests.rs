@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use holm_core::{CommandEnvelope, EntityAddress, Offset, SequenceNumber, ShardId};
+use holm_core::{CommandEnvelope, CorrelationId, EntityAddress, Offset, SequenceNumber, ShardId};
 use holm_persistence::{Record, StoredReaction};
-use holm_runtime::HistoryPage;
+use holm_runtime::{ConversationPage, HistoryPage};
 use serde::Deserialize;
 
 use super::*;
 use crate::cluster_log::Fact;
 use crate::raft::{Applied, Membership};
 use crate::view::ClusterView;
-use crate::wire::{BatchesAnswer, CommandAnswer, HistoryAnswer, TailAnswer};
+use crate::wire::{BatchesAnswer, CommandAnswer, ConversationAnswer, HistoryAnswer, TailAnswer};
 
 macro_rules! walked {
     ($($type:ty),* $(,)?) => {
@@ -29,11 +29,14 @@ fn no_type_on_the_wire_is_a_bomb() {
         (EntityAddress, SequenceNumber, u32),
         (ShardId, Offset, u32),
         (ShardId, Option<Offset>),
+        (ShardId, CorrelationId, Offset, u32),
         CommandAnswer,
         HistoryAnswer,
         HistoryPage,
         BatchesAnswer,
         TailAnswer,
+        ConversationAnswer,
+        ConversationPage,
         ClusterView,
         Record<'static>,
         Vec<StoredReaction<'static>>,

@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use holm_core::{AskError, CommandEnvelope, EntityAddress, Offset, SequenceNumber, ShardId, Term};
+use holm_core::{
+    AskError, CommandEnvelope, CorrelationId, EntityAddress, Offset, SequenceNumber, ShardId, Term,
+};
 use holm_persistence::{OpenError, Pending};
 use holm_runtime::{Asker, ClusterEvent, FailureKind, Subject};
 use holm_sharding::{ClusterOptions, HostedShards, LocalShards, OnAnswer};
@@ -65,6 +67,16 @@ impl LocalShards for Watched {
         max_bytes: usize,
     ) -> Pending<Result<Vec<Bytes>, AskError>> {
         self.host.batches(shard, from, max_bytes)
+    }
+
+    fn conversation(
+        &self,
+        shard: ShardId,
+        correlation: CorrelationId,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Pending<Result<Bytes, AskError>> {
+        self.host.conversation(shard, correlation, from, max_bytes)
     }
 
     fn tail(&self, shard: ShardId, seen: Option<Offset>) -> Pending<Result<Offset, AskError>> {

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use holm_core::{
-    Answer, AskError, Clock, CommandEnvelope, CommandId, EntityAddress, IdempotencyKey, NodeId,
-    Offset, SeededEntropy, SequenceNumber, ShardId, SystemClock, Term, Timestamp, Verdict,
+    Answer, AskError, Clock, CommandEnvelope, CommandId, CorrelationId, EntityAddress,
+    IdempotencyKey, NodeId, Offset, SeededEntropy, SequenceNumber, ShardId, SystemClock, Term,
+    Timestamp, Verdict,
 };
 use holm_persistence::{Pending, encode};
-use holm_runtime::HistoryPage;
+use holm_runtime::{ConversationPage, HistoryPage};
 use holm_sharding::{
     ClusterView, Lane, LocalShards, MemberState, MemberView, Message, OnAnswer, PeerHandler,
     PeerInfo, Peers, Responder, Router, RouterOptions, ShardState, ShardView,
@@ -74,6 +75,17 @@ impl LocalShards for FakeHost {
         limit: usize,
     ) -> Pending<Result<Bytes, AskError>> {
         let page = HistoryPage { highest: after, head: Offset(limit as u64), ..Default::default() };
+        Box::pin(async move { Ok(encode(&page).unwrap()) })
+    }
+
+    fn conversation(
+        &self,
+        _: ShardId,
+        _: CorrelationId,
+        from: Offset,
+        _: usize,
+    ) -> Pending<Result<Bytes, AskError>> {
+        let page = ConversationPage { known_from: Some(from), ..ConversationPage::default() };
         Box::pin(async move { Ok(encode(&page).unwrap()) })
     }
 

@@ -15,6 +15,8 @@ fn step(parent: Option<usize>, depth: usize, after_ms: u64, what: &str) -> FlowS
         after_ms,
         gap_ms: parent.map(|_| 2),
         entity: entity.to_owned(),
+        node: Some("holm-1".to_owned()),
+        attempt: 1,
         shard: 3,
         command: command.to_owned(),
         base_seq: 7,
@@ -35,8 +37,21 @@ fn transfer() -> FlowDocument {
     let mut late = step(None, 0, 84, "notify mail/1");
     (late.origin, late.causation_id) = ("missing".to_owned(), "019aa1c3-0000".to_owned());
     (late.outcome, late.message) = ("failed".to_owned(), "panicked: no route".to_owned());
+    let mut noted = step(Some(1), 2, 4, "note book/1");
+    (noted.way, noted.attempt, noted.node) = ("answer".to_owned(), 2, None);
+    noted.leader = Some("holm-2".to_owned());
+    let deadline = AwaitedDocument {
+        parent: 0,
+        entity: "transfer/8841".to_owned(),
+        command: "deadline".to_owned(),
+        due: Some("2026-11-20T16:21:37.015Z".to_owned()),
+        due_after_ms: Some(30_000),
+    };
     FlowDocument {
+        awaited: vec![deadline],
         correlation_id: "019aa1c3-7d52-7e10-9a44-1f2b83cc0d11".to_owned(),
+        root: "transfer/8841".to_owned(),
+        last_event: Some("TurnedBack".to_owned()),
         lasted_ms: 84,
         entities: 4,
         events: 3,
@@ -49,7 +64,7 @@ fn transfer() -> FlowDocument {
                 "Withdrawn",
                 json!({"amount": 60}),
             ),
-            step(Some(1), 2, 4, "note book/1"),
+            noted,
             frozen,
             happened(
                 step(Some(3), 2, 8, "refund account/55120"),
@@ -66,34 +81,38 @@ fn transfer() -> FlowDocument {
 fn a_flow_is_drawn_as_a_tree() {
     let output = Output::new(false, false, Color::Never);
     let expected = "\
-flow 019aa1c3-7d52-7e10-9a44-1f2b83cc0d11   ✕ 1 failed, 1 rejected   6 commands   4 entities   3 events   84 ms
+flow 019aa1c3-7d52-7e10-9a44-1f2b83cc0d11   transfer/8841 TurnedBack   ✕ 1 failed, 1 rejected   6 commands   4 entities   3 events   84 ms
 
-     0 ms  ▷ start   transfer/8841   shard 3
+     0 ms  ▷ start   transfer/8841   holm-1   shard 3
            │  ✓ Started   seq 8
-     2 ms  ├─ ▷ withdraw   account/55120   shard 3   +2 ms
+   30.0 s  ├─ ⧖ deadline   transfer/8841   timer, no record of it yet
+     2 ms  ├─ ▷ withdraw   account/55120   holm-1   shard 3   +2 ms
            │  │  ✓ Withdrawn   amount 60   seq 8
-     4 ms  │  └─ ▷ note   book/1   shard 3   +2 ms
+     4 ms  │  └─ ◁ note   book/1   holm-2 now   shard 3   +2 ms   answer   attempt 2
            │        ✓ changed nothing   seq 8
-     6 ms  └─ ▷ deposit   account/90017   shard 3   +2 ms
+     6 ms  └─ ▷ deposit   account/90017   holm-1   shard 3   +2 ms
               │  ✕ rejected   the account is frozen
-     8 ms     └─ ▷ refund   account/55120   shard 3   +2 ms
+     8 ms     └─ ▷ refund   account/55120   holm-1   shard 3   +2 ms
                     ✓ Deposited   amount 60   seq 8
-    84 ms  ▷ notify   mail/1   shard 3   its cause 019aa1c3-0000 was not found
+    84 ms  ▷ notify   mail/1   holm-1   shard 3   its cause 019aa1c3-0000 was not found
               ✕ failed   panicked: no route
 
-  One entity   holm show transfer/8841     as JSON   --json";
+  ▲ where the log does not say who handled a command, who leads now is named
+
+  One entity   holm show transfer/8841     as JSON   --json     only problems   --failed";
     // A test may run where the locale knows no UTF-8.
     if !output.is_ascii() {
         assert_eq!(lines(&transfer(), output).join("\n"), expected);
     }
     let ascii = lines(&transfer(), Output::new(false, true, Color::Never)).join("\n");
-    assert!(ascii.is_ascii() && ascii.contains("|  `- > note   book/1"), "{ascii}");
+    assert!(ascii.is_ascii() && ascii.contains("|  `- < note   book/1"), "{ascii}");
 }
 
 #[test]
 fn what_is_missing_is_said() {
     let searched = SearchedDocument {
         until: Some("2026-11-20T16:21:07.015Z".to_owned()),
+        searched_shards: 4,
         goes_on: true,
         unread_shards: vec![2, 5],
         unfinished_shards: 1,
@@ -101,7 +120,14 @@ fn what_is_missing_is_said() {
     };
     let flow = FlowDocument { left_out: 3, searched, ..transfer() };
     let text = lines(&flow, Output::new(false, true, Color::Never)).join("\n");
-    for said in ["3 later", "shards 2, 5", "short for 1 shards", "until 2026-11-20T16:21:07.015Z"] {
+    for said in [
+        "3 later",
+        "4 shards were searched",
+        "correlation_index = true",
+        "shards 2, 5",
+        "short for 1 shards",
+        "until 2026-11-20T16:21:07.015Z",
+    ] {
         assert!(text.contains(said), "{said}: {text}");
     }
 }
@@ -114,5 +140,7 @@ fn a_deep_chain_stays_readable() {
     let flow = FlowDocument { steps: chain.collect(), ..FlowDocument::default() };
     let lines = lines(&flow, Output::new(false, true, Color::Never));
     assert!(lines.iter().all(|line| line.len() < 160));
-    assert!(lines.iter().any(|line| line.ends_with("step/499   shard 3   +2 ms   depth 499")));
+    assert!(
+        lines.iter().any(|line| line.ends_with("step/499   holm-1   shard 3   +2 ms   depth 499"))
+    );
 }
