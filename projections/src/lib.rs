@@ -4,7 +4,7 @@
 //! transaction (promise G8, law O1). So a crash at any moment leaves a view that is whole and a little old, never one that counted an event twice or left one
 //! out. The unit is the record: the events of one command are seen together or not at all.
 //!
-//! - [`SqliteView`] is a view in a file of SQLite, which any tool can read.
+//! - [`SqliteView`] is a view in a file of SQLite, which any tool can read. [`SledView`] is one of keys and values in sled: no SQL, and no C.
 //! - [`start`] runs a projection on any node and on a client of a cluster: it needs a [`holm_runtime::bus::Bus`] and nothing else. Every process that runs one
 //!   has the complete view for itself. Work that must be done once in a cluster, and at least once, is a
 //!   [`holm_runtime::bus::DurableSubscription`] instead: its members share the shards.
@@ -17,9 +17,12 @@ mod failure;
 mod handle;
 mod observer;
 mod options;
+mod place;
 mod progress;
 mod projection;
 mod rate;
+mod shelf;
+mod sled_view;
 mod sqlite;
 mod status;
 mod view;
@@ -31,6 +34,7 @@ pub use observer::{Notice, Observer};
 pub use options::Options;
 pub use progress::Progress;
 pub use projection::{HandlerError, Projection};
+pub use sled_view::{RowError, SledRow, SledRows, SledTransaction, SledView};
 pub use sqlite::SqliteView;
 pub use status::{State, Status};
 pub use view::{Change, Identity, SetAside, Stored, View, ViewError, Work, WriteError};

@@ -5,6 +5,9 @@ use holm_runtime::bus::Position;
 
 use crate::projection::HandlerError;
 
+/// Records that a view keeps as set aside. More than that means that the handler is wrong, not a record.
+pub(crate) const SET_ASIDE: usize = 10_000;
+
 /// What a transaction is to do, and do again when it is tried again.
 pub type Work<'w, V> =
     &'w mut dyn for<'t> FnMut(&mut <V as View>::Transaction<'t>) -> Result<(), HandlerError>;
