@@ -26,6 +26,15 @@ pub trait Inspector: Send + Sync {
     /// Resolves to the shard's last durable offset: at once, or, when `seen` is given, as soon as it is above that. It may resolve to `seen` when
     /// nothing came for some seconds: ask again.
     fn tail(&self, shard: ShardId, seen: Option<Offset>) -> Pending<Result<Offset, AskError>>;
+
+    /// What stands behind `seen`, as [`Inspector::batches`], as soon as there is anything. It may resolve to nothing when nothing came for some seconds: ask
+    /// again. So whoever follows a log asks once for each page, and what comes is there as soon as word of it would be.
+    fn follow(
+        &self,
+        shard: ShardId,
+        seen: Offset,
+        max_bytes: usize,
+    ) -> Pending<Result<Vec<Bytes>, AskError>>;
 }
 
 /// A page of one entity's history.

@@ -69,6 +69,7 @@ pub fn wire_seeds() -> Vec<Vec<u8>> {
         Message::History { address, after: SequenceNumber(7), limit: 100 },
         Message::Batches { shard: ShardId(3), from: Offset(1), max_bytes: 4096 },
         Message::Tail { shard: ShardId(3), seen: Some(Offset(9)) },
+        Message::Follow { shard: ShardId(3), seen: Offset(9), max_bytes: 4096 },
     ];
     let answer = Answer {
         verdict: Verdict::Accepted(Bytes::from_static(b"\x07")),

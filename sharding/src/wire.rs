@@ -62,6 +62,15 @@ pub enum Message {
         /// The last offset that the sender knows; none: answer at once.
         seen: Option<Offset>,
     },
+    /// What stands behind an offset of a shard's log, as soon as there is anything; nothing when nothing came for some seconds. Answer: [`BatchesAnswer`].
+    Follow {
+        /// The shard.
+        shard: ShardId,
+        /// The last offset that the sender has.
+        seen: Offset,
+        /// About how many bytes.
+        max_bytes: u32,
+    },
 }
 
 /// The answer to [`Message::Command`].
@@ -70,7 +79,7 @@ pub type CommandAnswer = Result<Answer, AskError>;
 /// The answer to [`Message::History`]: an encoded [`holm_runtime::HistoryPage`].
 pub type HistoryAnswer = Result<Bytes, AskError>;
 
-/// The answer to [`Message::Batches`]: whole batches as stored.
+/// The answer to [`Message::Batches`] and [`Message::Follow`]: whole batches as stored.
 pub type BatchesAnswer = Result<Vec<Bytes>, AskError>;
 
 /// The answer to [`Message::Tail`]: the last durable offset.
@@ -85,6 +94,7 @@ mod tag {
     pub(super) const HISTORY: u8 = 4;
     pub(super) const BATCHES: u8 = 5;
     pub(super) const TAIL: u8 = 6;
+    pub(super) const FOLLOW: u8 = 7;
 }
 
 /// Tag, kind and group.
@@ -118,6 +128,9 @@ impl Message {
                 tagged(tag::BATCHES, &(shard, from, max_bytes))
             }
             Self::Tail { shard, seen } => tagged(tag::TAIL, &(shard, seen)),
+            Self::Follow { shard, seen, max_bytes } => {
+                tagged(tag::FOLLOW, &(shard, seen, max_bytes))
+            }
         }
     }
 
@@ -159,6 +172,10 @@ impl Message {
             tag::TAIL => {
                 let (shard, seen) = untagged(rest)?;
                 Ok(Self::Tail { shard, seen })
+            }
+            tag::FOLLOW => {
+                let (shard, seen, max_bytes) = untagged(rest)?;
+                Ok(Self::Follow { shard, seen, max_bytes })
             }
             tag => Err(unknown(format!("layout {tag}"))),
         }
@@ -235,6 +252,7 @@ mod tests {
             Message::History { address, after: SequenceNumber(7), limit: 100 },
             Message::Batches { shard: ShardId(3), from: Offset(1), max_bytes: 4096 },
             Message::Tail { shard: ShardId(3), seen: Some(Offset(9)) },
+            Message::Follow { shard: ShardId(3), seen: Offset(9), max_bytes: 4096 },
         ]
     }
 

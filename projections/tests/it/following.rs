@@ -139,6 +139,25 @@ where
     node.host.stop().await;
 }
 
+/// The lag is that of the moment for which the position is told; how long it takes to find out does not count.
+async fn measuring_a_lag_does_not_make_it_longer<V: Store>()
+where
+    Tally: Projection<V>,
+{
+    let (node, dir) = (Node::start().await, tempfile::tempdir().unwrap());
+    let view = V::open(&dir.path().join("tally")).unwrap();
+    let options = Options { clock: node.clock.clone(), ..Options::default() };
+    let bus = node.slow_bus(Duration::from_secs(3));
+    let tally = start(bus, Tally::default(), view, options);
+    tally.pause().await.unwrap();
+    node.payments(6, 1).await;
+    node.clock.advance(Duration::from_secs(2));
+    let progress = tally.progress().await.unwrap();
+    assert_eq!((progress.lag_events, progress.lag_time), (6, Duration::from_secs(2)));
+    tally.stop().await;
+    node.host.stop().await;
+}
+
 /// Law O22: each fact is counted once, whatever is asked and ordered meanwhile.
 async fn questions_and_orders_cost_no_count<V: Store>()
 where
@@ -169,5 +188,6 @@ on_both!(
     a_group_may_wait_for_more,
     the_place_behind_what_nobody_wants_is_stored,
     progress_says_how_far_it_is,
+    measuring_a_lag_does_not_make_it_longer,
     questions_and_orders_cost_no_count,
 );
