@@ -6,8 +6,8 @@
 //!
 //! - [`SqliteView`] is a view in a file of SQLite, which any tool can read. [`SledView`] is one of keys and values in sled: no SQL, and no C.
 //! - [`start`] runs a projection on any node and on a client of a cluster: it needs a [`holm_runtime::bus::Bus`] and nothing else. Every process that runs one
-//!   has the complete view for itself. Work that must be done once in a cluster, and at least once, is a
-//!   [`holm_runtime::bus::DurableSubscription`] instead: its members share the shards.
+//!   has the complete view for itself.
+//! - [`Shared`] is for everything else: its handler is any async function, at least once, and those who run it share the shards.
 //! - [`ProjectionHandle`] pauses, resumes, rebuilds, tells how far it is, and waits until it has passed a command of one's own.
 //! - [`OnFailure`] says what becomes of a record that its handler cannot handle.
 //!
@@ -21,6 +21,7 @@ mod place;
 mod progress;
 mod projection;
 mod rate;
+mod shared;
 mod shelf;
 mod sled_view;
 mod sqlite;
@@ -34,6 +35,7 @@ pub use observer::{Notice, Observer};
 pub use options::Options;
 pub use progress::Progress;
 pub use projection::{HandlerError, Projection};
+pub use shared::Shared;
 pub use sled_view::{RowError, SledRow, SledRows, SledTransaction, SledView};
 pub use sqlite::SqliteView;
 pub use status::{State, Status};

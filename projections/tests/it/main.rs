@@ -28,4 +28,5 @@ mod kills;
 mod management;
 mod node;
 mod rebuilding;
+mod shared;
 mod tally;

@@ -139,6 +139,18 @@ impl Node {
         self.bus().ends().await.unwrap()
     }
 
+    /// Where the last facts of interest stand.
+    pub(crate) async fn ends_of(&self, interest: &Interest) -> Position {
+        let ends = self.ends().await;
+        let bus = self.bus();
+        let mut feed = bus.subscribe(interest.clone(), Start::Beginning).await.unwrap();
+        let mut last = Position::default();
+        while let Some(fact) = feed.next_until(&ends).await.unwrap() {
+            last.0.insert(fact.shard(), fact.offset());
+        }
+        last
+    }
+
     /// What the logs hold, read by itself: the truth that views are compared with.
     pub(crate) async fn facts(&self) -> BTreeMap<ShardId, Vec<Fact>> {
         let interest = Interest::of::<Account>();
