@@ -206,7 +206,33 @@ where
     node.host.stop().await;
 }
 
+/// Law O7: a run begins once and ends once, by a failure too, and the next one begins again.
+async fn each_run_begins_and_ends_once<V: Store>()
+where
+    Tally: Projection<V>,
+{
+    let Setting { node, view, tally, _dir } = setting::<V>(REFUSED).await;
+    let (heard, refuses) = (Arc::new(Heard::default()), tally.refuses.clone());
+    let options =
+        Options { observer: Some(heard.clone()), ..Options::on_failure(OnFailure::fail()) };
+    let handle = start(node.bus(), tally, view, options);
+    handle.wait_until(|status| status.state == State::Failed, PATIENCE).await.unwrap();
+    refuses.store(false, Ordering::SeqCst);
+    handle.resume().await.unwrap();
+    handle.passed_all(&node.ends().await, PATIENCE).await.unwrap();
+    handle.stop().await;
+    let heard = heard.0.lock().unwrap().clone();
+    let runs = heard.iter().filter_map(|text| text.strip_prefix("tally: "));
+    let runs: Vec<_> = runs
+        .filter(|text| ["Started", "Failed", "Stopped"].iter().any(|it| text.starts_with(it)))
+        .map(|text| text.split(' ').next().unwrap())
+        .collect();
+    assert_eq!(runs, ["Started", "Failed", "Started", "Stopped"]);
+    node.host.stop().await;
+}
+
 on_both!(
+    each_run_begins_and_ends_once,
     a_failure_stops_it_before_the_record,
     it_tries_again_so_many_times,
     a_skipped_record_is_left_out_and_written_down,

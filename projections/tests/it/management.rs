@@ -1,11 +1,12 @@
 //! Pause and resume, over restarts too.
 
+use holm_core::{Offset, ShardId};
 use holm_projections::rusqlite::Transaction;
 use holm_projections::{
-    HandlerError, Identity, Options, OrderError, Projection, SledTransaction, SledView, SqliteView,
-    State, ViewError, WriteError, start,
+    Change, HandlerError, Identity, Options, OrderError, Projection, SledTransaction, SledView,
+    SqliteView, State, ViewError, WriteError, start,
 };
-use holm_runtime::bus::{Fact, Interest};
+use holm_runtime::bus::{Fact, Interest, Position};
 
 use super::node::{Node, PATIENCE};
 use super::tally::{Store, Tally, agrees};
@@ -107,7 +108,29 @@ where
     node.host.stop().await;
 }
 
+/// Law O18: a place for each shard, and one more shard leaves the others where they are; also when it is opened again.
+async fn places_come_back_as_they_were_stored<V: Store>() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("v");
+    let me = Identity { name: "me", version: 1 };
+    let view = V::open(&path).unwrap();
+    let moved = |shard, from, to| Change {
+        moves: vec![(ShardId(shard), Offset(from), Offset(to))],
+        ..Change::default()
+    };
+    view.adopt(me, &mut |_| Ok(())).unwrap();
+    for change in [moved(3, 0, 7), moved(4_095, 0, u64::MAX >> 1), moved(3, 7, 9), moved(0, 0, 1)] {
+        view.write(&change, &mut |_| Ok(())).unwrap();
+    }
+    drop(view);
+    let stored = V::open(&path).unwrap().adopt(me, &mut |_| Ok(())).unwrap();
+    let places = [(0, 1), (3, 9), (4_095, u64::MAX >> 1)];
+    let places = places.map(|(shard, offset)| (ShardId(shard), Offset(offset)));
+    assert_eq!(stored.position, Position(places.into()));
+}
+
 on_both!(
+    places_come_back_as_they_were_stored,
     a_view_belongs_to_one_projection,
     tables_that_cannot_be_made_stop_it,
     a_pause_survives_a_restart,

@@ -80,7 +80,7 @@ async fn stored(node: &Node) -> Vec<Place> {
     facts.filter(|fact| fact.name() == "Paid").map(|fact| place(&fact)).collect()
 }
 
-/// Promise G8: everything is handled, that of a shard in order; a new life goes on where the position was stored.
+/// Promise G8, law La4: what was there and what comes is handled, that of a shard in order; a new life goes on where the position was stored.
 #[tokio::test]
 async fn everything_is_handled_in_order() {
     let (node, elsewhere) = (Node::start().await, Elsewhere::default());
@@ -193,6 +193,23 @@ async fn it_stops_at_a_record_until_somebody_decides() {
     node.pay("alice", REFUSED, 1).await;
     handle.wait_until(|status| status.state == State::Retrying, PATIENCE).await.unwrap();
     tokio::time::timeout(PATIENCE, handle.stop()).await.unwrap();
+    node.host.stop().await;
+}
+
+/// Law La5: a pause may come before anybody runs it, and the last word counts.
+#[tokio::test]
+async fn a_pause_may_come_first() {
+    let (node, elsewhere) = (Node::start().await, Elsewhere::default());
+    node.payments(4, 1).await;
+    for paused in [true, false, true] {
+        node.bus().set_paused("elsewhere", paused).await.unwrap();
+    }
+    let handle = elsewhere.start(&node, "a", OnFailure::fail());
+    handle.wait_until(|status| status.state == State::Paused, PATIENCE).await.unwrap();
+    assert_eq!(elsewhere.heard(), []);
+    handle.resume().await.unwrap();
+    elsewhere.until(4).await;
+    handle.stop().await;
     node.host.stop().await;
 }
 

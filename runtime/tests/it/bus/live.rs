@@ -157,7 +157,7 @@ async fn one_record_can_be_looked_up() {
     node.host.stop().await;
 }
 
-/// What comes twice is handled once by whoever keeps a [`Seen`].
+/// Law O9: what comes twice is handled once by whoever keeps a [`Seen`].
 #[tokio::test]
 async fn what_was_seen_is_not_new() {
     let node = Node::start().await;
@@ -327,7 +327,7 @@ async fn a_page_costs_one_request() {
     node.host.stop().await;
 }
 
-/// Promise G8: a gap is an error that names the place, and the place stays.
+/// Promise G8, law O9: a gap is an error that names the place, and the place stays.
 #[tokio::test]
 async fn a_gap_is_an_error_and_nothing_is_skipped() {
     let node = Node::start().await;
