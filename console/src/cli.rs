@@ -100,6 +100,9 @@ pub enum Verb {
     Load(load::LoadArgs),
     /// Measure how fast entities are on this machine
     Bench(bench::BenchArgs),
+    /// Follow a cluster for a campaign
+    #[command(hide = true)]
+    Follower(timeline::chaos::FollowerArgs),
     /// Become another program that dies with its parent
     #[command(hide = true)]
     Tethered(dev::tether::TetheredArgs),
@@ -130,6 +133,7 @@ fn carry_out(cli: Cli, output: Output) -> Result<Exit, Failure> {
         Verb::Leave(args) => timeline::run(Act::Leave, &args.node, &args.watch, output),
         Verb::Join(watch) => timeline::run(Act::Join, "", &watch, output),
         Verb::Chaos(args) => timeline::run_chaos(&args, output),
+        Verb::Follower(args) => timeline::chaos::run_follower(&args),
         Verb::Status(args) => verbs::block_on(args.run(&cli.global, output)),
         Verb::Send(args) => verbs::block_on(args.run(&cli.global, output)),
         Verb::Show(args) => verbs::block_on(args.run(&cli.global, output)),

@@ -20,6 +20,8 @@ pub struct ProjectionHandle {
     clock: Arc<dyn Clock>,
     board: Arc<Board>,
     orders: mpsc::Sender<Order>,
+    /// Several processes share it: how far all of them are stands in their group.
+    of_a_group: bool,
 }
 
 impl ProjectionHandle {
@@ -30,7 +32,17 @@ impl ProjectionHandle {
         board: Arc<Board>,
         orders: mpsc::Sender<Order>,
     ) -> Self {
-        Self { name, bus, clock, board, orders }
+        Self { name, bus, clock, board, orders, of_a_group: false }
+    }
+
+    pub(crate) fn of_a_group(self) -> Self {
+        Self { of_a_group: true, ..self }
+    }
+
+    /// True when several processes share it, as [`crate::Shared`]; false when each has all of it for itself.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.of_a_group
     }
 
     /// Its name.
@@ -50,6 +62,11 @@ impl ProjectionHandle {
     /// # Errors
     /// [`FeedError`] when they cannot be asked for.
     pub async fn progress(&self) -> Result<Progress, FeedError> {
+        if self.of_a_group
+            && let Ok(position) = self.bus.position_of(self.name).await
+        {
+            self.board.reach(&position);
+        }
         progress::measure(self.name, &self.bus, &*self.clock, &self.board).await
     }
 

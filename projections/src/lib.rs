@@ -4,10 +4,10 @@
 //! transaction (promise G8, law O1). So a crash at any moment leaves a view that is whole and a little old, never one that counted an event twice or left one
 //! out. The unit is the record: the events of one command are seen together or not at all.
 //!
-//! - [`SqliteView`] is a view in a file of SQLite, which any tool can read.
+//! - [`SqliteView`] is a view in a file of SQLite, which any tool can read. [`SledView`] is one of keys and values in sled: no SQL, and no C.
 //! - [`start`] runs a projection on any node and on a client of a cluster: it needs a [`holm_runtime::bus::Bus`] and nothing else. Every process that runs one
-//!   has the complete view for itself. Work that must be done once in a cluster, and at least once, is a
-//!   [`holm_runtime::bus::DurableSubscription`] instead: its members share the shards.
+//!   has the complete view for itself.
+//! - [`Shared`] is for everything else: its handler is any async function, at least once, and those who run it share the shards.
 //! - [`ProjectionHandle`] pauses, resumes, rebuilds, tells how far it is, and waits until it has passed a command of one's own.
 //! - [`OnFailure`] says what becomes of a record that its handler cannot handle.
 //!
@@ -17,9 +17,13 @@ mod failure;
 mod handle;
 mod observer;
 mod options;
+mod place;
 mod progress;
 mod projection;
 mod rate;
+mod shared;
+mod shelf;
+mod sled_view;
 mod sqlite;
 mod status;
 mod view;
@@ -31,6 +35,8 @@ pub use observer::{Notice, Observer};
 pub use options::Options;
 pub use progress::Progress;
 pub use projection::{HandlerError, Projection};
+pub use shared::Shared;
+pub use sled_view::{RowError, SledRow, SledRows, SledTransaction, SledView};
 pub use sqlite::SqliteView;
 pub use status::{State, Status};
 pub use view::{Change, Identity, SetAside, Stored, View, ViewError, Work, WriteError};

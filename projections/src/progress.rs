@@ -57,6 +57,8 @@ pub(crate) async fn measure(
 ) -> Result<Progress, FeedError> {
     let mut head = bus.ends().await?;
     let status = board.status.borrow().clone();
+    // Of this moment, as the position is: while more is asked the view goes on, and that takes its time on a busy machine.
+    let now = clock.now();
     let Status { state, position, rebuild, rebuild_error, last_error, rate, .. } = status;
     // While the ends were asked for it went on, perhaps behind what was said: the logs are at least as long as what was read of them.
     for (shard, place) in &position.0 {
@@ -74,7 +76,7 @@ pub(crate) async fn measure(
     let waiting = lagging.iter().map(|(shard, place, _)| bus.time_after(*shard, *place));
     let waiting = futures::future::try_join_all(waiting).await?;
     let oldest: Option<Timestamp> = waiting.into_iter().flatten().min();
-    let lag_time = oldest.map_or(Duration::ZERO, |oldest| clock.now().since(oldest));
+    let lag_time = oldest.map_or(Duration::ZERO, |oldest| now.since(oldest));
     let rate = rate.per_second(board.elapsed());
     metrics::gauge!("holm.projection.lag.events", "projection" => name).set(rough(lag_events));
     metrics::gauge!("holm.projection.lag.time", "projection" => name).set(lag_time.as_secs_f64());

@@ -49,11 +49,14 @@ pub trait Projection<V: View>: Send + Sync + 'static {
     /// Which facts it wants.
     fn interest(&self) -> Interest;
 
-    /// Makes the tables when they are not there. Called at each start, in a transaction.
+    /// Makes the tables when they are not there, where the store has such. Called at each start, in a transaction.
     ///
     /// # Errors
     /// Whatever is in the way. The projection stops and says so.
-    fn prepare(&self, tx: &mut V::Transaction<'_>) -> Result<(), HandlerError>;
+    fn prepare(&self, tx: &mut V::Transaction<'_>) -> Result<(), HandlerError> {
+        let _ = tx;
+        Ok(())
+    }
 
     /// Writes what follows from these facts. They are whole records, those of a shard in order, and come in the same transaction as the position behind them. It
     /// must do nothing but write through `tx`: what it does elsewhere is done again when the transaction is. It runs on a thread that may block.

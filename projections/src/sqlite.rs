@@ -9,36 +9,22 @@
 
 mod generation;
 mod guard;
-mod place;
 mod tables;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::{Mutex, RwLock};
 use rusqlite::{Connection, Transaction};
-use tokio::sync::Semaphore;
 
 use self::generation::Generation;
-use self::place::Place;
+use crate::shelf::{Generation as _, Shelf};
 use crate::view::{Change, Identity, SetAside, Stored, View, ViewError, Work, WriteError};
 
-/// Reads of one view at once; more wait. Each has a connection, which takes about 2 MiB at most.
-const READERS: usize = 8;
-
-/// A view in a file of SQLite. Clones are the same view.
+/// A view in a file of SQLite. Clones are the same view. Each of the eight that may read at once has a connection, which takes about 2 MiB at most.
 #[derive(Clone)]
 pub struct SqliteView {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    place: Arc<Place>,
-    current: RwLock<Arc<Generation>>,
-    /// What grows beside the current generation.
-    half_built: Mutex<Option<Arc<Generation>>>,
-    readers: Arc<Semaphore>,
+    shelf: Arc<Shelf<Generation>>,
 }
 
 impl SqliteView {
@@ -47,33 +33,7 @@ impl SqliteView {
     /// # Errors
     /// [`ViewError`] when it cannot be opened, when another process has it, and when the path is something else.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, ViewError> {
-        let place = Arc::new(Place::take(path.into())?);
-        let (current, half_built) = place.generations()?;
-        let fresh = current.is_none();
-        let number = current.unwrap_or(1);
-        let generation = Generation::open(place.file_of(number), number)?;
-        if fresh {
-            place.point_to(number)?;
-        }
-        // One that was half built and does not open is worth nothing: its number stays unused, and the next start removes it.
-        let half_built = half_built
-            .and_then(|number| Generation::open(place.file_of(number), number).ok())
-            .map(Arc::new);
-        Ok(Self::of(place, Arc::new(generation), half_built))
-    }
-
-    fn of(
-        place: Arc<Place>,
-        current: Arc<Generation>,
-        half_built: Option<Arc<Generation>>,
-    ) -> Self {
-        let shared = Shared {
-            place,
-            current: RwLock::new(current),
-            half_built: Mutex::new(half_built),
-            readers: Arc::new(Semaphore::new(READERS)),
-        };
-        Self { shared: Arc::new(shared) }
+        Ok(Self { shelf: Arc::new(Shelf::open(path.into())?) })
     }
 
     /// Reads the view. All that `read` reads is of one moment, it cannot write, and it never waits for the projection; it runs on a thread that may block.
@@ -91,28 +51,13 @@ impl SqliteView {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        let closed = |_| ViewError::Broken { reason: "its readers are closed".to_owned() };
-        let permit = Arc::clone(&self.shared.readers).acquire_owned().await.map_err(closed)?;
-        let generation = self.current();
-        let work = tokio::task::spawn_blocking(move || {
-            let result = generation.read(read);
-            drop(permit);
-            result
-        });
-        work.await.unwrap_or_else(|error| match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(error) => Err(ViewError::Passing { reason: error.to_string() }),
-        })
+        self.shelf.read(move |generation| generation.read(read)).await
     }
 
     /// The path under which it was opened.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.shared.place.path()
-    }
-
-    fn current(&self) -> Arc<Generation> {
-        Arc::clone(&self.shared.current.read())
+        self.shelf.path()
     }
 }
 
@@ -120,47 +65,34 @@ impl View for SqliteView {
     type Transaction<'t> = Transaction<'t>;
 
     fn adopt(&self, projection: Identity, prepare: Work<'_, Self>) -> Result<Stored, WriteError> {
-        self.current().transact(|tx, guard| tables::adopt(tx, guard, projection, prepare))
+        let current = self.shelf.current();
+        current.transact(|tx, guard| tables::adopt(tx, guard, projection, prepare))
     }
 
     fn write(&self, change: &Change, work: Work<'_, Self>) -> Result<(), WriteError> {
-        self.current().transact(|tx, guard| tables::write(tx, guard, change, work))
+        self.shelf.current().transact(|tx, guard| tables::write(tx, guard, change, work))
     }
 
     fn set_paused(&self, paused: bool) -> Result<(), ViewError> {
-        let current = self.current();
+        let current = self.shelf.current();
         current.change(|tx| tables::set_paused(tx, paused))?;
         current.sync()
     }
 
     fn set_aside(&self) -> Result<Vec<SetAside>, ViewError> {
-        self.current().read(tables::set_aside)
+        self.shelf.current().read(tables::set_aside)
     }
 
     fn half_built(&self) -> Result<Option<Self>, ViewError> {
-        let half_built = self.shared.half_built.lock().clone();
-        Ok(half_built.map(|half| Self::of(Arc::clone(&self.shared.place), half, None)))
+        Ok(self.shelf.half_built().map(|shelf| Self { shelf: Arc::new(shelf) }))
     }
 
     fn begin_rebuild(&self) -> Result<Self, ViewError> {
-        let mut half_built = self.shared.half_built.lock();
-        if let Some(dropped) = half_built.take() {
-            dropped.retire();
-        }
-        let number = self.shared.place.next_number();
-        let fresh = Arc::new(Generation::open(self.shared.place.file_of(number), number)?);
-        *half_built = Some(Arc::clone(&fresh));
-        Ok(Self::of(Arc::clone(&self.shared.place), fresh, None))
+        Ok(Self { shelf: Arc::new(self.shelf.begin_rebuild()?) })
     }
 
     fn switch_to(&self, rebuilt: Self) -> Result<(), ViewError> {
-        let rebuilt = rebuilt.current();
-        rebuilt.sync()?;
-        let mut current = self.shared.current.write();
-        self.shared.place.point_to(rebuilt.number())?;
-        *self.shared.half_built.lock() = None;
-        std::mem::replace(&mut *current, rebuilt).retire();
-        Ok(())
+        self.shelf.switch_to(&rebuilt.shelf)
     }
 }
 

@@ -1,9 +1,14 @@
 //! What a store must do to carry a view: write what a handler does and the position behind it together, and let a second view grow beside the first.
 
-use holm_core::{Offset, ShardId, Timestamp};
+use holm_core::{Offset, ShardId};
 use holm_runtime::bus::Position;
 
+pub use holm_runtime::bus::SetAside;
+
 use crate::projection::HandlerError;
+
+/// Records that a view keeps as set aside. More than that means that the handler is wrong, not a record.
+pub(crate) const SET_ASIDE: usize = 10_000;
 
 /// What a transaction is to do, and do again when it is tried again.
 pub type Work<'w, V> =
@@ -89,25 +94,6 @@ pub struct Change {
     pub set_aside: Vec<SetAside>,
     /// A record that was set aside and is handled now; it must be there.
     pub taken_up: Option<(ShardId, Offset)>,
-}
-
-/// A record that the handler could not handle and that was left out, so that the rest goes on. Never silently: it is stored with the position.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SetAside {
-    /// Where it stands.
-    pub shard: ShardId,
-    /// Where it stands.
-    pub offset: Offset,
-    /// The names of its events, separated by commas.
-    pub events: String,
-    /// To which entity it happened.
-    pub entity: String,
-    /// What the handler said.
-    pub reason: String,
-    /// When it was set aside.
-    pub at: Timestamp,
-    /// True when it waits to be handled later, false when it was skipped for good.
-    pub parked: bool,
 }
 
 /// Why a transaction was not done.

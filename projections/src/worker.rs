@@ -12,6 +12,7 @@ mod start;
 pub use start::{assemble, start};
 
 pub(crate) use orders::Order;
+pub(crate) use record::{set_aside_of, shortened, tell_of};
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -39,9 +40,9 @@ pub(crate) struct Ground<P> {
     pub(crate) options: Options,
     pub(crate) board: Arc<Board>,
     /// Held shared by each piece of work on a thread that may block, so that its end can be waited for.
-    under_way: Arc<RwLock<()>>,
+    pub(crate) under_way: Arc<RwLock<()>>,
     /// Transactions whose end somebody waits for, to count what is in the view then.
-    uncounted: watch::Sender<usize>,
+    pub(crate) uncounted: watch::Sender<usize>,
 }
 
 /// One of them.
@@ -79,7 +80,7 @@ impl<P> Ground<P> {
     }
 
     /// One count for each outcome of a fact, when it is stored.
-    fn count(&self, outcome: &'static str, facts: usize) {
+    pub(crate) fn count(&self, outcome: &'static str, facts: usize) {
         let labels = [("projection", self.identity.name.into()), ("outcome", outcome.into())];
         let labels: [(&str, metrics::SharedString); 2] = labels;
         metrics::counter!("holm.projection.events", &labels).increment(facts as u64);

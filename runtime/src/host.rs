@@ -337,6 +337,19 @@ impl Inspector for ShardHost {
             })
         })
     }
+
+    fn follow(
+        &self,
+        shard: ShardId,
+        seen: Offset,
+        max_bytes: usize,
+    ) -> Pending<Result<Vec<bytes::Bytes>, AskError>> {
+        let (host, moved) = (self.clone(), self.tail(shard, Some(seen)));
+        Box::pin(async move {
+            moved.await?;
+            host.batches(shard, seen.next(), max_bytes).await
+        })
+    }
 }
 
 impl fmt::Debug for ShardHost {

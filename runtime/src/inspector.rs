@@ -27,6 +27,15 @@ pub trait Inspector: Send + Sync {
     /// nothing came for some seconds: ask again.
     fn tail(&self, shard: ShardId, seen: Option<Offset>) -> Pending<Result<Offset, AskError>>;
 
+    /// What stands behind `seen`, as [`Inspector::batches`], as soon as there is anything. It may resolve to nothing when nothing came for some seconds: ask
+    /// again. So whoever follows a log asks once for each page, and what comes is there as soon as word of it would be.
+    fn follow(
+        &self,
+        shard: ShardId,
+        seen: Offset,
+        max_bytes: usize,
+    ) -> Pending<Result<Vec<Bytes>, AskError>>;
+
     /// Records of one conversation from the offset `from` on, as far as the shard's log knows them without being read, up to about `max_bytes`. Whoever
     /// has nothing better answers that nothing is known, and is searched.
     fn conversation(

@@ -80,6 +80,7 @@ pub fn wire_seeds() -> Vec<Vec<u8>> {
             from: Offset(1),
             max_bytes: 4096,
         },
+        Message::Follow { shard: ShardId(3), seen: Offset(9), max_bytes: 4096 },
     ];
     let answer = Answer {
         verdict: Verdict::Accepted(Bytes::from_static(b"\x07")),

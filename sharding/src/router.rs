@@ -89,6 +89,14 @@ pub trait LocalShards: Send + Sync + 'static {
 
     /// Resolves to the shard's last durable offset, at once or when that is above `seen`.
     fn tail(&self, shard: ShardId, seen: Option<Offset>) -> Pending<Result<Offset, AskError>>;
+
+    /// What stands behind `seen`, as soon as there is anything.
+    fn follow(
+        &self,
+        shard: ShardId,
+        seen: Offset,
+        max_bytes: usize,
+    ) -> Pending<Result<Vec<Bytes>, AskError>>;
 }
 
 /// What the clones share and the tasks do not.

@@ -74,6 +74,15 @@ pub enum Message {
         /// About how many bytes.
         max_bytes: u32,
     },
+    /// What stands behind an offset of a shard's log, as soon as there is anything; nothing when nothing came for some seconds. Answer: [`BatchesAnswer`].
+    Follow {
+        /// The shard.
+        shard: ShardId,
+        /// The last offset that the sender has.
+        seen: Offset,
+        /// About how many bytes.
+        max_bytes: u32,
+    },
 }
 
 /// The answer to [`Message::Command`].
@@ -82,7 +91,7 @@ pub type CommandAnswer = Result<Answer, AskError>;
 /// The answer to [`Message::History`]: an encoded [`holm_runtime::HistoryPage`].
 pub type HistoryAnswer = Result<Bytes, AskError>;
 
-/// The answer to [`Message::Batches`]: whole batches as stored.
+/// The answer to [`Message::Batches`] and [`Message::Follow`]: whole batches as stored.
 pub type BatchesAnswer = Result<Vec<Bytes>, AskError>;
 
 /// The answer to [`Message::Tail`]: the last durable offset.
@@ -101,6 +110,7 @@ mod tag {
     pub(super) const BATCHES: u8 = 5;
     pub(super) const TAIL: u8 = 6;
     pub(super) const CONVERSATION: u8 = 7;
+    pub(super) const FOLLOW: u8 = 8;
 }
 
 /// Tag, kind and group.
@@ -136,6 +146,9 @@ impl Message {
             Self::Tail { shard, seen } => tagged(tag::TAIL, &(shard, seen)),
             Self::Conversation { shard, correlation, from, max_bytes } => {
                 tagged(tag::CONVERSATION, &(shard, correlation, from, max_bytes))
+            }
+            Self::Follow { shard, seen, max_bytes } => {
+                tagged(tag::FOLLOW, &(shard, seen, max_bytes))
             }
         }
     }
@@ -182,6 +195,10 @@ impl Message {
             tag::CONVERSATION => {
                 let (shard, correlation, from, max_bytes) = untagged(rest)?;
                 Ok(Self::Conversation { shard, correlation, from, max_bytes })
+            }
+            tag::FOLLOW => {
+                let (shard, seen, max_bytes) = untagged(rest)?;
+                Ok(Self::Follow { shard, seen, max_bytes })
             }
             tag => Err(unknown(format!("layout {tag}"))),
         }
@@ -264,6 +281,7 @@ mod tests {
                 from: Offset(1),
                 max_bytes: 4096,
             },
+            Message::Follow { shard: ShardId(3), seen: Offset(9), max_bytes: 4096 },
         ]
     }
 

@@ -118,7 +118,7 @@ fn open_log(path: &Path) -> std::io::Result<File> {
 ///
 /// # Errors
 /// When there is no such group (any more).
-pub(super) fn signal_group(pid: u32, signal: Signal) -> std::io::Result<()> {
+pub(crate) fn signal_group(pid: u32, signal: Signal) -> std::io::Result<()> {
     killpg(as_pid(pid)?, signal).map_err(Into::into)
 }
 

@@ -1,4 +1,4 @@
-//! Projections of this node: how far each is, and pausing, resuming and rebuilding it.
+//! Projections of this node: how far each is, and pausing, resuming and rebuilding it, and deciding about the records that it could not handle.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use holm::ErrorKind;
-use holm_projections::{OrderError, ProjectionHandle};
+use holm_projections::{OrderError, ProjectionHandle, SetAside};
 
 use super::body;
 use super::cluster::served;
@@ -19,8 +19,8 @@ use crate::views::{ProjectionDocument, ProjectionsDocument, Served};
 /// Time for the ends of the logs: a shard that is not served must not hold up the rest of the page.
 const ENDS_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Time for a projection to take an order, which it does between two transactions.
-const ORDER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for a projection to take an order, which it does between two transactions, and for what was parked to be handled.
+const ORDER_TIMEOUT: Duration = Duration::from_secs(35);
 
 /// `GET /api/v1/projections`.
 pub(super) async fn list(State(serving): Shared) -> Json<Served<ProjectionsDocument>> {
@@ -29,7 +29,7 @@ pub(super) async fn list(State(serving): Shared) -> Json<Served<ProjectionsDocum
     served(&serving, ProjectionsDocument { projections })
 }
 
-/// `POST /api/v1/projections/{p}:pause`, `:resume` and `:rebuild`.
+/// `POST /api/v1/projections/{p}:pause`, `:resume`, `:rebuild`, `:retry-parked` and `:skip-failed`.
 pub(super) async fn act(
     State(serving): Shared,
     Path(target): Path<String>,
@@ -39,20 +39,31 @@ pub(super) async fn act(
     let (name, verb) = target.rsplit_once(':').unwrap_or((&target, ""));
     let found = serving.projections.iter().find(|projection| projection.name() == name);
     let projection = found.ok_or_else(|| no_projection(&serving, name))?;
-    let order = async {
-        match verb {
-            "pause" => Some(projection.pause().await),
-            "resume" => Some(projection.resume().await),
-            "rebuild" => Some(projection.rebuild().await),
-            _ => None,
-        }
-    };
+    let order =
+        async {
+            match verb {
+                "pause" => Some(projection.pause().await.map(|()| None)),
+                "resume" => Some(projection.resume().await.map(|()| None)),
+                "rebuild" => Some(projection.rebuild().await.map(|()| None)),
+                "retry-parked" => Some(projection.retry_parked().await.map(|(taken_up, left)| {
+                    Some(format!("{taken_up} handled, {left} stay parked"))
+                })),
+                "skip-failed" => Some(projection.skip_failed().await.map(|skipped| {
+                    let SetAside { entity, shard, offset, .. } = skipped;
+                    Some(format!("left out {entity}, offset {offset} of shard {shard}"))
+                })),
+                _ => None,
+            }
+        };
     match tokio::time::timeout(ORDER_TIMEOUT, order).await {
-        Ok(Some(Ok(()))) => Ok(served(&serving, describe(&serving, projection).await)),
+        Ok(Some(Ok(outcome))) => {
+            let document = describe(&serving, projection).await;
+            Ok(served(&serving, ProjectionDocument { outcome, ..document }))
+        }
         Ok(Some(Err(error))) => Err(refused(&serving, &error)),
         Ok(None) => {
             Err(Problem::not_found("unknown-operation", format!("no operation `{target}`"))
-                .next("POST /api/v1/projections/{name}:pause, :resume or :rebuild")
+                .next("POST /api/v1/projections/{name}:pause, :resume, :rebuild, :retry-parked or :skip-failed")
                 .of(&serving))
         }
         Err(_) => {
@@ -88,6 +99,7 @@ async fn describe(serving: &Serving, projection: &ProjectionHandle) -> Projectio
     let mut document = ProjectionDocument {
         name: projection.name().to_owned(),
         node: serving.name(),
+        shared: projection.is_shared(),
         state: status.state.name().to_owned(),
         position: status.position.0.values().map(|offset| offset.0).sum(),
         last_error: status.last_error,

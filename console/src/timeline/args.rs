@@ -59,4 +59,7 @@ pub struct ChaosArgs {
     /// No fault is kept up for longer.
     #[arg(long, value_name = "SECONDS", default_value_t = 20)]
     pub longest: u64,
+    /// Follow everything with a view in SQLite and a durable subscription, kill and pause these readers too, and compare what they saw with the logs.
+    #[arg(long)]
+    pub followers: bool,
 }

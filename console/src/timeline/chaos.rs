@@ -5,12 +5,15 @@
 //! member must be up, and the ledger of the load must stand in the logs as it was acknowledged. At the end the order of everything that callers saw
 //! is judged, the logs are read once more from their beginning, and the processes' memory, threads and descriptors are looked at.
 //!
+//! With `--followers`, readers in processes of their own follow all of it and are killed and paused too: what they saw is compared with the logs.
+//!
 //! What does the harm is behind [`Hands`]. The hands here need no more rights than their cluster has: they kill, pause and cut off. Those that need
 //! root and tools of the system are no part of this program.
 
 mod campaign;
 mod document;
 mod fault;
+mod followers;
 mod hands;
 mod resources;
 mod round;
@@ -21,6 +24,7 @@ mod show;
 pub use campaign::{Campaign, Terms};
 pub use document::{CampaignDocument, FaultSummary, RoundDocument, Skipped};
 pub use fault::{FaultKind, Shape};
+pub use followers::{FollowerArgs, FollowersDocument, run_follower};
 pub use hands::{Hands, Inflicted, ProcessHands};
 pub use resources::{Growth, NodeResources, Sample};
 pub use run::{conclude, run_chaos};

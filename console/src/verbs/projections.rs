@@ -1,4 +1,4 @@
-//! `holm projections`: how far the views of each node are, and pausing, resuming and rebuilding them.
+//! `holm projections`: how far the views of each node are, and what can be done to them.
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -9,9 +9,9 @@ use crate::cli::Global;
 use crate::output::{Exit, Failure, Mark, Output};
 use crate::views::ProjectionDocument;
 
-/// Show how far the views of each node are; pause, resume or rebuild one.
+/// Show how far the views of each node are; pause, resume or rebuild one, retry or leave out what it could not handle.
 ///
-/// Every node that runs a projection has the whole view for itself, so an order goes to all of them, or to the one that --url names.
+/// Every node that runs a projection with a view has all of it for itself, so an order goes to all of them, or to the one that --url names.
 #[derive(Debug, Clone, Args)]
 pub struct ProjectionsArgs {
     /// What to do; without it, they are shown
@@ -37,6 +37,34 @@ pub enum ProjectionOrder {
         /// The projection
         name: String,
     },
+    /// Handle again the records that were parked
+    RetryParked {
+        /// The projection
+        name: String,
+    },
+    /// Leave out the record that it stopped at, and go on behind it
+    SkipFailed {
+        /// The projection
+        name: String,
+    },
+}
+
+impl ProjectionOrder {
+    /// The projection, and the order as it is in a path.
+    fn parts(&self) -> (&str, &'static str) {
+        match self {
+            Self::Pause { name } => (name, "pause"),
+            Self::Resume { name } => (name, "resume"),
+            Self::Rebuild { name } => (name, "rebuild"),
+            Self::RetryParked { name } => (name, "retry-parked"),
+            Self::SkipFailed { name } => (name, "skip-failed"),
+        }
+    }
+
+    /// One node may have stopped and the others not: then it is done when one of them does it.
+    fn is_for_one(&self) -> bool {
+        matches!(self, Self::SkipFailed { .. })
+    }
 }
 
 /// What `holm projections --json` prints.
@@ -71,7 +99,13 @@ impl ProjectionsArgs {
             }
         }
         let nobody = listed.projections.is_empty() && listed.partial.len() == clients.len();
-        let failure = if nobody { refusal.or(silence) } else { refusal };
+        let done_by_one = self.order.as_ref().is_some_and(ProjectionOrder::is_for_one)
+            && !listed.projections.is_empty();
+        let failure = match () {
+            () if nobody => refusal.or(silence),
+            () if done_by_one => None,
+            () => refusal,
+        };
         if let Some(error) = failure {
             return Err(error.into());
         }
@@ -89,12 +123,8 @@ async fn ask(
     client: &ApiClient,
     order: Option<&ProjectionOrder>,
 ) -> Result<Vec<ProjectionDocument>, ClientError> {
-    let (name, verb) = match order {
-        None => return Ok(client.projections().await?.body.projections),
-        Some(ProjectionOrder::Pause { name }) => (name, "pause"),
-        Some(ProjectionOrder::Resume { name }) => (name, "resume"),
-        Some(ProjectionOrder::Rebuild { name }) => (name, "rebuild"),
-    };
+    let Some(order) = order else { return Ok(client.projections().await?.body.projections) };
+    let (name, verb) = order.parts();
     Ok(vec![client.act_on_projection(name, verb).await?.body])
 }
 
@@ -140,8 +170,8 @@ fn about(row: &ProjectionDocument) -> String {
     if row.set_aside > 0 {
         about.push_str(&format!("   {} set aside", row.set_aside));
     }
-    for error in [&row.last_error, &row.rebuild_error].into_iter().flatten() {
-        about.push_str(&format!("   {error}"));
+    for text in [&row.outcome, &row.last_error, &row.rebuild_error].into_iter().flatten() {
+        about.push_str(&format!("   {text}"));
     }
     about
 }

@@ -16,6 +16,9 @@ pub struct ProjectionDocument {
     pub name: String,
     /// The node whose view it keeps.
     pub node: String,
+    /// True when the nodes that run it share its work; false when each has all of it for itself.
+    #[serde(default)]
+    pub shared: bool,
     /// `starting`, `running`, `retrying`, `paused`, `failed` or `stopped`.
     pub state: String,
     /// Records between its position and the ends of the logs; absent when those cannot be asked for.
@@ -38,4 +41,7 @@ pub struct ProjectionDocument {
     pub last_error: Option<String>,
     /// Why the last rebuild ended without a switch.
     pub rebuild_error: Option<String>,
+    /// What became of the order that this answers, where that is more than that it was done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
 }

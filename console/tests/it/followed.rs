@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::local_cluster::{LocalCluster, command};
 
@@ -71,4 +71,20 @@ fn a_follower_from_outside_misses_nothing_through_kills() {
         *sequence += 1;
     }
     println!("followed {} events of {} entities through two kills", ids.len(), sequences.len());
+}
+
+/// Promise G8, laws O1, O16 and U5: a view in SQLite has every event once, and a durable subscription gives every event at least once, those of a shard in order,
+/// while nodes and readers are killed and paused. The long form is `holm chaos --followers --faults kill:20,pause:5`.
+#[test]
+fn views_and_subscriptions_miss_nothing_through_kills_and_pauses() {
+    let cluster = LocalCluster::start(&["--load", "150", "--accounts", "40", "--shards", "8"]);
+    cluster.wait_for_load();
+    let faults = "kill-random:2,kill-leader:2,pause-lease:1";
+    let report = cluster.json(&["chaos", "--followers", "--faults", faults, "--seed", "5"]);
+    assert_eq!((&report["holds"], &report["problems"]), (&json!(true), &json!([])));
+    let saw = &report["followers"];
+    println!("{saw}");
+    assert_eq!((&saw["kills"], &saw["pauses"]), (&json!(4), &json!(1)));
+    assert!(saw["facts"].as_u64() > Some(500) && saw["in_view"].as_u64() > Some(500), "{saw}");
+    assert!(saw["deliveries"].as_u64() > Some(500), "{saw}");
 }

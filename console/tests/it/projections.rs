@@ -109,6 +109,11 @@ fn views_are_shown_paused_resumed_and_rebuilt() {
     let (status, refused) = node.act("rebuild");
     assert_eq!((status, &refused["type"]), (409, &json!("urn:holm:problem:projection-refused")));
     assert_eq!(node.act("dance").0, 404);
+    let (status, retried) = node.act("retry-parked");
+    assert_eq!((status, &retried["outcome"]), (200, &json!("0 handled, 0 stay parked")));
+    let (status, refused) = node.act("skip-failed");
+    assert_eq!((status, &refused["type"]), (409, &json!("urn:holm:problem:projection-refused")));
+    assert!(refused["detail"].as_str().unwrap().contains("did not stop at a record"));
     assert_eq!(node.post("/projections/nobody:pause", &json!({})).0, 404);
     drop(node);
 
@@ -134,6 +139,10 @@ fn views_are_shown_paused_resumed_and_rebuilt() {
     }
     let shown = String::from_utf8(run(&["pause", "bank-books"]).stdout).unwrap();
     assert!(shown.contains("paused") && shown.contains("3 of 3"), "{shown}");
+    let shown = String::from_utf8(run(&["retry-parked", "bank-books"]).stdout).unwrap();
+    assert!(shown.contains("0 handled, 0 stay parked"), "{shown}");
+    let refused = run(&["skip-failed", "bank-books"]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     let unknown = run(&["resume", "nobody"]);
     assert_eq!(unknown.status.code(), Some(1), "{unknown:?}");
 }

@@ -1,25 +1,27 @@
 //! One database file: the connection that writes, those that read, and its end.
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::guard::Guard;
-use super::{READERS, place, view_error};
+use super::view_error;
+use crate::shelf::{self, READERS};
 use crate::view::{ViewError, WriteError};
 
 /// How long a lock of another tool on the file is waited for.
 const BUSY: Duration = Duration::from_secs(5);
 
+/// What SQLite keeps beside a database.
+const SIDE_FILES: [&str; 3] = ["", "-wal", "-shm"];
+
 pub(super) struct Generation {
-    number: u64,
     file: PathBuf,
     writer: Mutex<Option<Writer>>,
     idle_readers: Mutex<Vec<Connection>>,
-    retired: AtomicBool,
 }
 
 struct Writer {
@@ -27,8 +29,8 @@ struct Writer {
     guard: Guard,
 }
 
-impl Generation {
-    pub(super) fn open(file: PathBuf, number: u64) -> Result<Self, ViewError> {
+impl shelf::Generation for Generation {
+    fn open(file: PathBuf) -> Result<Self, ViewError> {
         let open = || -> rusqlite::Result<Writer> {
             let mut connection = Connection::open(&file)?;
             connection.busy_timeout(BUSY)?;
@@ -38,19 +40,32 @@ impl Generation {
             Ok(Writer { connection, guard })
         };
         let writer = open().map_err(|error| view_error(&error))?;
-        Ok(Self {
-            number,
-            file,
-            writer: Mutex::new(Some(writer)),
-            idle_readers: Mutex::new(Vec::new()),
-            retired: AtomicBool::new(false),
-        })
+        Ok(Self { file, writer: Mutex::new(Some(writer)), idle_readers: Mutex::new(Vec::new()) })
     }
 
-    pub(super) fn number(&self) -> u64 {
-        self.number
+    /// Brings everything from the write-ahead log into the file, synced.
+    fn sync(&self) -> Result<(), ViewError> {
+        let writer = self.writer.lock();
+        let Some(Writer { connection, .. }) = writer.as_ref() else { return Err(closed()) };
+        // Readers may keep the last pages in the log; the log itself is synced all the same.
+        let done = connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |_| Ok(()));
+        done.map_err(|error| view_error(&error))
     }
 
+    fn remove(file: &Path) -> io::Result<()> {
+        for side in SIDE_FILES {
+            let mut path = file.as_os_str().to_owned();
+            path.push(side);
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Generation {
     /// Runs `work` in a transaction that is committed when it goes well.
     pub(super) fn transact<T>(
         &self,
@@ -81,15 +96,6 @@ impl Generation {
         })
     }
 
-    /// Brings everything from the write-ahead log into the file, synced.
-    pub(super) fn sync(&self) -> Result<(), ViewError> {
-        let writer = self.writer.lock();
-        let Some(Writer { connection, .. }) = writer.as_ref() else { return Err(closed()) };
-        // Readers may keep the last pages in the log; the log itself is synced all the same.
-        let done = connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |_| Ok(()));
-        done.map_err(|error| view_error(&error))
-    }
-
     pub(super) fn read<T>(
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
@@ -118,21 +124,6 @@ impl Generation {
         let connection = Connection::open_with_flags(&self.file, flags)?;
         connection.busy_timeout(BUSY)?;
         Ok(connection)
-    }
-
-    /// Its files go when the last reader has gone.
-    pub(super) fn retire(&self) {
-        self.retired.store(true, Ordering::SeqCst);
-    }
-}
-
-impl Drop for Generation {
-    fn drop(&mut self) {
-        self.idle_readers.get_mut().clear();
-        *self.writer.get_mut() = None;
-        if self.retired.load(Ordering::SeqCst) {
-            place::remove(&self.file);
-        }
     }
 }
 

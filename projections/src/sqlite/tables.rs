@@ -6,10 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use super::guard::Guard;
 use super::{SqliteView, is_passing, view_error};
 use crate::projection::HandlerError;
-use crate::view::{Change, Identity, SetAside, Stored, ViewError, Work, WriteError};
-
-/// Records that are kept as set aside. More than that means that the handler is wrong, not a record.
-const SET_ASIDE: usize = 10_000;
+use crate::view::{Change, Identity, SET_ASIDE, SetAside, Stored, ViewError, Work, WriteError};
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS holm_projections (

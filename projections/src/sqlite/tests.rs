@@ -62,7 +62,7 @@ fn a_handler_cannot_end_its_transaction() {
             Ok(tx.execute_batch(sql)?)
         });
         assert!(matches!(written, Err(WriteError::Handler(_))), "{sql}: {written:?}");
-        let mine = view.current().read(|connection| {
+        let mine = view.shelf.current().read(|connection| {
             connection.query_row("SELECT count(*) FROM mine", [], |row| row.get::<_, u64>(0))
         });
         assert!(mine.unwrap() == 0 && position(&view) == Offset(0), "{sql}");
@@ -88,7 +88,7 @@ fn every_moment_of_a_switch_can_be_the_last() {
     assert_eq!(position(&view), Offset(7));
     assert_eq!(position(&view.half_built().unwrap().unwrap()), Offset(5));
     // As if the process had died between the switch of the link and the end of the old file.
-    view.shared.place.point_to(2).unwrap();
+    view.shelf.place().point_to(2).unwrap();
     drop(view);
     let view = SqliteView::open(&path).unwrap();
     assert_eq!(position(&view), Offset(5));

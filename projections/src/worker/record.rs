@@ -116,7 +116,7 @@ impl<P: Projection<V>, V: View> Pass<'_, P, V> {
     }
 }
 
-pub(super) fn set_aside_of<P>(
+pub(crate) fn set_aside_of<P>(
     ground: &Ground<P>,
     record: &[Fact],
     reason: String,
@@ -136,7 +136,7 @@ pub(super) fn set_aside_of<P>(
 }
 
 /// Nothing is left out in silence.
-pub(super) fn tell_of<P>(ground: &Ground<P>, set_aside: &SetAside) {
+pub(crate) fn tell_of<P>(ground: &Ground<P>, set_aside: &SetAside) {
     tracing::warn!(
         projection = ground.identity.name,
         shard = %set_aside.shard,
@@ -162,7 +162,7 @@ fn records(facts: &[Fact]) -> Vec<Range<usize>> {
     records
 }
 
-fn shortened(mut text: String) -> String {
+pub(crate) fn shortened(mut text: String) -> String {
     text.truncate(text.floor_char_boundary(REASON));
     text
 }

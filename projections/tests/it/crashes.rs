@@ -7,11 +7,11 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use holm_projections::{OnFailure, Options, SqliteView, assemble, start};
+use holm_projections::{OnFailure, Options, Projection, SledView, SqliteView, assemble, start};
 use proptest::prelude::*;
 
 use super::node::{Node, PATIENCE};
-use super::tally::{Tally, agrees};
+use super::tally::{Store, Tally, agrees};
 
 /// A worker that ends at its n-th step, wherever that is.
 struct Doomed<F> {
@@ -54,10 +54,10 @@ fn a_life() -> impl Strategy<Value = Life> {
 }
 
 /// Opens the view; what the life before left on a thread may hold it for a moment.
-async fn open(path: &Path) -> SqliteView {
+async fn open<V: Store>(path: &Path) -> V {
     let opened = async {
         loop {
-            match SqliteView::open(path) {
+            match V::open(path) {
                 Ok(view) => return view,
                 Err(error) if error.is_passing() => {
                     tokio::time::sleep(Duration::from_millis(2)).await;
@@ -69,16 +69,19 @@ async fn open(path: &Path) -> SqliteView {
     tokio::time::timeout(PATIENCE, opened).await.unwrap()
 }
 
-async fn live(lives: Vec<Life>) {
+async fn live<V: Store>(lives: Vec<Life>)
+where
+    Tally: Projection<V>,
+{
     let (node, dir) = (Node::start().await, tempfile::tempdir().unwrap());
-    let path = dir.path().join("tally.db");
+    let path = dir.path().join("tally");
     let tally = Tally::default();
     let options = Options {
         group_facts: 5,
         on_failure: OnFailure::fail().after_retries(1, Duration::from_millis(1)),
         ..Options::default()
     };
-    let mut view = open(&path).await;
+    let mut view: V = open(&path).await;
     for life in lives {
         if life.reopens {
             drop(view);
@@ -111,25 +114,31 @@ async fn live(lives: Vec<Life>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     /// Promise G8, laws O1, O13 and O16: whatever crashes and fails, and whenever, each event is in the view once, those of a shard in order, none left out.
     #[test]
-    fn each_event_is_in_the_view_once(lives in prop::collection::vec(a_life(), 1..6)) {
+    fn each_event_is_in_the_view_once(lives in prop::collection::vec(a_life(), 1..6), in_sled: bool) {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .unwrap();
-        runtime.block_on(live(lives));
+        if in_sled {
+            runtime.block_on(live::<SledView>(lives));
+        } else {
+            runtime.block_on(live::<SqliteView>(lives));
+        }
     }
 }
 
 /// Promise G8: two that write to the same view are harmless: the second to commit a place finds another there, and reads again.
-#[tokio::test]
-async fn two_writers_of_one_view_see_each_event_once_together() {
+async fn two_writers_of_one_view_see_each_event_once_together<V: Store>()
+where
+    Tally: Projection<V>,
+{
     let (node, dir) = (Node::start().await, tempfile::tempdir().unwrap());
-    let view = SqliteView::open(dir.path().join("tally.db")).unwrap();
+    let view = V::open(&dir.path().join("tally")).unwrap();
     let options = Options { group_facts: 3, ..Options::default() };
     let first = start(node.bus(), Tally::default(), view.clone(), options.clone());
     let second = start(node.bus(), Tally::default(), view.clone(), options);
@@ -144,3 +153,5 @@ async fn two_writers_of_one_view_see_each_event_once_together() {
     second.stop().await;
     node.host.stop().await;
 }
+
+on_both!(two_writers_of_one_view_see_each_event_once_together);

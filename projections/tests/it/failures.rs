@@ -4,44 +4,46 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use holm_projections::{NotPassed, Notice, Observer, OnFailure, Options, SqliteView, State, start};
+use holm_projections::{NotPassed, Notice, Observer, OnFailure, Options, Projection, State, start};
 
 use super::node::{Node, PATIENCE};
-use super::tally::{PANICS, REFUSED, Tally, agrees, seen, sum};
+use super::tally::{PANICS, REFUSED, Store, Tally, agrees};
 
-struct Setting {
+struct Setting<V> {
     node: Node,
-    view: SqliteView,
+    view: V,
     tally: Tally,
     _dir: tempfile::TempDir,
 }
 
 /// Four good payments with a bad one between them, all there before the projection starts, so that they come as groups.
-async fn setting(bad: u64) -> Setting {
+async fn setting<V: Store>(bad: u64) -> Setting<V> {
     let (node, dir) = (Node::start().await, tempfile::tempdir().unwrap());
     for amount in [1, 2, bad, 4, 8] {
         node.pay("alice", amount, 1).await;
     }
-    let view = SqliteView::open(dir.path().join("tally.db")).unwrap();
+    let view = V::open(&dir.path().join("tally")).unwrap();
     let tally = Tally::default();
     tally.refuses.store(true, Ordering::SeqCst);
     Setting { node, view, tally, _dir: dir }
 }
 
 /// Laws O1 and O2, fail: nothing of the record is in the view, everything before it is, and the state says why. Resumed, it goes on.
-#[tokio::test]
-async fn a_failure_stops_it_before_the_record() {
-    let Setting { node, view, tally, _dir } = setting(REFUSED).await;
+async fn a_failure_stops_it_before_the_record<V: Store>()
+where
+    Tally: Projection<V>,
+{
+    let Setting { node, view, tally, _dir } = setting::<V>(REFUSED).await;
     let refuses = tally.refuses.clone();
     let options = Options::on_failure(OnFailure::fail());
     let handle = start(node.bus(), tally, view.clone(), options);
     let status = handle.wait_until(|status| status.state == State::Failed, PATIENCE).await.unwrap();
     assert!(status.last_error.unwrap().ends_with("thirteen is refused"));
-    assert_eq!(sum(&view).await, 3);
+    assert_eq!(view.sum().await, 3);
     let end = node.pay("alice", 16, 1).await;
     let stopped = handle.passed(end.shard, end.offset, PATIENCE).await;
     assert!(matches!(stopped, Err(NotPassed::Stopped { state: State::Failed, .. })), "{stopped:?}");
-    assert_eq!(sum(&view).await, 3);
+    assert_eq!(view.sum().await, 3);
 
     // Law O13: what was taken back is taken again.
     refuses.store(false, Ordering::SeqCst);
@@ -53,9 +55,11 @@ async fn a_failure_stops_it_before_the_record() {
 }
 
 /// Law O2, retry and fail: so many attempts, then it stops. A stop order works while it retries (law O7).
-#[tokio::test]
-async fn it_tries_again_so_many_times() {
-    let Setting { node, view, tally, _dir } = setting(1).await;
+async fn it_tries_again_so_many_times<V: Store>()
+where
+    Tally: Projection<V>,
+{
+    let Setting { node, view, tally, _dir } = setting::<V>(1).await;
     tally.fails.store(3, Ordering::SeqCst);
     let options = Options {
         on_failure: OnFailure::fail().after_retries(2, Duration::from_millis(5)),
@@ -66,7 +70,7 @@ async fn it_tries_again_so_many_times() {
     let handle = start(node.bus(), tally.clone(), view.clone(), options.clone());
     handle.wait_until(|status| status.state == State::Failed, PATIENCE).await.unwrap();
     assert_eq!(calls.load(Ordering::SeqCst), 3);
-    assert_eq!(seen(&view).await, []);
+    assert_eq!(view.seen().await, []);
 
     tally.fails.store(2, Ordering::SeqCst);
     handle.resume().await.unwrap();
@@ -84,9 +88,11 @@ async fn it_tries_again_so_many_times() {
 }
 
 /// Law O2, skip: the record is left out, its neighbours are not, and that is written down.
-#[tokio::test]
-async fn a_skipped_record_is_left_out_and_written_down() {
-    let Setting { node, view, tally, _dir } = setting(REFUSED).await;
+async fn a_skipped_record_is_left_out_and_written_down<V: Store>()
+where
+    Tally: Projection<V>,
+{
+    let Setting { node, view, tally, _dir } = setting::<V>(REFUSED).await;
     let options = Options { clock: node.clock.clone(), ..Options::on_failure(OnFailure::skip()) };
     let handle = start(node.bus(), tally, view.clone(), options);
     handle.passed_all(&node.ends().await, PATIENCE).await.unwrap();
@@ -102,27 +108,31 @@ async fn a_skipped_record_is_left_out_and_written_down() {
 }
 
 /// A parked record is left out until it is handled later, once; meanwhile the rest goes on.
-#[tokio::test]
-async fn a_parked_record_is_handled_later_and_once() {
-    let Setting { node, view, tally, _dir } = setting(REFUSED).await;
+async fn a_parked_record_is_handled_later_and_once<V: Store>()
+where
+    Tally: Projection<V>,
+{
+    let Setting { node, view, tally, _dir } = setting::<V>(REFUSED).await;
     let refuses = tally.refuses.clone();
     let handle = start(node.bus(), tally, view.clone(), Options::on_failure(OnFailure::park()));
     handle.passed_all(&node.ends().await, PATIENCE).await.unwrap();
-    assert_eq!(sum(&view).await, 15);
+    assert_eq!(view.sum().await, 15);
     assert_eq!(handle.retry_parked().await, Ok((0, 1)), "it is still refused");
     assert_eq!(handle.set_aside().await.unwrap().len(), 1);
     refuses.store(false, Ordering::SeqCst);
     assert_eq!(handle.retry_parked().await, Ok((1, 0)));
     assert_eq!(handle.retry_parked().await, Ok((0, 0)));
-    assert_eq!((sum(&view).await, handle.set_aside().await.unwrap().len()), (15 + REFUSED, 0));
+    assert_eq!((view.sum().await, handle.set_aside().await.unwrap().len()), (15 + REFUSED, 0));
     handle.stop().await;
     node.host.stop().await;
 }
 
 /// Promise G7: a panic is a failure of its record and of nothing else.
-#[tokio::test]
-async fn a_panic_is_a_failure_of_the_record() {
-    let Setting { node, view, tally, _dir } = setting(PANICS).await;
+async fn a_panic_is_a_failure_of_the_record<V: Store>()
+where
+    Tally: Projection<V>,
+{
+    let Setting { node, view, tally, _dir } = setting::<V>(PANICS).await;
     let handle = start(node.bus(), tally, view.clone(), Options::on_failure(OnFailure::park()));
     handle.passed_all(&node.ends().await, PATIENCE).await.unwrap();
     let parked = handle.set_aside().await.unwrap();
@@ -133,9 +143,11 @@ async fn a_panic_is_a_failure_of_the_record() {
 }
 
 /// A person may decide about the record that it stopped at.
-#[tokio::test]
-async fn the_record_that_it_stopped_at_can_be_left_out() {
-    let Setting { node, view, tally, _dir } = setting(REFUSED).await;
+async fn the_record_that_it_stopped_at_can_be_left_out<V: Store>()
+where
+    Tally: Projection<V>,
+{
+    let Setting { node, view, tally, _dir } = setting::<V>(REFUSED).await;
     let handle = start(node.bus(), tally, view.clone(), Options::on_failure(OnFailure::fail()));
     handle.wait_until(|status| status.state == State::Failed, PATIENCE).await.unwrap();
     let skipped = handle.skip_failed().await.unwrap();
@@ -163,9 +175,11 @@ impl Observer for Heard {
 }
 
 /// Law O22: an observer hears all of it, and each fact is counted once, whatever failed before.
-#[tokio::test]
-async fn an_observer_hears_all_of_it() {
-    let Setting { node, view, tally, _dir } = setting(REFUSED).await;
+async fn an_observer_hears_all_of_it<V: Store>()
+where
+    Tally: Projection<V>,
+{
+    let Setting { node, view, tally, _dir } = setting::<V>(REFUSED).await;
     let heard = Arc::new(Heard::default());
     let options = Options {
         observer: Some(heard.clone()),
@@ -191,3 +205,39 @@ async fn an_observer_hears_all_of_it() {
     assert_eq!(heard, expected.map(|text| format!("tally: {text}")));
     node.host.stop().await;
 }
+
+/// Law O7: a run begins once and ends once, by a failure too, and the next one begins again.
+async fn each_run_begins_and_ends_once<V: Store>()
+where
+    Tally: Projection<V>,
+{
+    let Setting { node, view, tally, _dir } = setting::<V>(REFUSED).await;
+    let (heard, refuses) = (Arc::new(Heard::default()), tally.refuses.clone());
+    let options =
+        Options { observer: Some(heard.clone()), ..Options::on_failure(OnFailure::fail()) };
+    let handle = start(node.bus(), tally, view, options);
+    handle.wait_until(|status| status.state == State::Failed, PATIENCE).await.unwrap();
+    refuses.store(false, Ordering::SeqCst);
+    handle.resume().await.unwrap();
+    handle.passed_all(&node.ends().await, PATIENCE).await.unwrap();
+    handle.stop().await;
+    let heard = heard.0.lock().unwrap().clone();
+    let runs = heard.iter().filter_map(|text| text.strip_prefix("tally: "));
+    let runs: Vec<_> = runs
+        .filter(|text| ["Started", "Failed", "Stopped"].iter().any(|it| text.starts_with(it)))
+        .map(|text| text.split(' ').next().unwrap())
+        .collect();
+    assert_eq!(runs, ["Started", "Failed", "Started", "Stopped"]);
+    node.host.stop().await;
+}
+
+on_both!(
+    each_run_begins_and_ends_once,
+    a_failure_stops_it_before_the_record,
+    it_tries_again_so_many_times,
+    a_skipped_record_is_left_out_and_written_down,
+    a_parked_record_is_handled_later_and_once,
+    a_panic_is_a_failure_of_the_record,
+    the_record_that_it_stopped_at_can_be_left_out,
+    an_observer_hears_all_of_it,
+);

@@ -3,38 +3,41 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use holm_core::Offset;
-use holm_projections::{NotPassed, Options, SqliteView, State, start};
+use holm_projections::{NotPassed, Options, Projection, State, start};
 
 use super::node::{Node, PATIENCE};
-use super::tally::{Tally, agrees, seen, sum};
+use super::tally::{Store, Tally, agrees, stored};
 
 /// Promise G8, law La3: what was there and what comes is in the view, once and in order.
-#[tokio::test]
-async fn what_was_there_and_what_comes_is_in_the_view() {
+async fn what_was_there_and_what_comes_is_in_the_view<V: Store>()
+where
+    Tally: Projection<V>,
+{
     let (node, dir) = (Node::start().await, tempfile::tempdir().unwrap());
     node.payments(30, 5).await;
-    let view = SqliteView::open(dir.path().join("tally.db")).unwrap();
+    let view = V::open(&dir.path().join("tally")).unwrap();
     let tally = start(node.bus(), Tally::default(), view.clone(), Options::default());
     node.payments(30, 7).await;
     node.pay("a1", 1, 3).await;
     tally.passed_all(&node.ends().await, PATIENCE).await.unwrap();
     agrees(&node, &view, &[]).await;
-    assert_eq!(sum(&view).await, 30 * 5 + 30 * 7 + 3);
+    assert_eq!(view.sum().await, 30 * 5 + 30 * 7 + 3);
     tally.stop().await;
     node.host.stop().await;
 }
 
 /// One reads one's own writes: the reply names the place, and the view is asked once it is there.
-#[tokio::test]
-async fn one_reads_ones_own_writes() {
+async fn one_reads_ones_own_writes<V: Store>()
+where
+    Tally: Projection<V>,
+{
     let (node, dir) = (Node::start().await, tempfile::tempdir().unwrap());
-    let view = SqliteView::open(dir.path().join("tally.db")).unwrap();
+    let view = V::open(&dir.path().join("tally")).unwrap();
     let tally = start(node.bus(), Tally::default(), view.clone(), Options::default());
     for round in 1..=20 {
         let reply = node.pay("alice", 1, 1).await;
         tally.passed(reply.shard, reply.offset, PATIENCE).await.unwrap();
-        assert_eq!(sum(&view).await, round);
+        assert_eq!(view.sum().await, round);
     }
     let reply = node.note("alice").await;
     tally.passed(reply.shard, reply.offset, PATIENCE).await.unwrap();
@@ -47,13 +50,15 @@ async fn one_reads_ones_own_writes() {
 }
 
 /// Law O5: what is ready goes in together, cut between records and never within one.
-#[tokio::test]
-async fn groups_are_cut_between_records() {
+async fn groups_are_cut_between_records<V: Store>()
+where
+    Tally: Projection<V>,
+{
     let (node, dir) = (Node::start().await, tempfile::tempdir().unwrap());
     for _ in 0..20 {
         node.pay("alice", 1, 3).await;
     }
-    let view = SqliteView::open(dir.path().join("tally.db")).unwrap();
+    let view = V::open(&dir.path().join("tally")).unwrap();
     let options = Options { group_facts: 4, ..Options::default() };
     let projection = Tally::default();
     let calls = projection.calls.clone();
@@ -66,10 +71,12 @@ async fn groups_are_cut_between_records() {
 }
 
 /// Law O5: a group may wait for more.
-#[tokio::test]
-async fn a_group_may_wait_for_more() {
+async fn a_group_may_wait_for_more<V: Store>()
+where
+    Tally: Projection<V>,
+{
     let (node, dir) = (Node::start().await, tempfile::tempdir().unwrap());
-    let view = SqliteView::open(dir.path().join("tally.db")).unwrap();
+    let view = V::open(&dir.path().join("tally")).unwrap();
     let options =
         Options { group_facts: 10, group_time: Duration::from_secs(60), ..Options::default() };
     let projection = Tally::default();
@@ -77,29 +84,26 @@ async fn a_group_may_wait_for_more() {
     let tally = start(node.bus(), projection, view.clone(), options);
     tally.wait_until(|status| status.state == State::Running, PATIENCE).await.unwrap();
     node.payments(9, 1).await;
-    assert!(seen(&view).await.is_empty() && calls.load(Ordering::SeqCst) == 0);
+    assert!(view.seen().await.is_empty() && calls.load(Ordering::SeqCst) == 0);
     node.payments(1, 1).await;
     tally.passed_all(&node.ends().await, PATIENCE).await.unwrap();
-    assert_eq!((seen(&view).await.len(), calls.load(Ordering::SeqCst)), (10, 1));
+    assert_eq!((view.seen().await.len(), calls.load(Ordering::SeqCst)), (10, 1));
     tally.stop().await;
     node.host.stop().await;
 }
 
 /// Law La3: the place behind what nobody wants is stored too, so that it is not read again for ever.
-#[tokio::test]
-async fn the_place_behind_what_nobody_wants_is_stored() {
+async fn the_place_behind_what_nobody_wants_is_stored<V: Store>()
+where
+    Tally: Projection<V>,
+{
     let (node, dir) = (Node::start().await, tempfile::tempdir().unwrap());
-    let view = SqliteView::open(dir.path().join("tally.db")).unwrap();
+    let view = V::open(&dir.path().join("tally")).unwrap();
     let tally = start(node.bus(), Tally::default(), view.clone(), Options::default());
     let reply = node.note("alice").await;
     tally.passed(reply.shard, reply.offset, PATIENCE).await.unwrap();
-    let shard = reply.shard.0;
-    let stored = move |connection: &holm_projections::rusqlite::Connection| {
-        let sql = "SELECT coalesce(sum(position), 0) FROM holm_positions WHERE shard = ?";
-        connection.query_row(sql, [shard], |row| row.get(0)).map(Offset)
-    };
     let stored_at_last = async {
-        while view.read(stored).await.unwrap() != reply.offset {
+        while stored(&view, reply.shard) != reply.offset {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
@@ -109,10 +113,12 @@ async fn the_place_behind_what_nobody_wants_is_stored() {
 }
 
 /// The figures: position, head, lag in records and in time, asked for when they are asked for.
-#[tokio::test]
-async fn progress_says_how_far_it_is() {
+async fn progress_says_how_far_it_is<V: Store>()
+where
+    Tally: Projection<V>,
+{
     let (node, dir) = (Node::start().await, tempfile::tempdir().unwrap());
-    let view = SqliteView::open(dir.path().join("tally.db")).unwrap();
+    let view = V::open(&dir.path().join("tally")).unwrap();
     let options = Options { clock: node.clock.clone(), ..Options::default() };
     let tally = start(node.bus(), Tally::default(), view, options);
     node.payments(10, 1).await;
@@ -133,11 +139,32 @@ async fn progress_says_how_far_it_is() {
     node.host.stop().await;
 }
 
-/// Law O22: each fact is counted once, whatever is asked and ordered meanwhile.
-#[tokio::test]
-async fn questions_and_orders_cost_no_count() {
+/// The lag is that of the moment for which the position is told; how long it takes to find out does not count.
+async fn measuring_a_lag_does_not_make_it_longer<V: Store>()
+where
+    Tally: Projection<V>,
+{
     let (node, dir) = (Node::start().await, tempfile::tempdir().unwrap());
-    let view = SqliteView::open(dir.path().join("tally.db")).unwrap();
+    let view = V::open(&dir.path().join("tally")).unwrap();
+    let options = Options { clock: node.clock.clone(), ..Options::default() };
+    let bus = node.slow_bus(Duration::from_secs(3));
+    let tally = start(bus, Tally::default(), view, options);
+    tally.pause().await.unwrap();
+    node.payments(6, 1).await;
+    node.clock.advance(Duration::from_secs(2));
+    let progress = tally.progress().await.unwrap();
+    assert_eq!((progress.lag_events, progress.lag_time), (6, Duration::from_secs(2)));
+    tally.stop().await;
+    node.host.stop().await;
+}
+
+/// Law O22: each fact is counted once, whatever is asked and ordered meanwhile.
+async fn questions_and_orders_cost_no_count<V: Store>()
+where
+    Tally: Projection<V>,
+{
+    let (node, dir) = (Node::start().await, tempfile::tempdir().unwrap());
+    let view = V::open(&dir.path().join("tally")).unwrap();
     let options = Options { group_facts: 1, ..Options::default() };
     let tally = start(node.bus(), Tally::default(), view.clone(), options);
     for _ in 0..10 {
@@ -153,3 +180,14 @@ async fn questions_and_orders_cost_no_count() {
     tally.stop().await;
     node.host.stop().await;
 }
+
+on_both!(
+    what_was_there_and_what_comes_is_in_the_view,
+    one_reads_ones_own_writes,
+    groups_are_cut_between_records,
+    a_group_may_wait_for_more,
+    the_place_behind_what_nobody_wants_is_stored,
+    progress_says_how_far_it_is,
+    measuring_a_lag_does_not_make_it_longer,
+    questions_and_orders_cost_no_count,
+);

@@ -4,10 +4,10 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use holm_projections::{Options, SqliteView, start};
+use holm_projections::{Options, Projection, SledView, SqliteView, start};
 
 use super::node::{Node, PATIENCE};
-use super::tally::{Tally, agrees, seen};
+use super::tally::{Store, Tally, agrees};
 
 /// Tells the child where its view is. Without it the child is a test that does nothing.
 const VIEW: &str = "PROJECTIONS_TEST_VIEW";
@@ -32,8 +32,10 @@ fn options() -> Options {
 async fn child() {
     let Ok(path) = std::env::var(VIEW) else { return };
     let node = node_with_a_history().await;
-    let view = SqliteView::open(path).unwrap();
-    let tally = start(node.bus(), Tally::default(), view, options());
+    let tally = match path.strip_suffix("sled") {
+        Some(_) => start(node.bus(), Tally::default(), SledView::open(path).unwrap(), options()),
+        None => start(node.bus(), Tally::default(), SqliteView::open(path).unwrap(), options()),
+    };
     println!("\nprojecting");
     tally.passed_all(&node.ends().await, PATIENCE).await.unwrap();
 }
@@ -51,10 +53,12 @@ fn begin(path: &std::path::Path) -> Child {
 }
 
 /// Promise G8, laws O1 and O16: a kill leaves rows and position as they were after some transaction, and the next life goes on from there.
-#[tokio::test]
-async fn a_killed_process_leaves_a_view_that_counts_each_event_once() {
+async fn a_killed_process_leaves_a_view_that_counts_each_event_once<V: Store>()
+where
+    Tally: Projection<V>,
+{
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("tally.db");
+    let path = dir.path().join(V::NAME);
     let node = node_with_a_history().await;
     for kill in 0..KILLS {
         let mut child = begin(&path);
@@ -62,11 +66,13 @@ async fn a_killed_process_leaves_a_view_that_counts_each_event_once() {
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    let view = SqliteView::open(&path).unwrap();
+    let view = V::open(&path).unwrap();
     let tally = start(node.bus(), Tally::default(), view.clone(), options());
     tally.passed_all(&node.ends().await, PATIENCE).await.unwrap();
     agrees(&node, &view, &[]).await;
-    assert_eq!(seen(&view).await.len(), 480);
+    assert_eq!(view.seen().await.len(), 480);
     tally.stop().await;
     node.host.stop().await;
 }
+
+on_both!(a_killed_process_leaves_a_view_that_counts_each_event_once);

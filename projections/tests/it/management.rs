@@ -1,23 +1,26 @@
 //! Pause and resume, over restarts too.
 
+use holm_core::{Offset, ShardId};
 use holm_projections::rusqlite::Transaction;
 use holm_projections::{
-    HandlerError, Identity, Options, OrderError, Projection, SqliteView, State, View, ViewError,
-    WriteError, start,
+    Change, HandlerError, Identity, Options, OrderError, Projection, SledTransaction, SledView,
+    SqliteView, State, ViewError, WriteError, start,
 };
-use holm_runtime::bus::{Fact, Interest};
+use holm_runtime::bus::{Fact, Interest, Position};
 
 use super::node::{Node, PATIENCE};
-use super::tally::{Tally, agrees, sum};
+use super::tally::{Store, Tally, agrees};
 
 /// Law O8: a pause survives a restart; resumed, it goes on where it stopped.
-#[tokio::test]
-async fn a_pause_survives_a_restart() {
+async fn a_pause_survives_a_restart<V: Store>()
+where
+    Tally: Projection<V>,
+{
     let (node, dir) = (Node::start().await, tempfile::tempdir().unwrap());
-    let path = dir.path().join("tally.db");
+    let path = dir.path().join("tally");
     node.payments(10, 1).await;
     {
-        let view = SqliteView::open(&path).unwrap();
+        let view = V::open(&path).unwrap();
         let tally = start(node.bus(), Tally::default(), view.clone(), Options::default());
         tally.passed_all(&node.ends().await, PATIENCE).await.unwrap();
         tally.pause().await.unwrap();
@@ -27,14 +30,14 @@ async fn a_pause_survives_a_restart() {
             tally.rebuild().await,
             Err(OrderError::Refused { reason: "it is paused; resume it first".into() })
         );
-        assert_eq!((sum(&view).await, tally.status().state), (10, State::Paused));
+        assert_eq!((view.sum().await, tally.status().state), (10, State::Paused));
         tally.stop().await;
         assert_eq!(tally.resume().await, Err(OrderError::Stopped));
     }
-    let view = SqliteView::open(&path).unwrap();
+    let view = V::open(&path).unwrap();
     let tally = start(node.bus(), Tally::default(), view.clone(), Options::default());
     tally.wait_until(|status| status.state == State::Paused, PATIENCE).await.unwrap();
-    assert_eq!(sum(&view).await, 10);
+    assert_eq!(view.sum().await, 10);
     tally.resume().await.unwrap();
     tally.passed_all(&node.ends().await, PATIENCE).await.unwrap();
     agrees(&node, &view, &[]).await;
@@ -43,10 +46,9 @@ async fn a_pause_survives_a_restart() {
 }
 
 /// A view belongs to one projection, and says whose it is.
-#[tokio::test]
-async fn a_view_belongs_to_one_projection() {
+async fn a_view_belongs_to_one_projection<V: Store>() {
     let dir = tempfile::tempdir().unwrap();
-    let view = SqliteView::open(dir.path().join("v.db")).unwrap();
+    let view = V::open(&dir.path().join("v")).unwrap();
     view.adopt(Identity { name: "first", version: 1 }, &mut |_| Ok(())).unwrap();
     let refused = view.adopt(Identity { name: "second", version: 1 }, &mut |_| Ok(()));
     let Err(WriteError::View(ViewError::OfAnother { holds, wanted })) = refused else {
@@ -75,11 +77,29 @@ impl Projection<SqliteView> for Unprepared {
     }
 }
 
+impl Projection<SledView> for Unprepared {
+    const NAME: &'static str = "unprepared";
+
+    fn interest(&self) -> Interest {
+        Interest::everything()
+    }
+
+    fn prepare(&self, tx: &mut SledTransaction<'_>) -> Result<(), HandlerError> {
+        Ok(tx.insert("much", vec![0; 40_000])?)
+    }
+
+    fn handle(&self, _: &mut SledTransaction<'_>, _: &[Fact]) -> Result<(), HandlerError> {
+        Ok(())
+    }
+}
+
 /// Law La3: a failing preparation is a failure with its reason.
-#[tokio::test]
-async fn tables_that_cannot_be_made_stop_it() {
+async fn tables_that_cannot_be_made_stop_it<V: Store>()
+where
+    Unprepared: Projection<V>,
+{
     let (node, dir) = (Node::start().await, tempfile::tempdir().unwrap());
-    let view = SqliteView::open(dir.path().join("v.db")).unwrap();
+    let view = V::open(&dir.path().join("v")).unwrap();
     let handle = start(node.bus(), Unprepared, view, Options::default());
     let status = handle.wait_until(|status| status.state == State::Failed, PATIENCE).await.unwrap();
     let error = status.last_error.unwrap();
@@ -87,3 +107,31 @@ async fn tables_that_cannot_be_made_stop_it() {
     handle.stop().await;
     node.host.stop().await;
 }
+
+/// Law O18: a place for each shard, and one more shard leaves the others where they are; also when it is opened again.
+async fn places_come_back_as_they_were_stored<V: Store>() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("v");
+    let me = Identity { name: "me", version: 1 };
+    let view = V::open(&path).unwrap();
+    let moved = |shard, from, to| Change {
+        moves: vec![(ShardId(shard), Offset(from), Offset(to))],
+        ..Change::default()
+    };
+    view.adopt(me, &mut |_| Ok(())).unwrap();
+    for change in [moved(3, 0, 7), moved(4_095, 0, u64::MAX >> 1), moved(3, 7, 9), moved(0, 0, 1)] {
+        view.write(&change, &mut |_| Ok(())).unwrap();
+    }
+    drop(view);
+    let stored = V::open(&path).unwrap().adopt(me, &mut |_| Ok(())).unwrap();
+    let places = [(0, 1), (3, 9), (4_095, u64::MAX >> 1)];
+    let places = places.map(|(shard, offset)| (ShardId(shard), Offset(offset)));
+    assert_eq!(stored.position, Position(places.into()));
+}
+
+on_both!(
+    places_come_back_as_they_were_stored,
+    a_view_belongs_to_one_projection,
+    tables_that_cannot_be_made_stop_it,
+    a_pause_survives_a_restart,
+);

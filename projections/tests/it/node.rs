@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holm_core::{Clock, ManualClock, SeededEntropy, ShardId, Term, Timestamp};
-use holm_persistence::MemoryLog;
+use bytes::Bytes;
+use holm_core::{
+    AskError, Clock, EntityAddress, ManualClock, Offset, SeededEntropy, SequenceNumber, ShardId,
+    Term, Timestamp,
+};
+use holm_persistence::{MemoryLog, Pending};
 use holm_runtime::bus::{Bus, Fact, Interest, Position, Start};
 use holm_runtime::{
     AskOptions, Asker, Caller, Command, Commands, Context, Effect, Entity, EntityRef, Event,
-    Handle, HostOptions, NoRejection, Registry, Reply, ShardHost,
+    Handle, HistoryPage, HostOptions, Inspector, NoRejection, Registry, Reply, ShardHost,
 };
 use serde::{Deserialize, Serialize};
 
@@ -108,6 +112,12 @@ impl Node {
         Bus::new(Arc::clone(&self.caller), self.host.inspector(), SHARDS)
     }
 
+    /// A bus on which looking at what stands in a log takes so long.
+    pub(crate) fn slow_bus(&self, by: Duration) -> Bus {
+        let slow = Slow { inspector: self.host.inspector(), clock: self.clock.clone(), by };
+        Bus::new(Arc::clone(&self.caller), Arc::new(slow), SHARDS)
+    }
+
     pub(crate) async fn pay(&self, id: &str, amount: u64, parts: u64) -> Reply<Pay> {
         let account: EntityRef<Account> = EntityRef::new(Arc::clone(&self.caller), id);
         account.ask_with(Pay { amount, parts }, AskOptions::default()).await.unwrap()
@@ -129,6 +139,18 @@ impl Node {
         self.bus().ends().await.unwrap()
     }
 
+    /// Where the last facts of interest stand.
+    pub(crate) async fn ends_of(&self, interest: &Interest) -> Position {
+        let ends = self.ends().await;
+        let bus = self.bus();
+        let mut feed = bus.subscribe(interest.clone(), Start::Beginning).await.unwrap();
+        let mut last = Position::default();
+        while let Some(fact) = feed.next_until(&ends).await.unwrap() {
+            last.0.insert(fact.shard(), fact.offset());
+        }
+        last
+    }
+
     /// What the logs hold, read by itself: the truth that views are compared with.
     pub(crate) async fn facts(&self) -> BTreeMap<ShardId, Vec<Fact>> {
         let interest = Interest::of::<Account>();
@@ -141,6 +163,46 @@ impl Node {
             }
         }
         facts
+    }
+}
+
+struct Slow {
+    inspector: Arc<dyn Inspector>,
+    clock: Arc<ManualClock>,
+    by: Duration,
+}
+
+impl Inspector for Slow {
+    fn history(
+        &self,
+        address: EntityAddress,
+        after: SequenceNumber,
+        limit: usize,
+    ) -> Pending<Result<HistoryPage, AskError>> {
+        self.inspector.history(address, after, limit)
+    }
+
+    fn batches(
+        &self,
+        shard: ShardId,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Pending<Result<Vec<Bytes>, AskError>> {
+        self.clock.advance(self.by);
+        self.inspector.batches(shard, from, max_bytes)
+    }
+
+    fn tail(&self, shard: ShardId, seen: Option<Offset>) -> Pending<Result<Offset, AskError>> {
+        self.inspector.tail(shard, seen)
+    }
+
+    fn follow(
+        &self,
+        shard: ShardId,
+        seen: Offset,
+        max_bytes: usize,
+    ) -> Pending<Result<Vec<Bytes>, AskError>> {
+        self.inspector.follow(shard, seen, max_bytes)
     }
 }
 

@@ -6,11 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use holm_projections::rusqlite::{Connection, Transaction};
-use holm_projections::{HandlerError, OnFailure, Options, Projection, SqliteView, State, start};
+use holm_projections::{
+    HandlerError, OnFailure, Options, Projection, SledTransaction, SledView, SqliteView, State,
+    start,
+};
 use holm_runtime::bus::{Fact, Interest};
 
 use super::node::{Account, Node, PATIENCE, paid};
-use super::tally::{REFUSED, Tally, agrees, sum};
+use super::tally::{REFUSED, Store, Tally, agrees};
 
 /// The databases in the folder, without what SQLite keeps beside them.
 fn generations(dir: &Path) -> Vec<String> {
@@ -22,11 +25,13 @@ fn generations(dir: &Path) -> Vec<String> {
 }
 
 /// Law O8: from zero, with the switch at the end; what was left out before is in the new view, and the file of the old one is gone.
-#[tokio::test]
-async fn a_rebuild_begins_from_zero_and_ends_with_a_switch() {
+async fn a_rebuild_begins_from_zero_and_ends_with_a_switch<V: Store>()
+where
+    Tally: Projection<V>,
+{
     let (node, dir) = (Node::start().await, tempfile::tempdir().unwrap());
-    let path = dir.path().join("tally.db");
-    let view = SqliteView::open(&path).unwrap();
+    let path = dir.path().join("tally");
+    let view = V::open(&path).unwrap();
     let projection = Tally::default();
     let refuses = projection.refuses.clone();
     refuses.store(true, Ordering::SeqCst);
@@ -34,7 +39,7 @@ async fn a_rebuild_begins_from_zero_and_ends_with_a_switch() {
     node.payments(10, 1).await;
     node.pay("a1", REFUSED, 1).await;
     tally.passed_all(&node.ends().await, PATIENCE).await.unwrap();
-    assert_eq!(sum(&view).await, 10);
+    assert_eq!(view.sum().await, 10);
 
     refuses.store(false, Ordering::SeqCst);
     tally.rebuild().await.unwrap();
@@ -44,13 +49,8 @@ async fn a_rebuild_begins_from_zero_and_ends_with_a_switch() {
     tally.passed_all(&node.ends().await, PATIENCE).await.unwrap();
     agrees(&node, &view, &[]).await;
     assert_eq!(tally.set_aside().await.unwrap(), []);
-    assert_eq!(generations(dir.path()), ["tally.db.2"]);
-    // Any tool that opens the path sees the new view.
-    let sum: u64 = Connection::open(&path)
-        .unwrap()
-        .query_row("SELECT sum(sum) FROM sums", [], |row| row.get(0))
-        .unwrap();
-    assert_eq!(sum, 20 + REFUSED);
+    assert_eq!(generations(dir.path()), ["tally.2"]);
+    assert_eq!(view.sum().await, 20 + REFUSED);
     tally.stop().await;
     node.host.stop().await;
 }
@@ -72,9 +72,7 @@ impl Projection<SqliteView> for Gated {
     }
 
     fn handle(&self, tx: &mut Transaction<'_>, facts: &[Fact]) -> Result<(), HandlerError> {
-        if self.0.load(Ordering::SeqCst) {
-            return Err("the gate is shut".into());
-        }
+        self.is_open()?;
         for fact in facts {
             tx.execute("INSERT INTO sums VALUES (?, ?)", (fact.address().id(), 2 * paid(fact)))?;
         }
@@ -82,14 +80,41 @@ impl Projection<SqliteView> for Gated {
     }
 }
 
+impl Projection<SledView> for Gated {
+    const NAME: &'static str = "tally";
+    const VERSION: u32 = 2;
+
+    fn interest(&self) -> Interest {
+        Interest::of::<Account>()
+    }
+
+    fn handle(&self, tx: &mut SledTransaction<'_>, facts: &[Fact]) -> Result<(), HandlerError> {
+        self.is_open()?;
+        for fact in facts {
+            let key = format!("sum/{}/{}/{}", fact.address().id(), fact.offset(), fact.index());
+            tx.insert(key, (2 * paid(fact)).to_be_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+impl Gated {
+    fn is_open(&self) -> Result<(), HandlerError> {
+        if self.0.load(Ordering::SeqCst) { Err("the gate is shut".into()) } else { Ok(()) }
+    }
+}
+
 /// Another version of the handler rebuilds by itself. Readers see the old view until the new one is whole, over a crash in the middle too.
-#[tokio::test]
-async fn another_version_is_built_beside_the_old_view() {
+async fn another_version_is_built_beside_the_old_view<V: Store>()
+where
+    Tally: Projection<V>,
+    Gated: Projection<V>,
+{
     let (node, dir) = (Node::start().await, tempfile::tempdir().unwrap());
-    let path = dir.path().join("tally.db");
+    let path = dir.path().join("tally");
     node.payments(20, 1).await;
     {
-        let view = SqliteView::open(&path).unwrap();
+        let view = V::open(&path).unwrap();
         let old = start(node.bus(), Tally::default(), view, Options::default());
         old.passed_all(&node.ends().await, PATIENCE).await.unwrap();
         old.stop().await;
@@ -97,32 +122,34 @@ async fn another_version_is_built_beside_the_old_view() {
     let on_failure = OnFailure::fail().after_retries(u32::MAX, Duration::from_millis(5));
     let shut = Arc::new(AtomicBool::new(true));
     {
-        let view = SqliteView::open(&path).unwrap();
+        let view = V::open(&path).unwrap();
         let new =
             start(node.bus(), Gated(shut.clone()), view.clone(), Options::on_failure(on_failure));
         new.wait_until(|status| status.rebuild.is_some(), PATIENCE).await.unwrap();
-        assert_eq!(sum(&view).await, 20, "the old view is read");
+        assert_eq!(view.sum().await, 20, "the old view is read");
         new.stop().await;
-        assert_eq!(generations(dir.path()), ["tally.db.1", "tally.db.2"]);
+        assert_eq!(generations(dir.path()), ["tally.1", "tally.2"]);
     }
     // The next life goes on with what is half built.
-    let view = SqliteView::open(&path).unwrap();
-    assert_eq!(sum(&view).await, 20);
+    let view = V::open(&path).unwrap();
+    assert_eq!(view.sum().await, 20);
     let new = start(node.bus(), Gated(shut.clone()), view.clone(), Options::on_failure(on_failure));
     shut.store(false, Ordering::SeqCst);
     new.wait_until(|status| status.state == State::Running, PATIENCE).await.unwrap();
     new.passed_all(&node.ends().await, PATIENCE).await.unwrap();
-    assert_eq!(sum(&view).await, 40);
-    assert_eq!(generations(dir.path()), ["tally.db.2"]);
+    assert_eq!(view.sum().await, 40);
+    assert_eq!(generations(dir.path()), ["tally.2"]);
     new.stop().await;
     node.host.stop().await;
 }
 
 /// A rebuild that fails leaves the old view as it was, and says why.
-#[tokio::test]
-async fn a_rebuild_that_fails_leaves_the_old_view() {
+async fn a_rebuild_that_fails_leaves_the_old_view<V: Store>()
+where
+    Tally: Projection<V>,
+{
     let (node, dir) = (Node::start().await, tempfile::tempdir().unwrap());
-    let view = SqliteView::open(dir.path().join("tally.db")).unwrap();
+    let view = V::open(&dir.path().join("tally")).unwrap();
     let projection = Tally::default();
     let refuses = projection.refuses.clone();
     let tally = start(node.bus(), projection, view.clone(), Options::on_failure(OnFailure::fail()));
@@ -143,7 +170,7 @@ async fn a_rebuild_that_fails_leaves_the_old_view() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_read_and_a_switch_do_not_wait_for_each_other() {
     let (node, dir) = (Node::start().await, tempfile::tempdir().unwrap());
-    let view = SqliteView::open(dir.path().join("tally.db")).unwrap();
+    let view = SqliteView::open(dir.path().join("tally")).unwrap();
     let tally = start(node.bus(), Tally::default(), view.clone(), Options::default());
     node.payments(10, 1).await;
     tally.passed_all(&node.ends().await, PATIENCE).await.unwrap();
@@ -170,7 +197,19 @@ async fn a_long_read_and_a_switch_do_not_wait_for_each_other() {
     agrees(&node, &view, &[]).await;
     go_on.send(()).unwrap();
     assert_eq!(long.await.unwrap(), (10, 10), "all of one moment, before the switch");
-    assert_eq!(generations(dir.path()), ["tally.db.2"]);
+    // Any tool that opens the path sees the new view.
+    let sum: u64 = Connection::open(view.path())
+        .unwrap()
+        .query_row("SELECT sum(sum) FROM sums", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(sum, 20);
+    assert_eq!(generations(dir.path()), ["tally.2"]);
     tally.stop().await;
     node.host.stop().await;
 }
+
+on_both!(
+    a_rebuild_begins_from_zero_and_ends_with_a_switch,
+    another_version_is_built_beside_the_old_view,
+    a_rebuild_that_fails_leaves_the_old_view,
+);

@@ -8,9 +8,10 @@ use serde::de::DeserializeOwned;
 
 use super::durable::{DurableSubscription, SubscribeError};
 use super::feed::FeedError;
-use super::group::{Group, Reset, Where};
+use super::group::{Group, LeaveOut, LeftOut, Pause, Reset, TakeUp, Where};
 use super::interest::Interest;
 use super::lag::LagLimit;
+use super::set_aside::SetAside;
 use super::subscription::{Position, Start, Subscription};
 use super::tags::Tagger;
 use super::topic::{Topic, TopicError};
@@ -143,8 +144,7 @@ impl Bus {
     /// # Errors
     /// [`SubscribeError`] when its group cannot be asked.
     pub async fn position_of(&self, name: &str) -> Result<Position, SubscribeError> {
-        let group: EntityRef<Group> = EntityRef::new(Arc::clone(&self.caller), name);
-        let places = group.ask(Where {}).await.map_err(refused)?;
+        let places = self.group(name).ask(Where {}).await.map_err(refused)?;
         let place = |(shard, offset)| (ShardId(shard), Offset(offset));
         Ok(Position(places.into_iter().map(place).collect()))
     }
@@ -152,15 +152,56 @@ impl Bus {
     /// Sets how far the durable subscription of this name is: back to read again, forwards to leave out. Nobody may be reading.
     ///
     /// # Errors
-    /// [`SubscribeError::Refused`] while members attend.
+    /// [`SubscribeError::Refused`] while members attend; of a paused one, while they read.
     pub async fn set_position(
         &self,
         name: &str,
         position: &Position,
     ) -> Result<(), SubscribeError> {
-        let group: EntityRef<Group> = EntityRef::new(Arc::clone(&self.caller), name);
         let positions = position.0.iter().map(|(shard, offset)| (shard.0, offset.0)).collect();
-        group.ask(Reset { positions }).await.map_err(refused)
+        self.group(name).ask(Reset { positions }).await.map_err(refused)
+    }
+
+    /// Tells all members of the durable subscription of this name to stop reading, also those that come later, or to go on. They hear of it when they attend, within
+    /// two seconds.
+    ///
+    /// # Errors
+    /// [`SubscribeError`] when its group cannot be asked.
+    pub async fn set_paused(&self, name: &str, paused: bool) -> Result<(), SubscribeError> {
+        self.group(name).ask(Pause { paused }).await.map_err(refused)
+    }
+
+    /// The records that members of the durable subscription of this name left out, in the order of shards and offsets.
+    ///
+    /// # Errors
+    /// [`SubscribeError`] when its group cannot be asked.
+    pub async fn set_aside_of(&self, name: &str) -> Result<Vec<SetAside>, SubscribeError> {
+        self.group(name).ask(LeftOut {}).await.map_err(refused)
+    }
+
+    /// Notes that a record was left out, which is a fact of the log as any other. A group keeps 1,000 of them.
+    ///
+    /// # Errors
+    /// [`SubscribeError`] when its group cannot be asked, or keeps no more.
+    pub async fn leave_out(&self, name: &str, record: SetAside) -> Result<(), SubscribeError> {
+        self.group(name).ask(LeaveOut { record }).await.map_err(refused)
+    }
+
+    /// Notes that a record that was left out was handled after all.
+    ///
+    /// # Errors
+    /// [`SubscribeError`] when its group cannot be asked.
+    pub async fn take_up(
+        &self,
+        name: &str,
+        shard: ShardId,
+        offset: Offset,
+    ) -> Result<(), SubscribeError> {
+        self.group(name).ask(TakeUp { shard: shard.0, offset: offset.0 }).await.map_err(refused)
+    }
+
+    fn group(&self, name: &str) -> EntityRef<Group> {
+        EntityRef::new(Arc::clone(&self.caller), name)
     }
 
     pub(super) fn tagger(&self) -> Tagger {

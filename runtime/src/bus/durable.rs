@@ -1,6 +1,6 @@
 //! Subscriptions with a name: the position is stored, and members of the same name share the shards.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
@@ -48,6 +48,9 @@ pub struct DurableSubscription {
     lease: Option<Instant>,
     next_attendance: Instant,
     mark: Arc<Mark>,
+    /// The shard whose record is being handled: it is not let go before that is over.
+    busy: Option<ShardId>,
+    paused: bool,
 }
 
 impl DurableSubscription {
@@ -84,6 +87,8 @@ impl DurableSubscription {
             lease: None,
             next_attendance: Instant::now(),
             mark,
+            busy: None,
+            paused: false,
         };
         joined.attend().await?;
         bus.watch(&joined.mark, &format!("subscription {name}"), Some(name));
@@ -190,6 +195,79 @@ impl DurableSubscription {
         self.ask(true).await.map(drop).map_err(refused)
     }
 
+    /// The facts of the next record, all of one command. It counts as handled with [`DurableSubscription::finish`], and until then no other member reads its
+    /// shard; call [`DurableSubscription::attend_when_due`] meanwhile.
+    ///
+    /// # Errors
+    /// As [`DurableSubscription::next`].
+    ///
+    /// # Cancel safety
+    /// Safe: a record is given out or stays.
+    pub async fn next_record(&mut self) -> Result<Vec<Fact>, SubscribeError> {
+        loop {
+            if Instant::now() >= self.next_attendance {
+                self.attend().await?;
+            }
+            let came =
+                tokio::time::timeout_at(self.next_attendance, self.subscription.next_record());
+            let came = came.await;
+            let record = match came {
+                Ok(record) => record?,
+                Err(_) => Vec::new(),
+            };
+            let position = self.subscription.position().0.iter();
+            let Some(fact) = record.first() else {
+                self.handled.extend(position);
+                continue;
+            };
+            let (shard, before) = (fact.shard(), Offset(fact.offset().0.saturating_sub(1)));
+            self.handled.extend(position);
+            self.handled.insert(shard, before);
+            self.busy = Some(shard);
+            return Ok(record);
+        }
+    }
+
+    /// The record that [`DurableSubscription::next_record`] gave was handled, or left out.
+    pub fn finish(&mut self, record: &[Fact]) {
+        if let Some(fact) = record.first() {
+            self.handled.insert(fact.shard(), fact.offset());
+        }
+        self.busy = None;
+    }
+
+    /// Stays a member: waits until it is time to attend, and does.
+    ///
+    /// # Errors
+    /// As [`DurableSubscription::next`].
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn attend_when_due(&mut self) -> Result<(), SubscribeError> {
+        tokio::time::sleep_until(self.next_attendance).await;
+        self.attend().await
+    }
+
+    /// Attends now, instead of a moment later.
+    ///
+    /// # Errors
+    /// As [`DurableSubscription::next`].
+    pub async fn attend_now(&mut self) -> Result<(), SubscribeError> {
+        self.attend().await
+    }
+
+    /// True while this shard is read by this member, or not let go yet.
+    #[must_use]
+    pub fn holds(&self, shard: ShardId) -> bool {
+        self.held().contains(&shard)
+    }
+
+    /// Whether the group was told to pause, as of the last attendance.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
     /// Stores what was handled now, instead of a moment later.
     ///
     /// # Errors
@@ -204,7 +282,9 @@ impl DurableSubscription {
     /// # Errors
     /// When the group cannot be reached. The others take over when the lease is over.
     pub async fn leave(mut self) -> Result<(), SubscribeError> {
-        self.handled.extend(self.subscription.position().0.iter());
+        if self.busy.is_none() {
+            self.handled.extend(self.subscription.position().0.iter());
+        }
         self.ask(true).await.map(drop).map_err(refused)
     }
 
@@ -226,7 +306,8 @@ impl DurableSubscription {
         let asked = Instant::now();
         if self.lease.is_some_and(|lease| asked > lease) {
             // Others may read them by now.
-            self.take(&Attendance { reads: Vec::new() });
+            self.busy = None;
+            self.take(&Attendance { reads: Vec::new(), paused: self.paused });
         }
         match self.ask(false).await {
             Ok(attendance) => {
@@ -256,7 +337,7 @@ impl DurableSubscription {
             member: self.member,
             shards: self.shards,
             start: self.start.0.iter().map(|(shard, offset)| (shard.0, offset.0)).collect(),
-            holding: self.subscription.position().0.keys().map(|shard| shard.0).collect(),
+            holding: self.held().iter().map(|shard| shard.0).collect(),
             positions: news.map(|(shard, offset)| (shard.0, offset.0)).collect(),
             leaving,
         };
@@ -266,8 +347,14 @@ impl DurableSubscription {
         async move { group.ask_with(attend, options).await.map(|reply| reply.value) }
     }
 
+    /// What it reads, and what it has not let go.
+    fn held(&self) -> BTreeSet<ShardId> {
+        self.subscription.position().0.keys().copied().chain(self.busy).collect()
+    }
+
     /// Reads these shards and no others.
     fn take(&mut self, attendance: &Attendance) {
+        self.paused = attendance.paused;
         let reads: BTreeMap<ShardId, Offset> = attendance
             .reads
             .iter()
@@ -276,11 +363,13 @@ impl DurableSubscription {
         let present: Vec<ShardId> = self.subscription.position().0.keys().copied().collect();
         for shard in present.iter().filter(|shard| !reads.contains_key(shard)) {
             self.subscription.leave(*shard);
-            self.handled.remove(shard);
             self.stored.remove(shard);
         }
+        // What was finished after its shard was lost is stored by now.
+        self.handled.retain(|shard, _| reads.contains_key(shard) || self.busy == Some(*shard));
         for (shard, offset) in reads {
-            if !present.contains(&shard) {
+            // One that is being handled is followed again once that is over.
+            if !present.contains(&shard) && self.busy != Some(shard) {
                 self.subscription.follow(shard, offset);
                 self.stored.insert(shard, offset);
             }

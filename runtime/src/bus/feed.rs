@@ -97,16 +97,15 @@ impl ShardFeed {
         }
     }
 
-    /// One request: what is behind the position, or word that nothing came.
+    /// One request, which waits where the log is: what is behind the position, or word that nothing came.
     async fn step(&self) -> Result<Option<Page>, FeedError> {
-        let (shard, next) = (self.shard, self.position.next());
-        let unreadable = |source| FeedError::Unreadable { shard, source };
-        let batches = self.inspector.batches(shard, next, PAGE_BYTES).await.map_err(unreadable)?;
+        let shard = self.shard;
+        let batches = self.inspector.follow(shard, self.position, PAGE_BYTES).await;
+        let batches = batches.map_err(|source| FeedError::Unreadable { shard, source })?;
         if batches.is_empty() {
             if let Some(mark) = &self.mark {
                 mark.at_end(shard);
             }
-            self.inspector.tail(shard, Some(self.position)).await.map_err(unreadable)?;
             return Ok(None);
         }
         let mut page = Page { shard, facts: Vec::new(), through: self.position };

@@ -10,4 +10,6 @@ mod entity;
 mod roster;
 
 pub use entity::GroupRefusal;
-pub(crate) use entity::{Attend, Attendance, Group, LEASE, Reset, Where};
+pub(crate) use entity::{
+    Attend, Attendance, Group, LEASE, LeaveOut, LeftOut, Pause, Reset, TakeUp, Where,
+};

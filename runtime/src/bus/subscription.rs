@@ -251,6 +251,24 @@ impl Subscription {
         }
     }
 
+    /// The facts of the next record; none when what came was of no interest. As [`Subscription::next_group`], of one record.
+    pub(super) async fn next_record(&mut self) -> Result<Vec<Fact>, FeedError> {
+        loop {
+            let mut record = Vec::new();
+            self.take_record(&mut record);
+            if !record.is_empty() {
+                return Ok(record);
+            }
+            if self.let_go() {
+                return Ok(record);
+            }
+            match self.waiting.next().await {
+                None => futures::future::pending().await,
+                Some((following, page)) => self.turn_to(following, page)?,
+            }
+        }
+    }
+
     /// Everything up to here was given out by [`Subscription::next`], or was of no interest.
     #[must_use]
     pub fn position(&self) -> &Position {

@@ -120,6 +120,15 @@ impl Inspector for Logs {
         let answer = broken.map_or(Ok(end), |(_, error)| Err(error));
         Box::pin(async { answer })
     }
+
+    fn follow(
+        &self,
+        shard: ShardId,
+        seen: Offset,
+        max_bytes: usize,
+    ) -> Pending<Result<Vec<Bytes>, AskError>> {
+        self.batches(shard, seen.next(), max_bytes)
+    }
 }
 
 async fn search(logs: &Arc<Logs>, wanted: CorrelationId, window: Window) -> Found {

@@ -74,6 +74,15 @@ impl LocalShards for ShardHost {
     fn tail(&self, shard: ShardId, seen: Option<Offset>) -> Pending<Result<Offset, AskError>> {
         self.inspector().tail(shard, seen)
     }
+
+    fn follow(
+        &self,
+        shard: ShardId,
+        seen: Offset,
+        max_bytes: usize,
+    ) -> Pending<Result<Vec<Bytes>, AskError>> {
+        self.inspector().follow(shard, seen, max_bytes)
+    }
 }
 
 fn encoded(what: &str, page: &impl serde::Serialize) -> Result<Bytes, AskError> {

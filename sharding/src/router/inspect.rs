@@ -11,7 +11,7 @@ use holm_runtime::{ConversationPage, HistoryPage, Inspector};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use crate::router::serve::tail_for_a_while;
+use crate::router::serve::for_a_while;
 use crate::router::{Core, Router};
 use crate::transport::Lane;
 use crate::wire::{BatchesAnswer, ConversationAnswer, HistoryAnswer, Message, TailAnswer};
@@ -88,10 +88,31 @@ impl Inspector for Router {
         on_transport(self.0.core.clone(), shard, async move {
             let here = |core: &Core| {
                 let local = core.local.as_ref().filter(|local| local.leads(shard))?;
-                Some(Box::pin(tail_for_a_while(local.tail(shard, seen), seen)) as Pending<_>)
+                Some(Box::pin(for_a_while(local.tail(shard, seen), seen.unwrap_or_default()))
+                    as Pending<_>)
             };
             let last: TailAnswer = read(&core, shard, &message, here).await;
             last
+        })
+    }
+
+    fn follow(
+        &self,
+        shard: ShardId,
+        seen: Offset,
+        max_bytes: usize,
+    ) -> Pending<Result<Vec<Bytes>, AskError>> {
+        let core = self.0.core.clone();
+        let asked = u32::try_from(max_bytes).unwrap_or(u32::MAX);
+        let message = Message::Follow { shard, seen, max_bytes: asked };
+        on_transport(self.0.core.clone(), shard, async move {
+            let here = |core: &Core| {
+                let local = core.local.as_ref().filter(|local| local.leads(shard))?;
+                let came = local.follow(shard, seen, max_bytes);
+                Some(Box::pin(for_a_while(came, Vec::new())) as Pending<_>)
+            };
+            let batches: BatchesAnswer = read(&core, shard, &message, here).await;
+            batches
         })
     }
 }

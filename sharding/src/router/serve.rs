@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use holm_core::{AskError, Offset, ShardId, Timestamp, shard_of};
+use holm_core::{AskError, ShardId, Timestamp, shard_of};
 use holm_persistence::{Pending, encode};
 use serde::Serialize;
 
@@ -18,7 +18,7 @@ use crate::wire::{
 const MOST_RECORDS: usize = 10_000;
 const MOST_BYTES: usize = 4 * 1024 * 1024;
 
-/// How long the end of a log is waited for in one request. Well below the time after which a request counts as lost.
+/// How long the growth of a log is waited for in one request. Well below the time after which a request counts as lost.
 const LONGEST_TAIL: Duration = Duration::from_secs(2);
 
 #[expect(
@@ -85,12 +85,23 @@ pub(super) fn serve(
         Message::Tail { shard, seen } => {
             match core.local.as_ref().filter(|local| shard.0 < core.shards && local.leads(shard)) {
                 Some(local) => {
-                    let tail = tail_for_a_while(local.tail(shard, seen), seen);
+                    let tail = for_a_while(local.tail(shard, seen), seen.unwrap_or_default());
                     core.peers.runtime().spawn(async move {
                         say::<TailAnswer>(respond, &tail.await);
                     });
                 }
                 None => say::<TailAnswer>(respond, &Err(core.moved(shard))),
+            }
+        }
+        Message::Follow { shard, seen, max_bytes } => {
+            match core.local.as_ref().filter(|local| shard.0 < core.shards && local.leads(shard)) {
+                Some(local) => {
+                    let came = local.follow(shard, seen, (max_bytes as usize).min(MOST_BYTES));
+                    core.peers.runtime().spawn(async move {
+                        say::<BatchesAnswer>(respond, &for_a_while(came, Vec::new()).await);
+                    });
+                }
+                None => say::<BatchesAnswer>(respond, &Err(core.moved(shard))),
             }
         }
         other => return Err((other, respond)),
@@ -114,12 +125,12 @@ impl Core {
     }
 }
 
-/// Waits for the end of a log to move, but not longer than a request may take: who asked must hear that this node is still there, and may have to ask another.
-pub(super) async fn tail_for_a_while(
-    tail: Pending<Result<Offset, AskError>>,
-    seen: Option<Offset>,
-) -> Result<Offset, AskError> {
-    tokio::time::timeout(LONGEST_TAIL, tail).await.unwrap_or(Ok(seen.unwrap_or_default()))
+/// Waits for a log to grow, but not longer than a request may take: who asked must hear that this node is still there, and may have to ask another.
+pub(super) async fn for_a_while<T>(
+    grown: Pending<Result<T, AskError>>,
+    nothing: T,
+) -> Result<T, AskError> {
+    tokio::time::timeout(LONGEST_TAIL, grown).await.unwrap_or(Ok(nothing))
 }
 
 fn say<T: Serialize>(respond: Responder, answer: &T) {

@@ -41,11 +41,11 @@ const ROOMS: [Room; 14] = [
         may_use: &["holm-core", "holm-macros", "holm-persistence", "holm-runtime", "holm-sharding"],
         must_not_know: &["sled", "axum", "clap", "openraft", "chitchat", "reqwest"],
     },
-    // The read side follows the bus and nothing else; it brings a database in C, so nobody below pays for it. The store is for its tests.
+    // The read side follows the bus and nothing else; it brings databases of its own, one of them in C, so nobody below pays for it.
     Room {
         package: "holm-projections",
         may_use: &["holm-core", "holm-persistence", "holm-runtime"],
-        must_not_know: &["actix*", "sled", "axum", "openraft", "chitchat", "reqwest"],
+        must_not_know: &["actix*", "axum", "openraft", "chitchat", "reqwest"],
     },
     Room {
         package: "holm-kit",

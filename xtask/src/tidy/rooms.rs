@@ -19,6 +19,7 @@ const ROOMS: [(&str, &[&str]); 8] = [
             "persistence/src/snapshot_store.rs",
             "persistence/src/store",
             "persistence/src/trims.rs",
+            "projections/src/sled_view",
         ],
     ),
 ];

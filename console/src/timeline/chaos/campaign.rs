@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::document::{CampaignDocument, RoundDocument, Skipped};
 use super::fault::Shape;
+use super::followers::Followers;
 use super::hands::Hands;
 use super::resources::Resources;
 use super::round::{Site, carry_out};
@@ -13,6 +14,7 @@ use super::show;
 use crate::dev::control::Control;
 use crate::dev::verbs::unanswered;
 use crate::ledger::LedgerFollower;
+use crate::load::HttpRecords;
 use crate::output::{Failure, Output};
 
 /// What is to be done and what must hold.
@@ -28,6 +30,8 @@ pub struct Terms {
     pub within: Duration,
     /// No fault is kept up for longer.
     pub longest: Duration,
+    /// Whether readers follow, are harmed too, and are asked at the end what they saw.
+    pub followers: bool,
 }
 
 /// A campaign under way.
@@ -64,12 +68,17 @@ impl<'a, H: Hands> Campaign<'a, H> {
         self.document.planned = u32::try_from(planned.len()).unwrap_or(u32::MAX);
         let planned = self.without_what_cannot_be_had(planned);
         show::heading(&self.document, planned.len(), self.output);
+        let mut followers = match self.terms.followers {
+            true => Some(Followers::start(&status).map_err(readers)?),
+            false => None,
+        };
         let mut ledger = LedgerFollower::new(&status.ledger);
         for planned in planned {
             let mut site = Site {
                 hands: self.hands,
                 control: self.control,
                 ledger: &mut ledger,
+                followers: followers.as_mut(),
                 terms: &self.terms,
             };
             let round = carry_out(&planned, &mut site).await?;
@@ -80,6 +89,9 @@ impl<'a, H: Hands> Campaign<'a, H> {
             if !well {
                 break;
             }
+        }
+        if let Some(followers) = followers {
+            self.ask(followers).await?;
         }
         self.judge(&ledger).await?;
         Ok(self.document)
@@ -108,6 +120,17 @@ impl<'a, H: Hands> Campaign<'a, H> {
         for status in status.running() {
             self.resources.look(round.nth, &status.node.name, status.node.pid);
         }
+        Ok(())
+    }
+
+    /// What the readers saw, against the logs.
+    async fn ask(&mut self, followers: Followers) -> Result<(), Failure> {
+        let status = self.control.status().await.map_err(unanswered)?;
+        let urls: Vec<_> = status.running().map(|it| it.node.http.clone()).collect();
+        let records = HttpRecords::new(urls.iter().map(String::as_str))?;
+        let saw = followers.judge(&records).await.map_err(readers)?;
+        self.document.problems.extend(saw.problems.iter().map(|it| format!("followers: {it}")));
+        self.document.followers = Some(saw);
         Ok(())
     }
 
@@ -142,4 +165,9 @@ impl<'a, H: Hands> Campaign<'a, H> {
         document.add_up();
         Ok(())
     }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
+fn readers(error: anyhow::Error) -> Failure {
+    Failure::new("what the followers saw is not known", format!("{error:#}"))
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::fault::Shape;
+use super::followers::FollowersDocument;
 use super::resources::NodeResources;
 use crate::ledger::{OrderVerdict, Verdict};
 use crate::timeline::Waits;
@@ -93,6 +94,8 @@ pub struct CampaignDocument {
     pub ledger: Option<Verdict>,
     /// The order of what callers saw.
     pub order: Option<OrderVerdict>,
+    /// What the readers saw that followed, with `--followers`.
+    pub followers: Option<FollowersDocument>,
     /// What the processes used.
     pub resources: Vec<NodeResources>,
     /// Checks that did not hold.

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep};
 use super::campaign::Terms;
 use super::document::RoundDocument;
 use super::fault::{Whom, may_fail};
+use super::followers::Followers;
 use super::hands::{Hands, Inflicted};
 use super::schedule::Planned;
 use crate::api_client::{ApiClient, ClientOptions};
@@ -35,6 +36,7 @@ pub(super) struct Site<'a, H> {
     pub(super) hands: &'a mut H,
     pub(super) control: &'a mut Control,
     pub(super) ledger: &'a mut LedgerFollower,
+    pub(super) followers: Option<&'a mut Followers>,
     pub(super) terms: &'a Terms,
 }
 
@@ -61,6 +63,9 @@ pub(super) async fn carry_out<H: Hands>(
         Failure::new(format!("{shape} could not be done"), format!("{error:#}"))
     };
     let done = site.hands.inflict(shape, &cast.victims, site.control).await.map_err(failure)?;
+    if let Some(followers) = &mut site.followers {
+        followers.harm(planned.nth, shape.kind()).await.map_err(failure)?;
+    }
     let begun = Instant::now();
     if shape.is_borne() && !shape.is_brief() {
         let served = until(site.terms.within, || probes.all_answered(done.at_us)).await;
@@ -77,6 +82,9 @@ pub(super) async fn carry_out<H: Hands>(
     let held = begun.elapsed();
     let healed_us = now_us();
     site.hands.heal(shape, &cast.victims, site.control).await.map_err(failure)?;
+    if let Some(followers) = &mut site.followers {
+        followers.rouse().map_err(failure)?;
+    }
     let healed = until_well(healed_us, &status, site).await?;
     if healed.is_none() {
         let within = site.terms.within.as_secs();

@@ -61,6 +61,7 @@ impl ChaosArgs {
             rounds: self.rounds,
             within: Duration::from_secs(self.within),
             longest: Duration::from_secs(self.longest),
+            followers: self.followers,
         }
     }
 }

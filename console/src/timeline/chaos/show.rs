@@ -74,6 +74,13 @@ pub(super) fn report(document: &CampaignDocument, output: Output) {
             order.operations, order.entities, order.reads, order.stale, order.untrue
         ));
     }
+    if let Some(saw) = &document.followers {
+        let mark = output.mark(if saw.problems.is_empty() { Mark::Good } else { Mark::Bad });
+        output.line(format_args!(
+            "  {mark} Followers      {} facts   {} in the view   {} given to members, {} of them again   {} readers killed, {} paused",
+            saw.facts, saw.in_view, saw.deliveries, saw.repeated, saw.kills, saw.pauses
+        ));
+    }
     for node in &document.resources {
         output.line(format_args!(
             "    {:<8} pid {:<7} {:>4} rounds   memory {} to {} MiB   descriptors {} to {}   threads {} to {}",

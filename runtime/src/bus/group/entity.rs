@@ -7,6 +7,7 @@ use holm_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::roster::Roster;
+use crate::bus::set_aside::SetAside;
 use crate::commands::Commands;
 use crate::context::Context;
 use crate::effect::Effect;
@@ -19,12 +20,18 @@ pub(crate) const LEASE: Duration = Duration::from_secs(5);
 /// Members of one group. Each attends about once in a second and a half: 1,024 are some 700 commands a second to one entity.
 const MOST_MEMBERS: usize = 1_024;
 
+/// Records that a group keeps as left out, some 2 KiB each at most.
+const MOST_SET_ASIDE: usize = 1_000;
+
 /// Who reads which shards of a durable subscription, and how far everything is read.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Group {
     shards: u32,
     positions: BTreeMap<u32, u64>,
     roster: Roster,
+    /// Somebody said that nobody shall read.
+    paused: bool,
+    set_aside: BTreeMap<(u32, u64), SetAside>,
 }
 
 /// What happens to a group.
@@ -44,6 +51,12 @@ pub(crate) enum GroupEvent {
     Left { member: u64, positions: Vec<(u32, u64)> },
     /// Somebody set the position, forwards or back.
     Set { positions: Vec<(u32, u64)> },
+    /// Somebody said that nobody shall read, or that all shall again.
+    Paused { paused: bool },
+    /// A member could not handle a record, and left it out.
+    LeftOut { record: SetAside },
+    /// A record that was left out was handled after all.
+    TakenUp { shard: u32, offset: u64 },
 }
 
 /// "I am here, this far."
@@ -69,6 +82,8 @@ pub(crate) struct Attend {
 pub(crate) struct Attendance {
     /// Shards, each with the last offset whose facts need not be read again.
     pub(crate) reads: Vec<(u32, u64)>,
+    /// Nobody shall read now.
+    pub(crate) paused: bool,
 }
 
 /// How far everything is read.
@@ -76,7 +91,34 @@ pub(crate) struct Attendance {
 #[command(reply = Vec<(u32, u64)>)]
 pub(crate) struct Where {}
 
-/// Sets the position, forwards or back, while nobody attends.
+/// That nobody shall read, or that all shall again.
+#[derive(Debug, Command, Serialize, Deserialize)]
+#[command(reply = ())]
+pub(crate) struct Pause {
+    pub(crate) paused: bool,
+}
+
+/// Leaves a record out. Said again of the same record, it counts once.
+#[derive(Debug, Command, Serialize, Deserialize)]
+#[command(reply = ())]
+pub(crate) struct LeaveOut {
+    pub(crate) record: SetAside,
+}
+
+/// A record that was left out was handled after all.
+#[derive(Debug, Command, Serialize, Deserialize)]
+#[command(reply = ())]
+pub(crate) struct TakeUp {
+    pub(crate) shard: u32,
+    pub(crate) offset: u64,
+}
+
+/// What was left out.
+#[derive(Debug, Command, Serialize, Deserialize)]
+#[command(reply = Vec<SetAside>)]
+pub(crate) struct LeftOut {}
+
+/// Sets the position, forwards or back, while nobody reads.
 #[derive(Debug, Command, Serialize, Deserialize)]
 #[command(reply = ())]
 pub(crate) struct Reset {
@@ -103,6 +145,9 @@ pub enum GroupRefusal {
         /// How many.
         members: usize,
     },
+    /// Too many records were left out: something is wrong with the handler, not with a record.
+    #[error("{MOST_SET_ASIDE} records were left out, and no more are")]
+    TooManySetAside,
 }
 
 impl Entity for Group {
@@ -126,18 +171,26 @@ impl Entity for Group {
                 self.roster.forget(*member);
             }
             GroupEvent::Set { positions } => self.positions = positions.iter().copied().collect(),
+            GroupEvent::Paused { paused } => self.paused = *paused,
+            GroupEvent::LeftOut { record } => {
+                self.set_aside.insert((record.shard.0, record.offset.0), record.clone());
+            }
+            GroupEvent::TakenUp { shard, offset } => {
+                self.set_aside.remove(&(*shard, *offset));
+            }
         }
     }
 
     fn commands(commands: &mut Commands<Self>) {
         commands.handle::<Attend>().handle::<Reset>().read::<Where>();
+        commands.handle::<Pause>().handle::<LeaveOut>().handle::<TakeUp>().read::<LeftOut>();
     }
 }
 
 impl Group {
     fn reads(&self, shards: &BTreeSet<u32>) -> Attendance {
         let place = |shard: &u32| (*shard, self.positions.get(shard).copied().unwrap_or_default());
-        Attendance { reads: shards.iter().map(place).collect() }
+        Attendance { reads: shards.iter().map(place).collect(), paused: self.paused }
     }
 
     /// The positions that count: of shards that the member holds, and only forwards.
@@ -164,13 +217,18 @@ impl Handle<Attend> for Group {
         let positions = self.forwards(member, &positions);
         if leaving {
             let left = GroupEvent::Left { member, positions };
-            return Ok(cx.persist(left).reply(|_| Attendance { reads: Vec::new() }));
+            return Ok(cx.persist(left).reply(|_| Attendance { reads: Vec::new(), paused: false }));
         }
         if !self.roster.knows(member) && self.roster.len() >= MOST_MEMBERS {
             return Err(GroupRefusal::Full);
         }
         let holding = holding.into_iter().collect();
-        let share = self.roster.share(member, &holding, shards, cx.now());
+        let mut share = self.roster.share(member, &holding, shards, cx.now());
+        if self.paused {
+            // It keeps what it still has to let go.
+            share.holds.retain(|shard| holding.contains(shard));
+            share.reads.clear();
+        }
         let attended = GroupEvent::Attended {
             member,
             until: cx.now().plus(LEASE),
@@ -189,11 +247,58 @@ impl Handle<Reset> for Group {
         Reset { positions }: Reset,
         cx: &mut Context<'_, Self>,
     ) -> Result<Effect<Self, ()>, GroupRefusal> {
-        let members = self.roster.attending(cx.now());
+        let members = match self.paused {
+            true => self.roster.holding(cx.now()),
+            false => self.roster.attending(cx.now()),
+        };
         if members > 0 {
             return Err(GroupRefusal::InUse { members });
         }
         Ok(cx.persist(GroupEvent::Set { positions }).no_reply())
+    }
+}
+
+impl Handle<Pause> for Group {
+    fn handle(
+        &self,
+        Pause { paused }: Pause,
+        cx: &mut Context<'_, Self>,
+    ) -> Result<Effect<Self, ()>, GroupRefusal> {
+        let news = (self.paused != paused).then_some(GroupEvent::Paused { paused });
+        Ok(cx.persist_all(news).no_reply())
+    }
+}
+
+impl Handle<LeaveOut> for Group {
+    fn handle(
+        &self,
+        LeaveOut { record }: LeaveOut,
+        cx: &mut Context<'_, Self>,
+    ) -> Result<Effect<Self, ()>, GroupRefusal> {
+        let known = self.set_aside.contains_key(&(record.shard.0, record.offset.0));
+        if !known && self.set_aside.len() >= MOST_SET_ASIDE {
+            return Err(GroupRefusal::TooManySetAside);
+        }
+        let news = (!known).then_some(GroupEvent::LeftOut { record });
+        Ok(cx.persist_all(news).no_reply())
+    }
+}
+
+impl Handle<TakeUp> for Group {
+    fn handle(
+        &self,
+        TakeUp { shard, offset }: TakeUp,
+        cx: &mut Context<'_, Self>,
+    ) -> Result<Effect<Self, ()>, GroupRefusal> {
+        let known = self.set_aside.contains_key(&(shard, offset));
+        let news = known.then_some(GroupEvent::TakenUp { shard, offset });
+        Ok(cx.persist_all(news).no_reply())
+    }
+}
+
+impl Read<LeftOut> for Group {
+    fn read(&self, _: LeftOut, _: &Context<'_, Self>) -> Result<Vec<SetAside>, GroupRefusal> {
+        Ok(self.set_aside.values().cloned().collect())
     }
 }
 

@@ -38,6 +38,11 @@ impl Roster {
         self.members.values().filter(|it| it.until >= now).count()
     }
 
+    /// How many of them hold a shard.
+    pub(crate) fn holding(&self, now: Timestamp) -> usize {
+        self.members.values().filter(|it| it.until >= now && !it.holds.is_empty()).count()
+    }
+
     pub(crate) fn knows(&self, member: u64) -> bool {
         self.members.contains_key(&member)
     }

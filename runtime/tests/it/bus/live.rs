@@ -157,7 +157,7 @@ async fn one_record_can_be_looked_up() {
     node.host.stop().await;
 }
 
-/// What comes twice is handled once by whoever keeps a [`Seen`].
+/// Law O9: what comes twice is handled once by whoever keeps a [`Seen`].
 #[tokio::test]
 async fn what_was_seen_is_not_new() {
     let node = Node::start().await;
@@ -250,9 +250,84 @@ impl Inspector for Forgetful {
         let _ = AskError::Unavailable { shard, reason, outcome };
         Box::pin(std::future::pending())
     }
+
+    fn follow(
+        &self,
+        shard: ShardId,
+        seen: Offset,
+        max: usize,
+    ) -> Pending<Result<Vec<bytes::Bytes>, AskError>> {
+        self.0.follow(shard, seen.next(), max)
+    }
 }
 
-/// Promise G8: a gap is an error that names the place, and the place stays.
+/// An inspector that counts what it is asked.
+struct Counting(std::sync::Arc<dyn Inspector>, std::sync::atomic::AtomicU64);
+
+impl Counting {
+    fn count(&self) {
+        self.1.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+impl Inspector for Counting {
+    fn history(
+        &self,
+        a: EntityAddress,
+        s: SequenceNumber,
+        l: usize,
+    ) -> Pending<Result<HistoryPage, AskError>> {
+        self.count();
+        self.0.history(a, s, l)
+    }
+
+    fn batches(
+        &self,
+        shard: ShardId,
+        from: Offset,
+        max: usize,
+    ) -> Pending<Result<Vec<bytes::Bytes>, AskError>> {
+        self.count();
+        self.0.batches(shard, from, max)
+    }
+
+    fn tail(&self, shard: ShardId, seen: Option<Offset>) -> Pending<Result<Offset, AskError>> {
+        self.count();
+        self.0.tail(shard, seen)
+    }
+
+    fn follow(
+        &self,
+        shard: ShardId,
+        seen: Offset,
+        max: usize,
+    ) -> Pending<Result<Vec<bytes::Bytes>, AskError>> {
+        self.count();
+        self.0.follow(shard, seen, max)
+    }
+}
+
+/// A follower asks once for each page: the request waits at the log and comes back with what came, not with word of it.
+#[tokio::test]
+async fn a_page_costs_one_request() {
+    let node = Node::start().await;
+    let alice = node.account("alice");
+    let shard = alice.ask_with(Deposit { amount: 1 }, AskOptions::default()).await.unwrap().shard;
+    let counting = std::sync::Arc::new(Counting(node.host.inspector(), Default::default()));
+    let start = Position([(shard, Offset::ZERO)].into());
+    let mut facts = Subscription::new(counting.clone(), Interest::everything(), start);
+    facts.next().await.unwrap();
+    for amount in 2..=20 {
+        // The follower waits before there is anything.
+        let waiting = facts.next();
+        let (fact, _) = tokio::join!(waiting, alice.ask(Deposit { amount }));
+        fact.unwrap();
+    }
+    assert_eq!(counting.1.load(std::sync::atomic::Ordering::SeqCst), 20);
+    node.host.stop().await;
+}
+
+/// Promise G8, law O9: a gap is an error that names the place, and the place stays.
 #[tokio::test]
 async fn a_gap_is_an_error_and_nothing_is_skipped() {
     let node = Node::start().await;

@@ -82,6 +82,15 @@ impl LocalShards for Watched {
     fn tail(&self, shard: ShardId, seen: Option<Offset>) -> Pending<Result<Offset, AskError>> {
         self.host.tail(shard, seen)
     }
+
+    fn follow(
+        &self,
+        shard: ShardId,
+        seen: Offset,
+        max_bytes: usize,
+    ) -> Pending<Result<Vec<Bytes>, AskError>> {
+        self.host.follow(shard, seen, max_bytes)
+    }
 }
 
 impl HostedShards for Watched {

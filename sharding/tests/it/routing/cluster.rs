@@ -93,6 +93,10 @@ impl LocalShards for FakeHost {
         Box::pin(std::future::ready(Ok(seen.unwrap_or_default().next())))
     }
 
+    fn follow(&self, _: ShardId, seen: Offset, _: usize) -> Pending<Result<Vec<Bytes>, AskError>> {
+        Box::pin(async move { Ok(vec![seen.to_string().into()]) })
+    }
+
     fn batches(&self, _: ShardId, from: Offset, _: usize) -> Pending<Result<Vec<Bytes>, AskError>> {
         Box::pin(async move { Ok(vec![from.to_string().into()]) })
     }

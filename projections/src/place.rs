@@ -1,4 +1,4 @@
-//! Where the files of a view are: the link, the generations beside it, and the lock.
+//! Where the generations of a view are: the link, the files or folders beside it, and the lock.
 
 use std::fs::{self, File};
 use std::io;
@@ -7,14 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::view::ViewError;
 
-/// What SQLite keeps beside a database.
-const SIDE_FILES: [&str; 3] = ["", "-wal", "-shm"];
+/// Removes a generation and what is beside it, as far as it is there.
+pub(crate) type Remove = fn(&Path) -> io::Result<()>;
 
-pub(super) struct Place {
+pub(crate) struct Place {
     path: PathBuf,
     folder: PathBuf,
     name: String,
-    /// The highest number that a generation ever had, so that none is used twice: a connection that is still to close removes side files by their names.
+    remove: Remove,
+    /// The highest number that a generation ever had, so that none is used twice: one that is still to close may remove files by their names.
     highest: AtomicU64,
     /// Held as long as the place is.
     _lock: File,
@@ -22,7 +23,7 @@ pub(super) struct Place {
 
 impl Place {
     /// Takes the path for this process.
-    pub(super) fn take(path: PathBuf) -> Result<Self, ViewError> {
+    pub(crate) fn take(path: PathBuf, remove: Remove) -> Result<Self, ViewError> {
         let name = path.file_name().and_then(|name| name.to_str());
         let Some(name) = name.map(str::to_owned) else {
             let reason = format!("{} names no file", path.display());
@@ -41,19 +42,19 @@ impl Place {
             },
             fs::TryLockError::Error(error) => at(&lock_path, &error),
         })?;
-        Ok(Self { path, folder, name, highest: AtomicU64::new(1), _lock: lock })
+        Ok(Self { path, folder, name, remove, highest: AtomicU64::new(1), _lock: lock })
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(super) fn file_of(&self, number: u64) -> PathBuf {
+    pub(crate) fn file_of(&self, number: u64) -> PathBuf {
         self.folder.join(format!("{}.{number}", self.name))
     }
 
     /// The generation that the link names, and the one that is half built, when there are such. All others are removed.
-    pub(super) fn generations(&self) -> Result<(Option<u64>, Option<u64>), ViewError> {
+    pub(crate) fn generations(&self) -> Result<(Option<u64>, Option<u64>), ViewError> {
         let current = self.linked()?;
         let mut numbers = self.numbers().map_err(|error| at(&self.folder, &error))?;
         numbers.retain(|number| Some(*number) != current);
@@ -61,19 +62,27 @@ impl Place {
         let half_built =
             current.and_then(|current| numbers.last().copied().filter(|newest| *newest > current));
         for number in numbers.into_iter().filter(|number| Some(*number) != half_built) {
-            remove(&self.file_of(number));
+            self.remove(number);
         }
         self.highest.store(half_built.or(current).unwrap_or(1), Ordering::SeqCst);
         Ok((current, half_built))
     }
 
+    /// Removes a generation that nobody uses any more.
+    pub(crate) fn remove(&self, number: u64) {
+        let file = self.file_of(number);
+        if let Err(error) = (self.remove)(&file) {
+            tracing::warn!(file = %file.display(), %error, "an old view stays on the disk");
+        }
+    }
+
     /// A number that no generation had.
-    pub(super) fn next_number(&self) -> u64 {
+    pub(crate) fn next_number(&self) -> u64 {
         self.highest.fetch_add(1, Ordering::SeqCst) + 1
     }
 
     /// Makes the link name this generation: at once, and so that it lasts.
-    pub(super) fn point_to(&self, number: u64) -> Result<(), ViewError> {
+    pub(crate) fn point_to(&self, number: u64) -> Result<(), ViewError> {
         let beside = self.folder.join(format!("{}.link", self.name));
         let replaced = || -> io::Result<()> {
             match fs::remove_file(&beside) {
@@ -106,7 +115,7 @@ impl Place {
             Some(number) if self.file_of(number).exists() => Ok(Some(number)),
             _ => {
                 let (path, target) = (self.path.display(), target.display());
-                let reason = format!("{path} is a link to {target}, which is no database of it");
+                let reason = format!("{path} is a link to {target}, which is no view of its own");
                 Err(ViewError::Broken { reason })
             }
         }
@@ -127,20 +136,7 @@ impl Place {
     }
 }
 
-/// Removes a database and what is beside it, as far as it is there.
-pub(super) fn remove(file: &Path) {
-    for side in SIDE_FILES {
-        let mut path = file.as_os_str().to_owned();
-        path.push(side);
-        if let Err(error) = fs::remove_file(&path)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!(file = %Path::new(&path).display(), %error, "an old view stays on the disk");
-        }
-    }
-}
-
-fn at(path: &Path, error: &io::Error) -> ViewError {
+pub(crate) fn at(path: &Path, error: &io::Error) -> ViewError {
     let reason = format!("{}: {error}", path.display());
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::Interrupted => ViewError::Passing { reason },
