@@ -16,8 +16,10 @@ mod fsync;
 mod gate;
 mod run;
 mod show;
+mod sleepers;
 mod work;
 
 pub use args::BenchArgs;
 pub use document::{BenchDocument, StepFigures};
 pub use run::run;
+pub use sleepers::Sleepers;

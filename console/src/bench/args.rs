@@ -28,6 +28,9 @@ pub struct BenchArgs {
     /// Commands per second of the fixed-rate step; without it half of what the closed loop reached.
     #[arg(long, value_name = "N/s", value_parser = parse_rate)]
     pub rate: Option<u32>,
+    /// Measure also what so many subscribers do that take one fact and then sleep, at the rate of the fixed-rate step.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub sleepers: Option<u32>,
     /// How many shards.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub shards: u32,

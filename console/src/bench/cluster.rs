@@ -16,6 +16,8 @@ pub(super) struct Target {
     pub(super) holm: Holm,
     /// Where the local cluster has its files, when there is one.
     processes: Option<PathBuf>,
+    /// The processes that are measured, this one first.
+    pids: Vec<u32>,
 }
 
 impl Target {
@@ -34,7 +36,7 @@ impl Target {
             .start()
             .await
             .map_err(|error| Failure::new("the node cannot be started", error))?;
-        Ok(Self { holm, processes: None })
+        Ok(Self { holm, processes: None, pids: vec![std::process::id()] })
     }
 
     async fn processes(nodes: u32, shards: u32, dir: &Path) -> Result<Self, Failure> {
@@ -56,7 +58,11 @@ impl Target {
             cluster.nodes.iter().filter_map(|node| node.peer.parse().ok()).collect();
         let client = Holm::client(&cluster.cluster, seeds).name("holm-bench").connect().await;
         match client {
-            Ok(holm) => Ok(Self { holm, processes: Some(dir.to_owned()) }),
+            Ok(holm) => {
+                let nodes = cluster.nodes.iter().map(|node| node.pid);
+                let pids = std::iter::once(std::process::id()).chain(nodes).collect();
+                Ok(Self { holm, processes: Some(dir.to_owned()), pids })
+            }
             Err(error) => {
                 stop(dir).await;
                 Err(Failure::new("the cluster cannot be reached", error))
@@ -67,6 +73,16 @@ impl Target {
     /// `fdatasync` calls so far, where they are known.
     pub(super) fn fsyncs(&self) -> Option<u64> {
         self.processes.is_none().then(|| self.holm.facts().fsyncs)
+    }
+
+    /// The memory of all processes that is really there, in KiB.
+    pub(super) fn resident_kib(&self) -> i64 {
+        let resident = |pid: &u32| {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+            line.trim().strip_suffix("kB")?.trim().parse::<i64>().ok()
+        };
+        self.pids.iter().filter_map(resident).sum()
     }
 
     /// Ends what was started.

@@ -5,6 +5,8 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use super::sleepers::Sleepers;
+
 /// Longest latency that is told apart.
 pub(super) const LONGEST_US: u64 = 60_000_000;
 
@@ -31,6 +33,9 @@ pub struct BenchDocument {
     pub one_entity: Option<OneEntity>,
     /// `fdatasync` calls that the node's store made while the steps ran; absent where the nodes are other processes and do not tell.
     pub fsyncs: Option<u64>,
+    /// What subscribers that sleep do, where that was asked for.
+    #[serde(default)]
+    pub sleepers: Option<Sleepers>,
 }
 
 /// The machine, without which figures say nothing.

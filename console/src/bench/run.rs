@@ -9,7 +9,7 @@ use super::cluster::Target;
 use super::document::{BenchDocument, OneEntity, StepFigures};
 use super::environment::ProcessorTime;
 use super::work::{Kind, Work};
-use super::{closed_loop, compare, environment, fixed_rate, fsync, show};
+use super::{closed_loop, compare, environment, fixed_rate, fsync, show, sleepers};
 use crate::output::{Exit, Failure, Output, rfc3339};
 use crate::wall_clock::now_us;
 
@@ -92,6 +92,11 @@ async fn measure(
         fixed_rate::run(name, Kind::Persist, &work, rate, warm_up, time).await.unwrap_or_default()
     };
     document.steps.push(step("3/4 fixed rate", target, output, fixed).await);
+    if let Some(subscribers) = args.sleepers {
+        let measured = sleepers::run(target, &work, (subscribers, rate), times(args)).await?;
+        output.progress(show::sleepers_line(&measured));
+        document.sleepers = Some(measured);
+    }
     let one = one_entity(args, target, dir, output).await?;
     document.steps.push(one.0);
     document.one_entity = Some(one.1);

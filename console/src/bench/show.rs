@@ -7,6 +7,7 @@ use comfy_table::{Cell, CellAlignment, Table, presets};
 
 use super::chart;
 use super::document::{BenchDocument, StepFigures};
+use super::sleepers::Sleepers;
 use crate::dev::screen::grouped;
 use crate::output::{Mark, Output};
 
@@ -54,6 +55,25 @@ pub(super) fn step_line(label: &str, figures: &StepFigures) -> String {
     )
 }
 
+pub(super) fn sleepers_line(measured: &Sleepers) -> String {
+    let Sleepers { subscribers, rate, p99_ms, median_p99_ms: (alone, beside), grown_kib } =
+        measured;
+    let pairs: Vec<_> = p99_ms
+        .iter()
+        .map(|(alone, beside)| format!("{} and {}", ms(*alone), ms(*beside)))
+        .collect();
+    format!(
+        "  {subscribers} subscribers that sleep: p99 {} without, {} with them at {}/s ({:+.1} %), medians of {}\n  memory grew by {} KiB without, by {} KiB with them",
+        ms(*alone),
+        ms(*beside),
+        grouped((*rate).into()),
+        100.0 * (beside / alone - 1.0),
+        pairs.join(", "),
+        grown_kib.0,
+        grown_kib.1
+    )
+}
+
 pub(super) fn document(document: &BenchDocument, saved: &Path, output: Output) {
     output.line("");
     output.line(table(document, output.is_ascii()));
@@ -93,6 +113,9 @@ pub(super) fn document(document: &BenchDocument, saved: &Path, output: Output) {
             rate(one.disk_appends),
             one.ratio_to_appends
         ));
+    }
+    if let Some(measured) = &document.sleepers {
+        output.line(format_args!("\n{}", sleepers_line(measured)));
     }
     if let Some(fsyncs) = document.fsyncs {
         output.line(format_args!("    fdatasync was called {} times", grouped(fsyncs)));
