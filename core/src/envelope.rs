@@ -1,5 +1,7 @@
 //! What travels between a caller and an entity: the command's envelope on the way in, the answer on the way out.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -13,8 +15,8 @@ use crate::{
 pub struct CommandEnvelope {
     /// Whom it is for.
     pub address: EntityAddress,
-    /// The command's name, as in `withdraw`.
-    pub command: Box<str>,
+    /// The command's name, as in `withdraw`. Where it is made, that is a name in the program; where it was received, a text of its own.
+    pub command: Cow<'static, str>,
     /// The command itself, encoded.
     pub payload: Bytes,
     /// Makes the retry of this command safe.

@@ -197,7 +197,7 @@ fn envelope<E: Tested>(past: &Past, command: &str, payload: Bytes) -> CommandEnv
     let id = CommandId::generate(past.now, &mut entropy);
     CommandEnvelope {
         address: EntityAddress::new(E::TYPE, &*past.id).unwrap_or_else(|error| panic!("{error}")),
-        command: command.into(),
+        command: command.to_owned().into(),
         payload,
         key: IdempotencyKey::generate(&mut entropy),
         id,

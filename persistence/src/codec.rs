@@ -11,6 +11,9 @@ use serde::ser::Serialize;
 /// Most bytes that one value may take, encoded or while being decoded. Above the frame limit, so that a frame fails first.
 pub const MAX_ENCODED_BYTES: usize = 16 * 1024 * 1024;
 
+/// What is no longer is encoded on the stack first.
+const SHORT_BYTES: usize = 128;
+
 const CONFIG: bincode::config::Configuration<
     bincode::config::LittleEndian,
     bincode::config::Varint,
@@ -22,7 +25,12 @@ const CONFIG: bincode::config::Configuration<
 /// # Errors
 /// [`CodecError::Encode`] when the type cannot be encoded, for example because it asks for its length to be left out.
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, CodecError> {
-    let mut bytes = Vec::with_capacity(64);
+    // Most values are short. Through the stack they take one allocation of their own length, and none when they are empty.
+    let mut short = [0; SHORT_BYTES];
+    if let Ok(length) = bincode::serde::encode_into_slice(value, &mut short, CONFIG) {
+        return Ok(Bytes::copy_from_slice(&short[..length]));
+    }
+    let mut bytes = Vec::with_capacity(4 * SHORT_BYTES);
     encode_into(value, &mut bytes)?;
     Ok(bytes.into())
 }

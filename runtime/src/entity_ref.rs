@@ -1,5 +1,6 @@
 //! The reference to an entity: typed commands in, typed replies out, the same on one node and on many.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -68,7 +69,7 @@ impl Caller {
     pub fn envelope(
         &self,
         address: EntityAddress,
-        command: &str,
+        command: impl Into<Cow<'static, str>>,
         payload: bytes::Bytes,
         options: AskOptions,
     ) -> CommandEnvelope {

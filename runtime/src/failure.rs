@@ -292,7 +292,7 @@ impl FailedCommand {
     pub fn of(envelope: &CommandEnvelope) -> Self {
         let fits = envelope.payload.len() <= KEPT_COMMAND_BYTES;
         Self {
-            name: envelope.command.clone(),
+            name: (*envelope.command).into(),
             id: envelope.id,
             correlation: envelope.correlation,
             causation: envelope.causation,

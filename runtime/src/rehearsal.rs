@@ -225,7 +225,7 @@ impl Rehearsal {
 fn told(fault: Fault, envelope: &CommandEnvelope) -> AskError {
     match fault {
         Fault::Undecodable(reason) => {
-            AskError::Undecodable { command: envelope.command.clone(), reason: reason.into() }
+            AskError::Undecodable { command: (*envelope.command).into(), reason: reason.into() }
         }
         Fault::TooLarge { limit, allowed, actual, .. } => too_large(limit, allowed, actual),
         Fault::Unencodable { reason, .. } => failed(envelope, reason),
@@ -237,7 +237,7 @@ fn too_large(limit: Limit, allowed: usize, actual: usize) -> AskError {
 }
 
 fn failed(envelope: &CommandEnvelope, reason: String) -> AskError {
-    let (address, command) = (envelope.address.clone(), envelope.command.clone());
+    let (address, command) = (envelope.address.clone(), (*envelope.command).into());
     AskError::EntityFailed { address, command, reason: reason.into() }
 }
 

@@ -61,7 +61,7 @@ async fn ask(
     let body = body::json(body, &serving.options.limits).await?;
     let payload = registry.command_from_json(entity_type, command, &body)?;
     let caller = serving.holm.caller();
-    let envelope = caller.envelope(address, command, payload, options);
+    let envelope = caller.envelope(address, command.to_owned(), payload, options);
     let correlation = envelope.correlation;
     let answer = caller.ask(envelope).await?;
     let recorded = (leaves_record && !answer.replayed).then_some(correlation);

@@ -243,7 +243,7 @@ impl<T> ShardEngine<T> {
     ) {
         match fault {
             Fault::Undecodable(reason) => {
-                let (command, reason) = (envelope.command.clone(), reason.into());
+                let (command, reason) = ((*envelope.command).into(), reason.into());
                 self.undeliverable(envelope, AskError::Undecodable { command, reason }, reply);
             }
             Fault::TooLarge { limit, allowed, actual, spoiled } => {
@@ -279,7 +279,7 @@ impl<T> ShardEngine<T> {
         fact.command = Some(FailedCommand::of(envelope));
         // The fact first: whoever hears of the failure finds it told.
         self.carry_out(now, id, decision, Some(end), fact);
-        let (address, command) = (envelope.address.clone(), envelope.command.clone());
+        let (address, command) = (envelope.address.clone(), (*envelope.command).into());
         let reason = reason.into();
         self.answer(reply, Err(AskError::EntityFailed { address, command, reason }));
     }

@@ -172,7 +172,7 @@ impl<T> ShardEngine<T> {
         let release: Release = match decode(&envelope.payload) {
             Ok(release) => release,
             Err(error) => {
-                let (command, reason) = (envelope.command, error.to_string().into());
+                let (command, reason) = ((*envelope.command).into(), error.to_string().into());
                 self.answer(reply, Err(AskError::Undecodable { command, reason }));
                 return None;
             }
@@ -216,7 +216,7 @@ impl<T> ShardEngine<T> {
         let offset = match self.pipeline.push(&record) {
             Ok(offset) => offset,
             Err(error) => {
-                let (address, command) = (envelope.address.clone(), envelope.command.clone());
+                let (address, command) = (envelope.address.clone(), (*envelope.command).into());
                 let reason = error.to_string().into();
                 return self
                     .answer(reply, Err(AskError::EntityFailed { address, command, reason }));

@@ -274,7 +274,8 @@ impl Failures {
             ..AskOptions::default()
         };
         let payload = Bytes::copy_from_slice(&payload);
-        let envelope = self.caller.envelope(address.clone(), &command.name, payload, options);
+        let envelope =
+            self.caller.envelope(address.clone(), String::from(&*command.name), payload, options);
         Ok(Some(CommandEnvelope { id: command.id, ..envelope }))
     }
 

@@ -49,7 +49,7 @@ impl Letter {
         let (key, id) = self.named(shard, COMMAND);
         CommandEnvelope {
             address: self.to.clone(),
-            command: self.command.clone(),
+            command: String::from(&*self.command).into(),
             payload: self.payload.clone(),
             key,
             id,
@@ -71,7 +71,7 @@ impl Letter {
         let written = Written { by: self.to.id().into(), said: said.clone() };
         Some(CommandEnvelope {
             address: self.sender.clone(),
-            command,
+            command: String::from(command).into(),
             payload: written.encoded().expect("an answer holds bytes and texts only"),
             key,
             id,

@@ -191,7 +191,7 @@ impl World {
                 self.outbox.fetched(self.now, place, read);
             }
             ToDo::Ask(place, envelope) => {
-                let (address, command) = (envelope.address.clone(), envelope.command.clone());
+                let (address, command) = (envelope.address.clone(), (*envelope.command).into());
                 let reason = "fails".into();
                 let answer = match fate {
                     Fate::Broken => Err(AskError::RecoveryFailed { address, reason }),

@@ -106,7 +106,7 @@ impl Driver {
         self.callers += 1;
         let envelope = CommandEnvelope {
             address: to.parse().unwrap(),
-            command: command.into(),
+            command: command.to_owned().into(),
             payload,
             key: IdempotencyKey::new(key).unwrap(),
             id: CommandId(caller as u128),

@@ -139,7 +139,7 @@ impl Life<'_> {
     ) -> Result<Rehearsed, String> {
         let envelope = CommandEnvelope {
             address: self.entity.clone(),
-            command: command.into(),
+            command: command.to_owned().into(),
             payload: payload.to_vec().into(),
             key: key.clone(),
             id: CommandId::default(),
