@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use holm_core::{AskError, ErrorKind, Offset, ShardId};
 use holm_persistence::Batch;
 
@@ -25,6 +26,8 @@ pub struct ShardFeed {
     interest: Arc<Interest>,
     shard: ShardId,
     position: Offset,
+    /// The page before was all that there was, or nearly.
+    near_end: bool,
     mark: Option<Arc<Mark>>,
     tagger: Tagger,
 }
@@ -50,7 +53,7 @@ impl ShardFeed {
         position: Offset,
     ) -> Self {
         let (mark, tagger) = (None, Tagger::default());
-        Self { inspector, interest, shard, position, mark, tagger }
+        Self { inspector, interest, shard, position, near_end: false, mark, tagger }
     }
 
     /// The same, noting where the log ends, and knowing tags.
@@ -98,16 +101,19 @@ impl ShardFeed {
     }
 
     /// One request, which waits where the log is: what is behind the position, or word that nothing came.
-    async fn step(&self) -> Result<Option<Page>, FeedError> {
+    async fn step(&mut self) -> Result<Option<Page>, FeedError> {
         let shard = self.shard;
+        if std::mem::take(&mut self.near_end) {
+            self.note_end();
+        }
         let batches = self.inspector.follow(shard, self.position, PAGE_BYTES).await;
         let batches = batches.map_err(|source| FeedError::Unreadable { shard, source })?;
         if batches.is_empty() {
-            if let Some(mark) = &self.mark {
-                mark.at_end(shard);
-            }
+            self.note_end();
             return Ok(None);
         }
+        // Whoever handled a page with that much room left has handled what there was. Waiting for word of it would show an idle subscriber as late.
+        self.near_end = batches.iter().map(Bytes::len).sum::<usize>() < PAGE_BYTES / 2;
         let mut page = Page { shard, facts: Vec::new(), through: self.position };
         for bytes in batches {
             let corrupt =
@@ -116,6 +122,12 @@ impl ShardFeed {
             self.take(&batch, &mut page)?;
         }
         Ok(Some(page))
+    }
+
+    fn note_end(&self) {
+        if let Some(mark) = &self.mark {
+            mark.at_end(self.shard);
+        }
     }
 
     fn take(&self, batch: &Batch, page: &mut Page) -> Result<(), FeedError> {
