@@ -8,11 +8,9 @@ use holm_core::{AskError, ShardId, Timestamp, shard_of};
 use holm_persistence::{Pending, encode};
 use serde::Serialize;
 
-use crate::router::Core;
+use crate::router::{Core, LocalShards};
 use crate::transport::Responder;
-use crate::wire::{
-    BatchesAnswer, CommandAnswer, ConversationAnswer, HistoryAnswer, Message, TailAnswer,
-};
+use crate::wire::{CommandAnswer, Message};
 
 /// Most records and most bytes of one page, whatever is asked for.
 const MOST_RECORDS: usize = 10_000;
@@ -48,65 +46,47 @@ pub(super) fn serve(
         }
         Message::View => say(respond, &**core.view.borrow()),
         Message::History { address, after, limit } => {
+            let most = (limit as usize).min(MOST_RECORDS);
             let shard = shard_of(&address, core.shards);
-            match core.local.as_ref().filter(|local| local.leads(shard)) {
-                Some(local) => {
-                    let page = local.history(address, after, (limit as usize).min(MOST_RECORDS));
-                    core.peers.runtime().spawn(async move {
-                        say::<HistoryAnswer>(respond, &page.await);
-                    });
-                }
-                None => say::<HistoryAnswer>(respond, &Err(core.moved(shard))),
-            }
+            read(core, shard, respond, |local| local.history(address, after, most));
         }
         Message::Batches { shard, from, max_bytes } => {
-            match core.local.as_ref().filter(|local| shard.0 < core.shards && local.leads(shard)) {
-                Some(local) => {
-                    let batches = local.batches(shard, from, (max_bytes as usize).min(MOST_BYTES));
-                    core.peers.runtime().spawn(async move {
-                        say::<BatchesAnswer>(respond, &batches.await);
-                    });
-                }
-                None => say::<BatchesAnswer>(respond, &Err(core.moved(shard))),
-            }
+            read(core, shard, respond, |local| local.batches(shard, from, bytes(max_bytes)));
         }
         Message::Conversation { shard, correlation, from, max_bytes } => {
-            match core.local.as_ref().filter(|local| shard.0 < core.shards && local.leads(shard)) {
-                Some(local) => {
-                    let most = (max_bytes as usize).min(MOST_BYTES);
-                    let page = local.conversation(shard, correlation, from, most);
-                    core.peers.runtime().spawn(async move {
-                        say::<ConversationAnswer>(respond, &page.await);
-                    });
-                }
-                None => say::<ConversationAnswer>(respond, &Err(core.moved(shard))),
-            }
+            read(core, shard, respond, |local| {
+                local.conversation(shard, correlation, from, bytes(max_bytes))
+            });
         }
-        Message::Tail { shard, seen } => {
-            match core.local.as_ref().filter(|local| shard.0 < core.shards && local.leads(shard)) {
-                Some(local) => {
-                    let tail = for_a_while(local.tail(shard, seen), seen.unwrap_or_default());
-                    core.peers.runtime().spawn(async move {
-                        say::<TailAnswer>(respond, &tail.await);
-                    });
-                }
-                None => say::<TailAnswer>(respond, &Err(core.moved(shard))),
-            }
-        }
-        Message::Follow { shard, seen, max_bytes } => {
-            match core.local.as_ref().filter(|local| shard.0 < core.shards && local.leads(shard)) {
-                Some(local) => {
-                    let came = local.follow(shard, seen, (max_bytes as usize).min(MOST_BYTES));
-                    core.peers.runtime().spawn(async move {
-                        say::<BatchesAnswer>(respond, &for_a_while(came, Vec::new()).await);
-                    });
-                }
-                None => say::<BatchesAnswer>(respond, &Err(core.moved(shard))),
-            }
-        }
+        Message::Tail { shard, seen } => read(core, shard, respond, |local| {
+            Box::pin(for_a_while(local.tail(shard, seen), seen.unwrap_or_default()))
+        }),
+        Message::Follow { shard, seen, max_bytes } => read(core, shard, respond, |local| {
+            Box::pin(for_a_while(local.follow(shard, seen, bytes(max_bytes)), Vec::new()))
+        }),
         other => return Err((other, respond)),
     }
     Ok(())
+}
+
+/// Answers with what the shard's log says, when the shard is led here.
+fn read<T: Serialize + Send + 'static>(
+    core: &Core,
+    shard: ShardId,
+    respond: Responder,
+    ask: impl FnOnce(&dyn LocalShards) -> Pending<Result<T, AskError>>,
+) {
+    match core.local.as_deref().filter(|local| shard.0 < core.shards && local.leads(shard)) {
+        Some(local) => {
+            let answer = ask(local);
+            core.peers.runtime().spawn(async move { say(respond, &answer.await) });
+        }
+        None => say::<Result<T, AskError>>(respond, &Err(core.moved(shard))),
+    }
+}
+
+fn bytes(wanted: u32) -> usize {
+    (wanted as usize).min(MOST_BYTES)
 }
 
 impl Core {

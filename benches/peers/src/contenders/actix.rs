@@ -29,10 +29,11 @@ impl Handler<Increase> for Counter {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "this contender is actix itself")]
 pub(super) fn run(plan: &Plan) -> anyhow::Result<Measured> {
     let (send, arbiters) = std::sync::mpsc::sync_channel(1);
     // The system has a thread of its own; the callers are on tokio's workers, as in a service.
-    std::thread::spawn(move || {
+    std::thread::Builder::new().name("actix-system".to_owned()).spawn(move || {
         let system = System::new();
         system.block_on(async move {
             let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -41,7 +42,7 @@ pub(super) fn run(plan: &Plan) -> anyhow::Result<Measured> {
             _ = send.send(arbiters.iter().map(Arbiter::handle).collect::<Vec<_>>());
             std::future::pending::<()>().await;
         });
-    });
+    })?;
     let arbiters = arbiters.recv()?;
     super::in_tokio(async move {
         let start = async |count: usize| -> Arc<[Addr<Counter>]> {
