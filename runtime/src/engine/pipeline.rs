@@ -213,6 +213,8 @@ impl<T> Pipeline<T> {
         waiting.reacting = batch.has_reactions().then(|| batch.clone());
         self.closed.push_back(Closed { last: batch.last(), waiting, unsent: Some(batch) });
     }
+
+    /// An empty batch of this leadership.
     fn batch_from(&self, first: Offset) -> BatchBuilder {
         BatchBuilder::new(self.shard, self.term, first).made_by(self.node)
     }
