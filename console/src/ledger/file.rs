@@ -1,7 +1,7 @@
 //! The ledger on disk: one JSON document a line, appended by one process, read by any.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, BufWriter, Seek as _, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -32,12 +32,13 @@ pub struct LedgerFile {
 }
 
 impl LedgerFile {
-    /// Opens a ledger for appending; an earlier run's lines stay.
+    /// Opens a ledger for appending; an earlier run's lines stay, but for a last one that it was killed in.
     ///
     /// # Errors
-    /// When the file cannot be opened.
+    /// When the file cannot be opened, read or cut.
     pub fn append(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        let mut file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
+        cut_torn_line(&mut file)?;
         let (lines, waiting) = sync_channel(WAITING_LINES);
         let writer = std::thread::Builder::new()
             .name("holm-ledger".into())
@@ -87,16 +88,37 @@ impl Drop for LedgerFile {
     }
 }
 
+/// Cuts the file after its last whole line. A line that is appended to half of another would make both of them unreadable.
+fn cut_torn_line(file: &mut File) -> io::Result<()> {
+    const STRETCH: u64 = 64 * 1024;
+    let length = file.metadata()?.len();
+    let mut end = length;
+    let mut stretch = Vec::new();
+    while end > 0 {
+        let start = end.saturating_sub(STRETCH);
+        stretch.clear();
+        file.seek(SeekFrom::Start(start))?;
+        (&mut *file).take(end - start).read_to_end(&mut stretch)?;
+        if let Some(at) = stretch.iter().rposition(|byte| *byte == b'\n') {
+            end = start + at as u64 + 1;
+            break;
+        }
+        end = start;
+    }
+    if end < length { file.set_len(end) } else { Ok(()) }
+}
+
 fn write_lines(lines: &Receiver<LedgerLine>, file: File) -> io::Result<()> {
     let mut out = BufWriter::with_capacity(256 * 1024, file);
+    let mut scratch = Vec::new();
     loop {
         match lines.recv_timeout(FLUSH_EVERY) {
             Ok(line) => {
-                take(line, &mut out)?;
+                take(line, &mut scratch, &mut out)?;
                 // Whatever else is waiting, then out with it.
                 for _ in 0..4_096 {
                     let Ok(line) = lines.try_recv() else { break };
-                    take(line, &mut out)?;
+                    take(line, &mut scratch, &mut out)?;
                 }
             }
             Err(RecvTimeoutError::Timeout) => {}
@@ -106,11 +128,14 @@ fn write_lines(lines: &Receiver<LedgerLine>, file: File) -> io::Result<()> {
     }
 }
 
-fn take(line: LedgerLine, out: &mut BufWriter<File>) -> io::Result<()> {
+/// A line goes to the buffer whole, so that the file grows by whole lines: who reads or appends beside this thread never meets half of one.
+fn take(line: LedgerLine, scratch: &mut Vec<u8>, out: &mut BufWriter<File>) -> io::Result<()> {
     match line {
         LedgerLine::Append(entry) => {
-            serde_json::to_writer(&mut *out, &entry)?;
-            out.write_all(b"\n")
+            scratch.clear();
+            serde_json::to_writer(&mut *scratch, &entry)?;
+            scratch.push(b'\n');
+            out.write_all(scratch)
         }
         LedgerLine::Flush(done) => {
             out.flush()?;
@@ -222,6 +247,26 @@ mod tests {
             assert_eq!(reader.read_new(|entry| keys.push(entry.key)).unwrap(), u64::from(nth));
         }
         assert_eq!(keys, ["1", "2", "3"]);
+    }
+
+    #[test]
+    fn a_line_that_a_kill_tore_is_cut_before_the_next_is_appended() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.ndjson");
+        let whole = serde_json::to_string(&entry(1)).unwrap();
+        let long = "x".repeat(200_000);
+        for (before, left) in [
+            (format!("{whole}\n{}", &whole[..20]), vec!["1", "2"]),
+            (format!("{whole}\n{long}"), vec!["1", "2"]),
+            (whole[..20].to_owned(), vec!["2"]),
+            (String::new(), vec!["2"]),
+        ] {
+            std::fs::write(&path, before).unwrap();
+            let ledger = LedgerFile::append(&path).unwrap();
+            ledger.record(entry(2));
+            ledger.close().unwrap();
+            assert_eq!(keys(&path), left);
+        }
     }
 
     #[test]

@@ -25,7 +25,8 @@ fn a_campaign_reports_its_rounds_and_finds_what_was_never_stored() {
     });
     let path = status["ledger"].as_str().unwrap();
     let mut ledger = std::fs::OpenOptions::new().append(true).open(path).unwrap();
-    writeln!(ledger, "{lie}").unwrap();
+    // In one write: the load generator appends to the same file.
+    ledger.write_all(format!("{lie}\n").as_bytes()).unwrap();
     let found = cluster.holm(&["chaos", "--faults", "pause-second:1", "--json"]);
     assert_eq!(found.status.code(), Some(3), "{}", told(&found));
     let report: Value = serde_json::from_slice(&found.stdout).unwrap();
