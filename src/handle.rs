@@ -78,7 +78,7 @@ impl Holm {
 
     /// The entity of type `E` with this id, wherever it lives. An id that breaks the rules is reported by the first `ask`.
     #[must_use]
-    pub fn entity<E: Entity>(&self, id: impl Into<Arc<str>>) -> EntityRef<E> {
+    pub fn entity<E: Entity>(&self, id: impl AsRef<str>) -> EntityRef<E> {
         EntityRef::new(Arc::clone(&self.0.caller), id)
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Longest entity type name in bytes. Names are written by programmers; 64 leaves room and bounds every key.
 pub const MAX_ENTITY_TYPE_BYTES: usize = 64;
@@ -16,12 +16,13 @@ pub const MAX_ENTITY_ID_BYTES: usize = 256;
 ///
 /// A type name is `a-z`, `0-9`, `-` and `_`, beginning with a letter, at most [`MAX_ENTITY_TYPE_BYTES`] long. An id is any text without
 /// control characters, 1 to [`MAX_ENTITY_ID_BYTES`] bytes. The separator cannot occur in a type name, so an address reads back
-/// unambiguously even when the id contains slashes.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "(Arc<str>, Arc<str>)", into = "(Arc<str>, Arc<str>)")]
+/// unambiguously even when the id contains slashes. A clone shares the text. Addresses are in the order of their types, then of their ids.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntityAddress {
-    entity_type: Arc<str>,
-    id: Arc<str>,
+    /// Type, a zero byte, id: one text, so that a clone counts one reference and the hash of the shard takes it as it is. Neither half can hold a
+    /// zero byte, which is also why its order is that of the pair.
+    text: Arc<str>,
+    type_bytes: u8,
 }
 
 impl EntityAddress {
@@ -29,38 +30,48 @@ impl EntityAddress {
     ///
     /// # Errors
     /// [`AddressError`] names which half breaks which rule.
-    pub fn new(
-        entity_type: impl Into<Arc<str>>,
-        id: impl Into<Arc<str>>,
-    ) -> Result<Self, AddressError> {
-        let (entity_type, id) = (entity_type.into(), id.into());
-        check_type(&entity_type)?;
-        check_id(&id)?;
-        Ok(Self { entity_type, id })
+    pub fn new(entity_type: impl AsRef<str>, id: impl AsRef<str>) -> Result<Self, AddressError> {
+        let (entity_type, id) = (entity_type.as_ref(), id.as_ref());
+        let type_bytes = check_type(entity_type)?;
+        check_id(id)?;
+        let mut text = String::with_capacity(entity_type.len() + 1 + id.len());
+        text.push_str(entity_type);
+        text.push(SEPARATOR);
+        text.push_str(id);
+        Ok(Self { text: text.into(), type_bytes })
     }
 
     /// The type name, as in `account`.
     #[must_use]
     pub fn entity_type(&self) -> &str {
-        &self.entity_type
+        &self.text[..usize::from(self.type_bytes)]
     }
 
     /// The id, as in `alice`.
     #[must_use]
     pub fn id(&self) -> &str {
-        &self.id
+        &self.text[usize::from(self.type_bytes) + SEPARATOR.len_utf8()..]
+    }
+
+    /// Type, a zero byte and id: what the shard is a hash of.
+    pub(crate) fn hashed(&self) -> &[u8] {
+        self.text.as_bytes()
     }
 }
 
-fn check_type(entity_type: &str) -> Result<(), AddressError> {
+/// Stands between type and id in memory.
+const SEPARATOR: char = '\0';
+
+/// The length of a well-formed type name.
+fn check_type(entity_type: &str) -> Result<u8, AddressError> {
     let well_formed = entity_type.starts_with(|c: char| c.is_ascii_lowercase())
         && entity_type
             .bytes()
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_');
-    if !well_formed || entity_type.len() > MAX_ENTITY_TYPE_BYTES {
-        return Err(AddressError::Type { entity_type: entity_type.into() });
+    match u8::try_from(entity_type.len()) {
+        Ok(length) if well_formed && entity_type.len() <= MAX_ENTITY_TYPE_BYTES => Ok(length),
+        _ => Err(AddressError::Type { entity_type: entity_type.into() }),
     }
-    Ok(())
 }
 
 fn check_id(id: &str) -> Result<(), AddressError> {
@@ -78,7 +89,7 @@ fn check_id(id: &str) -> Result<(), AddressError> {
 
 impl fmt::Display for EntityAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.entity_type, self.id)
+        write!(f, "{}/{}", self.entity_type(), self.id())
     }
 }
 
@@ -93,17 +104,26 @@ impl FromStr for EntityAddress {
     }
 }
 
-impl TryFrom<(Arc<str>, Arc<str>)> for EntityAddress {
-    type Error = AddressError;
-
-    fn try_from((entity_type, id): (Arc<str>, Arc<str>)) -> Result<Self, AddressError> {
-        Self::new(entity_type, id)
+impl fmt::Debug for EntityAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EntityAddress")
+            .field("entity_type", &self.entity_type())
+            .field("id", &self.id())
+            .finish()
     }
 }
 
-impl From<EntityAddress> for (Arc<str>, Arc<str>) {
-    fn from(address: EntityAddress) -> Self {
-        (address.entity_type, address.id)
+/// Written as a pair of texts.
+impl Serialize for EntityAddress {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.entity_type(), self.id()).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for EntityAddress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (entity_type, id) = <(String, String)>::deserialize(deserializer)?;
+        Self::new(entity_type, id).map_err(serde::de::Error::custom)
     }
 }
 
@@ -154,6 +174,25 @@ mod tests {
         assert_eq!(address.to_string().parse(), Ok(address));
         assert!(matches!(EntityAddress::new("acc|ount", "x"), Err(AddressError::Type { .. })));
         assert!(matches!(EntityAddress::new("acc/ount", "x"), Err(AddressError::Type { .. })));
+    }
+
+    /// Each type's addresses stand together, whatever characters sort before the slash.
+    #[test]
+    fn addresses_are_in_the_order_of_their_types() {
+        let address = |text: &str| text.parse::<EntityAddress>().unwrap();
+        let mut addresses = ["a-b/1", "a/2", "b/0", "a/1", "a0/1"].map(address);
+        addresses.sort();
+        assert_eq!(addresses, ["a/1", "a/2", "a-b/1", "a0/1", "b/0"].map(address));
+    }
+
+    /// The form is part of stored data and of messages.
+    #[test]
+    fn an_address_is_written_as_a_pair() {
+        let address = EntityAddress::new("account", "alice").unwrap();
+        let json = serde_json::to_string(&address).unwrap();
+        assert_eq!(json, r#"["account","alice"]"#);
+        assert_eq!(serde_json::from_str::<EntityAddress>(&json).unwrap(), address);
+        assert!(serde_json::from_str::<EntityAddress>(r#"["Account","alice"]"#).is_err());
     }
 
     /// Law E7: an empty or malformed id fails fast.

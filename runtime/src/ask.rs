@@ -1,6 +1,8 @@
 //! How a command gets an answer: the seam that a host, a router and a client share, and the address of a reply.
 
 use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use holm_core::{Answer, AskError, CommandEnvelope};
 use holm_persistence::Pending;
@@ -9,7 +11,49 @@ use tokio::sync::oneshot;
 /// Answers commands. On one node this is the shard host, in a cluster the router, in a client a connection.
 pub trait Asker: Send + Sync {
     /// Sends a command. The work begins with the call, not with the first poll; dropping the future does not undo it.
-    fn ask(&self, envelope: CommandEnvelope) -> Pending<Result<Answer, AskError>>;
+    fn ask(&self, envelope: CommandEnvelope) -> Asking;
+}
+
+/// The answer to one command, on its way. From a shard of this process it takes no allocation of its own.
+#[must_use = "the command was sent; its answer comes by awaiting this"]
+pub struct Asking(Way);
+
+enum Way {
+    Shard(oneshot::Receiver<Result<Answer, AskError>>),
+    Elsewhere(Pending<Result<Answer, AskError>>),
+}
+
+impl From<Pending<Result<Answer, AskError>>> for Asking {
+    fn from(answer: Pending<Result<Answer, AskError>>) -> Self {
+        Self(Way::Elsewhere(answer))
+    }
+}
+
+impl From<oneshot::Receiver<Result<Answer, AskError>>> for Asking {
+    fn from(answer: oneshot::Receiver<Result<Answer, AskError>>) -> Self {
+        Self(Way::Shard(answer))
+    }
+}
+
+impl Future for Asking {
+    type Output = Result<Answer, AskError>;
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            // A reply that is dropped answers all the same; without a sender the thread itself is gone.
+            Way::Shard(answer) => Pin::new(answer).poll(task).map(|answer| {
+                let gone = |_| AskError::Interrupted { reason: "the node stopped".into() };
+                answer.map_err(gone).flatten()
+            }),
+            Way::Elsewhere(answer) => answer.as_mut().poll(task),
+        }
+    }
+}
+
+impl fmt::Debug for Asking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Asking")
+    }
 }
 
 /// Where the answer to one command goes. It answers exactly once: dropped unanswered, it says [`AskError::Interrupted`].

@@ -73,12 +73,22 @@ impl Caller {
         payload: bytes::Bytes,
         options: AskOptions,
     ) -> CommandEnvelope {
+        self.envelope_at(self.clock.now(), address, command.into(), payload, options)
+    }
+
+    fn envelope_at(
+        &self,
+        now: Timestamp,
+        address: EntityAddress,
+        command: Cow<'static, str>,
+        payload: bytes::Bytes,
+        options: AskOptions,
+    ) -> CommandEnvelope {
         let mut entropy = self.entropy();
-        let now = self.clock.now();
         let id = CommandId::generate(now, &mut entropy);
         CommandEnvelope {
             address,
-            command: command.into(),
+            command,
             payload,
             key: options.key.unwrap_or_else(|| IdempotencyKey::generate(&mut entropy)),
             id,
@@ -99,7 +109,15 @@ impl Caller {
     /// # Errors
     /// Whatever the asker says; [`AskError::DeadlinePassed`] when it says nothing.
     pub async fn ask(&self, envelope: CommandEnvelope) -> Result<Answer, AskError> {
-        let patience = envelope.deadline.since(self.clock.now()) + GRACE;
+        self.ask_from(self.clock.now(), envelope).await
+    }
+
+    async fn ask_from(
+        &self,
+        now: Timestamp,
+        envelope: CommandEnvelope,
+    ) -> Result<Answer, AskError> {
+        let patience = envelope.deadline.since(now) + GRACE;
         let answer = self.asker.ask(envelope);
         tokio::time::timeout(patience, answer)
             .await
@@ -134,7 +152,7 @@ pub struct EntityRef<E> {
 
 impl<E: Entity> EntityRef<E> {
     /// The entity of type `E` with this id. A malformed id is reported by the first `ask`.
-    pub fn new(caller: Arc<Caller>, id: impl Into<Arc<str>>) -> Self {
+    pub fn new(caller: Arc<Caller>, id: impl AsRef<str>) -> Self {
         Self { caller, address: EntityAddress::new(E::TYPE, id), entity: PhantomData }
     }
 
@@ -169,8 +187,9 @@ impl<E: Entity> EntityRef<E> {
         command: C,
         options: AskOptions,
     ) -> Result<Reply<C>, EntityError<E::Rejection>> {
-        let envelope = self.envelope(&command, options)?;
-        let answer = self.caller.ask(envelope).await?;
+        let now = self.caller.now();
+        let envelope = self.envelope(now, &command, options)?;
+        let answer = self.caller.ask_from(now, envelope).await?;
         match &answer.verdict {
             Verdict::Accepted(bytes) => match decode(bytes) {
                 Ok(value) => Ok(Reply::new(value, &answer)),
@@ -188,7 +207,7 @@ impl<E: Entity> EntityRef<E> {
     /// # Errors
     /// When it could not even be sent: the id is malformed or the command cannot be encoded.
     pub fn tell<C: Command>(&self, command: C) -> Result<(), EntityError<E::Rejection>> {
-        let envelope = self.envelope(&command, AskOptions::default())?;
+        let envelope = self.envelope(self.caller.now(), &command, AskOptions::default())?;
         // The work begins with the call (see `Asker`), so the future may be dropped.
         drop(self.caller.asker.ask(envelope));
         Ok(())
@@ -196,12 +215,13 @@ impl<E: Entity> EntityRef<E> {
 
     fn envelope<C: Command>(
         &self,
+        now: Timestamp,
         command: &C,
         options: AskOptions,
     ) -> Result<CommandEnvelope, EntityError<E::Rejection>> {
         let address = self.address.clone().map_err(EntityError::InvalidAddress)?;
         let payload = encode(command).map_err(|error| foreign_bytes::<C>(error.to_string()))?;
-        Ok(self.caller.envelope(address, C::NAME, payload, options))
+        Ok(self.caller.envelope_at(now, address, C::NAME.into(), payload, options))
     }
 }
 

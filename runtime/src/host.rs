@@ -8,13 +8,13 @@ use std::sync::{Arc, Weak};
 use actix::Actor;
 use actix::dev::SendError;
 use holm_core::{
-    Answer, AskError, CommandEnvelope, CorrelationId, EntityAddress, Limit, Offset, Outcome,
+    AskError, CommandEnvelope, CorrelationId, EntityAddress, Limit, Offset, Outcome,
     SequenceNumber, ShardId, Term, shard_of,
 };
 use holm_persistence::{OpenError, Pending, ReadError, ShardLog};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::ask::{Asker, ReplyTo};
+use crate::ask::{Asker, Asking, ReplyTo};
 use crate::cluster_facts::Herald;
 use crate::failures::Outlet;
 use crate::inspector::{ConversationPage, HistoryPage, Inspector};
@@ -269,13 +269,10 @@ fn seat(
 }
 
 impl Asker for ShardHost {
-    fn ask(&self, envelope: CommandEnvelope) -> Pending<Result<Answer, AskError>> {
+    fn ask(&self, envelope: CommandEnvelope) -> Asking {
         let (reply, answer) = ReplyTo::channel();
         self.submit(envelope, reply);
-        Box::pin(async move {
-            let gone = || AskError::Interrupted { reason: "the node stopped".into() };
-            answer.await.unwrap_or_else(|_| Err(gone()))
-        })
+        answer.into()
     }
 }
 

@@ -34,7 +34,7 @@ mod supervision;
 mod system;
 
 pub use answered::{Answered, NotDone};
-pub use ask::{Asker, ReplyTo};
+pub use ask::{Asker, Asking, ReplyTo};
 pub use cluster_facts::{ClusterEvent, ClusterFacts};
 pub use commands::Commands;
 pub use context::Context;

@@ -20,7 +20,7 @@ use holm_core::{
     SequenceNumber, ShardId, Term, shard_of,
 };
 use holm_persistence::Pending;
-use holm_runtime::Asker;
+use holm_runtime::{Asker, Asking};
 use tokio::sync::{oneshot, watch};
 
 use crate::router::flight::Flight;
@@ -171,8 +171,7 @@ impl Router {
     }
 
     /// Sends a command to its entity, wherever that is. The first try begins with the call; dropping the future does not stop the retries.
-    #[must_use]
-    pub fn ask(&self, envelope: CommandEnvelope) -> Pending<Result<Answer, AskError>> {
+    pub fn ask(&self, envelope: CommandEnvelope) -> Asking {
         let (done, answer) = oneshot::channel();
         self.ask_with(
             envelope,
@@ -181,10 +180,7 @@ impl Router {
                 let _ = done.send(result);
             }),
         );
-        Box::pin(async move {
-            let dropped = || AskError::Interrupted { reason: "the router was stopped".into() };
-            answer.await.unwrap_or_else(|_| Err(dropped()))
-        })
+        answer.into()
     }
 
     /// The same with a callback, which is called exactly once, on any thread, and must not block.
@@ -219,7 +215,7 @@ impl Router {
 }
 
 impl Asker for Router {
-    fn ask(&self, envelope: CommandEnvelope) -> Pending<Result<Answer, AskError>> {
+    fn ask(&self, envelope: CommandEnvelope) -> Asking {
         Router::ask(self, envelope)
     }
 }

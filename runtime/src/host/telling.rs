@@ -3,11 +3,11 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use holm_core::{Answer, AskError, CommandEnvelope};
+use holm_core::{AskError, CommandEnvelope};
 use holm_persistence::Pending;
 
 use super::{Inner, ShardHost};
-use crate::ask::Asker;
+use crate::ask::{Asker, Asking, ReplyTo};
 use crate::cluster_facts::{ClusterEvent, proclaim};
 use crate::failure::{FailureFact, FailureKind, Subject};
 use crate::failures::report;
@@ -94,12 +94,13 @@ impl ShardHost {
 }
 
 impl Asker for Home {
-    fn ask(&self, envelope: CommandEnvelope) -> Pending<Result<Answer, AskError>> {
+    fn ask(&self, envelope: CommandEnvelope) -> Asking {
         match self.0.upgrade() {
             Some(inner) => ShardHost(inner).ask(envelope),
             None => {
-                let reason = "the node stopped".into();
-                Box::pin(std::future::ready(Err(AskError::Interrupted { reason })))
+                let (reply, answer) = ReplyTo::channel();
+                reply.answer(Err(AskError::Interrupted { reason: "the node stopped".into() }));
+                answer.into()
             }
         }
     }

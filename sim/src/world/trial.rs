@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::LocalBoxFuture;
-use holm_core::{Answer, AskError, CommandEnvelope, Entropy as _, Limits, Outcome, SeededEntropy};
+use holm_core::{AskError, CommandEnvelope, Entropy as _, Limits, Outcome, SeededEntropy};
 use holm_persistence::Pending;
-use holm_runtime::{Asker, Entity, EntityRef, Registry};
+use holm_runtime::{Asker, Asking, Entity, EntityRef, Registry};
 use tokio::task::JoinHandle;
 
 use super::callers::{Caller, Refusal};
@@ -278,7 +278,7 @@ impl Guest {
     }
 
     /// A reference to an entity, as in production.
-    pub fn entity<E: Entity>(&self, id: impl Into<Arc<str>>) -> EntityRef<E> {
+    pub fn entity<E: Entity>(&self, id: impl AsRef<str>) -> EntityRef<E> {
         EntityRef::new(self.caller.clone(), id)
     }
 
@@ -303,11 +303,11 @@ struct Entrance {
 }
 
 impl Asker for Entrance {
-    fn ask(&self, envelope: CommandEnvelope) -> Pending<Result<Answer, AskError>> {
+    fn ask(&self, envelope: CommandEnvelope) -> Asking {
         let next = self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let door = next % self.caller.doors().max(1);
         let (caller, patience) = (self.caller.clone(), self.ask_timeout);
-        Box::pin(async move {
+        let answer: Pending<_> = Box::pin(async move {
             match caller.ask(door, envelope, patience).await {
                 Ok(answer) => answer,
                 Err(Refusal::NobodyThere) => {
@@ -317,6 +317,7 @@ impl Asker for Entrance {
                     Err(AskError::Interrupted { reason: "no answer came".into() })
                 }
             }
-        })
+        });
+        answer.into()
     }
 }

@@ -6,13 +6,11 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use holm_core::{
-    Answer, AskError, Clock, CommandEnvelope, EntityAddress, NodeId, SeededEntropy, SystemClock,
-};
-use holm_persistence::{Pending, Store, StoreOptions};
+use holm_core::{Clock, CommandEnvelope, EntityAddress, NodeId, SeededEntropy, SystemClock};
+use holm_persistence::{Store, StoreOptions};
 use holm_runtime::{
-    AskOptions, Asker, Caller, Command, Commands, Context, Effect, Entity, EntityError, EntityRef,
-    Event, Failures, Handle, HostOptions, NoRejection, Read, Registry, ShardHost,
+    AskOptions, Asker, Asking, Caller, Command, Commands, Context, Effect, Entity, EntityError,
+    EntityRef, Event, Failures, Handle, HostOptions, NoRejection, Read, Registry, ShardHost,
 };
 use holm_sharding::{
     ClusterNode, ClusterOptions, ClusterView, HostSeat, HostedShards, Router, ShardState,
@@ -264,7 +262,7 @@ fn seat_host(seat: HostSeat, slot: &OnceLock<ShardHost>) -> Result<Arc<dyn Hoste
 struct Routed(Router);
 
 impl Asker for Routed {
-    fn ask(&self, envelope: CommandEnvelope) -> Pending<Result<Answer, AskError>> {
+    fn ask(&self, envelope: CommandEnvelope) -> Asking {
         self.0.ask(envelope)
     }
 }
