@@ -48,6 +48,8 @@ impl Disk {
         (options.arbiters, options.loaders) = (2, 2);
         options.clock = self.clock.clone();
         options.tick_interval = Duration::from_millis(10);
+        // Records are counted here, and a machine that stalls for a moment would add the fact of a slow handler.
+        options.limits.slow_handler = Duration::from_secs(3_600);
         change(&mut options);
         let timeout = options.limits.ask_timeout;
         let host = ShardHost::start(options, self.log.clone()).unwrap();
