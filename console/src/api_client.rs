@@ -3,6 +3,7 @@
 //! It asks one node and retries nothing; who knows several nodes (`holm import`, the load generator) decides what to do about an error
 //! with [`ClientError::is_retryable`]. The same idempotency key makes the next try safe.
 
+mod any_node;
 mod error;
 mod stream;
 
@@ -12,6 +13,7 @@ use reqwest::{Method, RequestBuilder, Url};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub use any_node::AnyNode;
 pub use error::ClientError;
 pub use stream::{FactStream, StreamEvent, StreamWish};
 

@@ -62,7 +62,7 @@ impl ImportArgs {
         greet(&clients).await?;
         let patience = Duration::from_secs(self.give_up_after);
         let mut couriers =
-            Couriers::start(clients, usize::from(self.concurrency), patience, !self.skip_history);
+            Couriers::start(&clients, usize::from(self.concurrency), patience, !self.skip_history)?;
         let mut report = Report::default();
         for order in orders {
             match order {

@@ -9,20 +9,16 @@ use std::time::Duration;
 use holm::{IdempotencyKey, OsEntropy};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 use super::line::Order;
 use super::report::{Failed, Report};
-use crate::api_client::{ApiClient, ClientError, SendOptions};
+use crate::api_client::{AnyNode, ApiClient, ClientError, SendOptions};
 
 /// Commands that may wait for one courier: enough to keep it busy, little memory.
 const QUEUE: usize = 64;
 
 /// Events of a history that are read at a time.
 const HISTORY_PAGE: u64 = 1_000;
-
-/// The first and the longest wait between two tries.
-const WAITS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
 /// Everybody who is on the way.
 pub(super) struct Couriers {
@@ -34,21 +30,19 @@ pub(super) struct Couriers {
 impl Couriers {
     /// Starts `count` couriers over these nodes.
     pub(super) fn start(
-        clients: Vec<ApiClient>,
+        clients: &[ApiClient],
         count: usize,
         patience: Duration,
         reads_history: bool,
-    ) -> Self {
+    ) -> Result<Self, ClientError> {
         let hash = RandomState::new();
         let (mut queues, mut parts) = (Vec::new(), Vec::new());
         for number in 0..count {
             let (sender, receiver) = mpsc::channel(QUEUE);
             queues.push(sender);
             let courier = Courier {
-                clients: clients.clone(),
-                // Spread over the nodes; each goes on with the node that answered last.
-                at: number % clients.len().max(1),
-                patience,
+                // Spread over the nodes.
+                nodes: AnyNode::new(clients.to_vec(), number, patience)?,
                 reads_history,
                 hash: hash.clone(),
                 seen: HashMap::new(),
@@ -57,7 +51,7 @@ impl Couriers {
             // The verb runs on one thread, see `verbs::block_on`.
             parts.push(tokio::task::spawn_local(courier.run(receiver)));
         }
-        Self { queues, parts, hash }
+        Ok(Self { queues, parts, hash })
     }
 
     /// Hands a command over; waits while its courier is behind.
@@ -83,9 +77,7 @@ impl Couriers {
 type Keys = HashSet<u64>;
 
 struct Courier {
-    clients: Vec<ApiClient>,
-    at: usize,
-    patience: Duration,
+    nodes: AnyNode,
     reads_history: bool,
     hash: RandomState,
     seen: HashMap<(String, String), Keys>,
@@ -107,6 +99,7 @@ impl Courier {
                 });
             }
         }
+        self.report.retries = self.nodes.retries();
         self.report
     }
 
@@ -124,6 +117,7 @@ impl Courier {
             .unwrap_or_else(|| IdempotencyKey::generate(&mut OsEntropy).to_string());
         let options = SendOptions { key: Some(key), ..SendOptions::default() };
         let sent = self
+            .nodes
             .until_answered(async |client| {
                 let (entity_type, id) = (&command.entity_type, &command.id);
                 client.send(entity_type, id, &command.command, &command.body, &options).await
@@ -154,6 +148,7 @@ impl Courier {
         let (mut keys, mut after) = (Keys::new(), 0);
         loop {
             let page = self
+                .nodes
                 .until_answered(async |client| {
                     client.history(&entity.0, &entity.1, after, HISTORY_PAGE).await
                 })
@@ -168,26 +163,6 @@ impl Courier {
             match page.next_after {
                 Some(next) => after = next,
                 None => return Ok(keys),
-            }
-        }
-    }
-
-    /// Tries node after node, with growing waits, until one answers or the patience is over.
-    async fn until_answered<T>(
-        &mut self,
-        ask: impl AsyncFn(&ApiClient) -> Result<T, ClientError>,
-    ) -> Result<T, ClientError> {
-        let give_up = Instant::now() + self.patience;
-        let mut wait = WAITS.0;
-        loop {
-            match ask(&self.clients[self.at]).await {
-                Err(error) if error.is_retryable() && Instant::now() < give_up => {
-                    self.report.retries += 1;
-                    self.at = (self.at + 1) % self.clients.len();
-                    tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(WAITS.1);
-                }
-                answer => return answer,
             }
         }
     }

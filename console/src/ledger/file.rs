@@ -168,12 +168,18 @@ impl LedgerReader {
         Self { path: path.to_owned(), bytes: 0, lines: 0 }
     }
 
-    /// Reads the lines that were added since the last call; gives the number of all lines read so far.
+    /// Reads the lines that were added since the last call; gives the number of all lines read so far. A ledger that nobody began has none.
     ///
     /// # Errors
     /// As [`read_ledger`].
     pub fn read_new(&mut self, mut each: impl FnMut(Entry)) -> io::Result<u64> {
-        let mut file = File::open(&self.path)?;
+        let mut file = match File::open(&self.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.bytes == 0 => {
+                return Ok(0);
+            }
+            Err(error) => return Err(error),
+        };
         file.seek(SeekFrom::Start(self.bytes))?;
         let mut reader = BufReader::with_capacity(256 * 1024, file);
         let mut line = String::new();
@@ -238,8 +244,9 @@ mod tests {
     fn a_reader_that_comes_back_reads_on() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ledger.ndjson");
-        let ledger = LedgerFile::append(&path).unwrap();
         let mut reader = LedgerReader::new(&path);
+        assert_eq!(reader.read_new(|_| ()).unwrap(), 0, "nobody began it");
+        let ledger = LedgerFile::append(&path).unwrap();
         let mut keys = Vec::new();
         for nth in 1..=3 {
             ledger.record(entry(nth));
@@ -247,6 +254,9 @@ mod tests {
             assert_eq!(reader.read_new(|entry| keys.push(entry.key)).unwrap(), u64::from(nth));
         }
         assert_eq!(keys, ["1", "2", "3"]);
+        drop(ledger);
+        std::fs::remove_file(&path).unwrap();
+        reader.read_new(|_| ()).expect_err("it was there");
     }
 
     #[test]

@@ -62,4 +62,7 @@ pub struct ChaosArgs {
     /// Follow everything with a view in SQLite and a durable subscription, kill and pause these readers too, and compare what they saw with the logs.
     #[arg(long)]
     pub followers: bool,
+    /// Move money meanwhile, in so many transfers between accounts of their own, and see at the end that each was made once or not at all and no cent is lost.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub transfers: Option<u32>,
 }

@@ -7,6 +7,8 @@
 //!
 //! With `--followers`, readers in processes of their own follow all of it and are killed and paused too: what they saw is compared with the logs.
 //!
+//! With `--transfers`, money moves between accounts of the campaign meanwhile, and at the end all of it must be where it belongs.
+//!
 //! What does the harm is behind [`Hands`]. The hands here need no more rights than their cluster has: they kill, pause and cut off. Those that need
 //! root and tools of the system are no part of this program.
 
@@ -20,6 +22,7 @@ mod round;
 mod run;
 mod schedule;
 mod show;
+mod transfers;
 
 pub use campaign::{Campaign, Terms};
 pub use document::{CampaignDocument, FaultSummary, RoundDocument, Skipped};
@@ -29,3 +32,4 @@ pub use hands::{Hands, Inflicted, ProcessHands};
 pub use resources::{Growth, NodeResources, Sample};
 pub use run::{conclude, run_chaos};
 pub use schedule::{Planned, Wish, schedule};
+pub use transfers::TransfersDocument;

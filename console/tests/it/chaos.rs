@@ -33,3 +33,27 @@ fn a_campaign_reports_its_rounds_and_finds_what_was_never_stored() {
     assert_eq!((&report["holds"], &report["ledger"]["missing"]), (&json!(false), &json!(1)));
     assert!(report["rounds"][0]["problems"][0].as_str().unwrap().contains("never-sent"));
 }
+
+/// Promises G2 and G6: money on its way while nodes are killed is where it belongs at the end, to the cent.
+#[test]
+fn money_moves_while_nodes_are_killed_and_none_is_lost_or_made() {
+    let cluster = LocalCluster::start(&["--no-load", "--shards", "8"]);
+    let report = cluster.json(&[
+        "chaos",
+        "--faults",
+        "kill-leader:1,kill-random:1,kill-all:1",
+        "--seed",
+        "5",
+        "--transfers",
+        "300",
+    ]);
+    assert_eq!((&report["holds"], &report["problems"]), (&json!(true), &json!([])));
+    let money = &report["transfers"];
+    assert_eq!((&money["started"], &money["accounts"]), (&json!(300), &json!(30)), "{money}");
+    assert_eq!((&money["sum"], &money["paid_in"]), (&json!(30_000), &json!(30_000)), "{money}");
+    // One in ten wants more than there is; of the others some find an account empty.
+    let (completed, failed) = (&money["stages"]["completed"], &money["stages"]["failed"]);
+    let (completed, failed) = (completed.as_u64().unwrap(), failed.as_u64().unwrap());
+    assert!(completed > 100 && failed >= 30 && completed + failed == 300, "{money}");
+    assert_eq!(money["events"], json!(3 * completed + 2 * failed), "{money}");
+}

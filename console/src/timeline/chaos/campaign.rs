@@ -11,6 +11,7 @@ use super::resources::Resources;
 use super::round::{Site, carry_out};
 use super::schedule::{Planned, Wish, schedule};
 use super::show;
+use super::transfers::Transfers;
 use crate::dev::control::Control;
 use crate::dev::verbs::unanswered;
 use crate::ledger::LedgerFollower;
@@ -32,6 +33,8 @@ pub struct Terms {
     pub longest: Duration,
     /// Whether readers follow, are harmed too, and are asked at the end what they saw.
     pub followers: bool,
+    /// How many transfers of money are to go on meanwhile.
+    pub transfers: Option<u32>,
 }
 
 /// A campaign under way.
@@ -72,13 +75,38 @@ impl<'a, H: Hands> Campaign<'a, H> {
             true => Some(Followers::start(&status).map_err(readers)?),
             false => None,
         };
+        let transfers = match self.terms.transfers {
+            Some(count) => Some(Transfers::begin(&status, count, self.terms.seed).await?),
+            None => None,
+        };
         let mut ledger = LedgerFollower::new(&status.ledger);
+        let carried_out = self.carry_out(planned, &mut ledger, followers.as_mut()).await;
+        if let Some(transfers) = transfers {
+            match &carried_out {
+                Ok(()) => self.count(transfers).await?,
+                Err(_) => transfers.stop().await,
+            }
+        }
+        carried_out?;
+        if let Some(followers) = followers {
+            self.ask(followers).await?;
+        }
+        self.judge(&ledger).await?;
+        Ok(self.document)
+    }
+
+    async fn carry_out(
+        &mut self,
+        planned: Vec<Planned>,
+        ledger: &mut LedgerFollower,
+        mut followers: Option<&mut Followers>,
+    ) -> Result<(), Failure> {
         for planned in planned {
             let mut site = Site {
                 hands: self.hands,
                 control: self.control,
-                ledger: &mut ledger,
-                followers: followers.as_mut(),
+                ledger,
+                followers: followers.as_deref_mut(),
                 terms: &self.terms,
             };
             let round = carry_out(&planned, &mut site).await?;
@@ -90,11 +118,7 @@ impl<'a, H: Hands> Campaign<'a, H> {
                 break;
             }
         }
-        if let Some(followers) = followers {
-            self.ask(followers).await?;
-        }
-        self.judge(&ledger).await?;
-        Ok(self.document)
+        Ok(())
     }
 
     /// Drops the rounds whose fault cannot be had, and says so.
@@ -120,6 +144,14 @@ impl<'a, H: Hands> Campaign<'a, H> {
         for status in status.running() {
             self.resources.look(round.nth, &status.node.name, status.node.pid);
         }
+        Ok(())
+    }
+
+    /// Where the money is.
+    async fn count(&mut self, transfers: Transfers) -> Result<(), Failure> {
+        let money = transfers.judge().await?;
+        self.document.problems.extend(money.problems.iter().map(|it| format!("transfers: {it}")));
+        self.document.transfers = Some(money);
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::fault::Shape;
 use super::followers::FollowersDocument;
 use super::resources::NodeResources;
+use super::transfers::TransfersDocument;
 use crate::ledger::{OrderVerdict, Verdict};
 use crate::timeline::Waits;
 
@@ -96,6 +97,8 @@ pub struct CampaignDocument {
     pub order: Option<OrderVerdict>,
     /// What the readers saw that followed, with `--followers`.
     pub followers: Option<FollowersDocument>,
+    /// What became of the transfers, with `--transfers`.
+    pub transfers: Option<TransfersDocument>,
     /// What the processes used.
     pub resources: Vec<NodeResources>,
     /// Checks that did not hold.

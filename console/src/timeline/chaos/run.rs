@@ -62,6 +62,7 @@ impl ChaosArgs {
             within: Duration::from_secs(self.within),
             longest: Duration::from_secs(self.longest),
             followers: self.followers,
+            transfers: self.transfers,
         }
     }
 }

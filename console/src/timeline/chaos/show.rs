@@ -81,6 +81,15 @@ pub(super) fn report(document: &CampaignDocument, output: Output) {
             saw.facts, saw.in_view, saw.deliveries, saw.repeated, saw.kills, saw.pauses
         ));
     }
+    if let Some(money) = &document.transfers {
+        let mark = output.mark(if money.problems.is_empty() { Mark::Good } else { Mark::Bad });
+        let stages: Vec<_> =
+            money.stages.iter().map(|(stage, count)| format!("{count} {stage}")).collect();
+        output.line(format_args!(
+            "  {mark} Transfers      {} started between {} accounts   {}   {} of {} cents   {} questions asked again",
+            money.started, money.accounts, stages.join(", "), money.sum, money.paid_in, money.retries
+        ));
+    }
     for node in &document.resources {
         output.line(format_args!(
             "    {:<8} pid {:<7} {:>4} rounds   memory {} to {} MiB   descriptors {} to {}   threads {} to {}",
