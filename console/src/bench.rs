@@ -5,6 +5,7 @@
 //! never stand without the machine, the file system and the number of fsyncs that were really called.
 
 mod args;
+mod caption;
 mod chart;
 mod closed_loop;
 mod cluster;
@@ -14,12 +15,20 @@ mod environment;
 mod fixed_rate;
 mod fsync;
 mod gate;
+mod idle;
+mod one_entity;
+mod processes;
+mod remote;
 mod run;
+mod saved;
 mod show;
 mod sleepers;
+mod step;
 mod work;
 
 pub use args::BenchArgs;
 pub use document::{BenchDocument, StepFigures};
+pub use idle::IdleCluster;
+pub use processes::ProcessUse;
 pub use run::run;
 pub use sleepers::Sleepers;

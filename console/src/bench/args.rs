@@ -25,9 +25,15 @@ pub struct BenchArgs {
     /// Commands in flight in the closed loop.
     #[arg(long, default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub in_flight: u32,
-    /// Commands per second of the fixed-rate step; without it half of what the closed loop reached.
-    #[arg(long, value_name = "N/s", value_parser = parse_rate)]
-    pub rate: Option<u32>,
+    /// Commands per second of the fixed-rate step, or of several as in `10k,20k,40k`; without it half of what the closed loop reached.
+    #[arg(long, value_name = "N/s", value_parser = parse_rate, value_delimiter = ',')]
+    pub rate: Vec<u32>,
+    /// Measure also what it takes to ask through a node that does not lead the entity: another process leads, this one asks; 1, 64 and 1,024 in flight.
+    #[arg(long)]
+    pub remote: bool,
+    /// Measure only what nodes take that nobody asks, for so many seconds: the processor time of each of 3 nodes (or --nodes), with 32 shards and with 64.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, conflicts_with_all = ["remote", "sleepers", "rate", "compare", "fail_if"])]
+    pub idle: Option<u64>,
     /// Measure also what so many subscribers do that take one fact and then sleep, at the rate of the fixed-rate step.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub sleepers: Option<u32>,

@@ -55,6 +55,7 @@ pub(super) async fn run(
     let tally = shared.tally.lock().unwrap_or_else(PoisonError::into_inner);
     StepFigures {
         persists: kind == Kind::Persist,
+        in_flight: Some(in_flight),
         errors: tally.errors,
         first_error: tally.first_error.clone(),
         ..StepFigures::of(name, &tally.latency, took)

@@ -8,16 +8,25 @@ use holm::Holm;
 use holm_domains::bank::Account;
 use tokio::process::Command;
 
+use super::processes::Process;
 use crate::output::Failure;
 use crate::state_file::RunningCluster;
 
 /// What the commands go to.
 pub(super) struct Target {
     pub(super) holm: Holm,
-    /// Where the local cluster has its files, when there is one.
-    processes: Option<PathBuf>,
+    /// The local cluster, when there is one.
+    cluster: Option<LocalProcesses>,
     /// The processes that are measured, this one first.
-    pids: Vec<u32>,
+    processes: Vec<Process>,
+}
+
+/// A local cluster of processes that take no load but ours. It must be stopped.
+pub(super) struct LocalProcesses {
+    /// As `holm dev` told it.
+    running: RunningCluster,
+    /// Where it has its files.
+    dir: PathBuf,
 }
 
 impl Target {
@@ -36,15 +45,69 @@ impl Target {
             .start()
             .await
             .map_err(|error| Failure::new("the node cannot be started", error))?;
-        Ok(Self { holm, processes: None, pids: vec![std::process::id()] })
+        let processes = vec![Process::new("node and callers", std::process::id())];
+        Ok(Self { holm, cluster: None, processes })
     }
 
     async fn processes(nodes: u32, shards: u32, dir: &Path) -> Result<Self, Failure> {
+        let cluster = LocalProcesses::start(nodes, shards, nodes.min(3), dir).await?;
+        let client = Holm::client(cluster.name(), cluster.seeds()).name("holm-bench").connect();
+        match client.await {
+            Ok(holm) => Ok(Self::beside("callers", holm, cluster)),
+            Err(error) => {
+                cluster.stop().await;
+                Err(Failure::new("the cluster cannot be reached", error))
+            }
+        }
+    }
+
+    /// A client or member in this process, beside a cluster of others.
+    pub(super) fn beside(name: &str, holm: Holm, cluster: LocalProcesses) -> Self {
+        let mut processes = vec![Process::new(name, std::process::id())];
+        processes.extend(cluster.nodes());
+        Self { holm, cluster: Some(cluster), processes }
+    }
+
+    /// `fdatasync` calls so far, where they are known.
+    pub(super) fn fsyncs(&self) -> Option<u64> {
+        self.cluster.is_none().then(|| self.holm.facts().fsyncs)
+    }
+
+    /// The processes that are measured.
+    pub(super) fn measured(&self) -> &[Process] {
+        &self.processes
+    }
+
+    /// The memory of all processes that is really there, in KiB.
+    pub(super) fn resident_kib(&self) -> i64 {
+        let totals = self.processes.iter().filter_map(Process::totals);
+        totals.map(|totals| i64::try_from(totals.resident_kib()).unwrap_or(i64::MAX)).sum()
+    }
+
+    /// Ends what was started.
+    pub(super) async fn stop(self) {
+        self.holm.shutdown().await;
+        if let Some(cluster) = self.cluster {
+            cluster.stop().await;
+        }
+    }
+}
+
+impl LocalProcesses {
+    /// Starts so many nodes and waits until every shard is served.
+    pub(super) async fn start(
+        nodes: u32,
+        shards: u32,
+        replication: u32,
+        dir: &Path,
+    ) -> Result<Self, Failure> {
         let failed = |error: std::io::Error| Failure::new("the cluster cannot be started", error);
+        let (nodes, shards) = (nodes.to_string(), shards.to_string());
         let output = dev(dir)
             .map_err(failed)?
             .args(["--detach", "--json", "--no-load", "--port-base", "0"])
-            .args(["--nodes", &nodes.to_string(), "--shards", &shards.to_string()])
+            .args(["--nodes", &nodes, "--shards", &shards])
+            .args(["--replication", &replication.to_string()])
             .stderr(Stdio::inherit())
             .output()
             .await
@@ -52,44 +115,27 @@ impl Target {
         if !output.status.success() {
             return Err(Failure::new("the cluster cannot be started", output.status));
         }
-        let cluster: RunningCluster = serde_json::from_slice(&output.stdout)
+        let running = serde_json::from_slice(&output.stdout)
             .map_err(|error| Failure::new("the cluster cannot be started", error))?;
-        let seeds: Vec<SocketAddr> =
-            cluster.nodes.iter().filter_map(|node| node.peer.parse().ok()).collect();
-        let client = Holm::client(&cluster.cluster, seeds).name("holm-bench").connect().await;
-        match client {
-            Ok(holm) => {
-                let nodes = cluster.nodes.iter().map(|node| node.pid);
-                let pids = std::iter::once(std::process::id()).chain(nodes).collect();
-                Ok(Self { holm, processes: Some(dir.to_owned()), pids })
-            }
-            Err(error) => {
-                stop(dir).await;
-                Err(Failure::new("the cluster cannot be reached", error))
-            }
-        }
+        Ok(Self { running, dir: dir.to_owned() })
     }
 
-    /// `fdatasync` calls so far, where they are known.
-    pub(super) fn fsyncs(&self) -> Option<u64> {
-        self.processes.is_none().then(|| self.holm.facts().fsyncs)
+    pub(super) fn name(&self) -> &str {
+        &self.running.cluster
     }
 
-    /// The memory of all processes that is really there, in KiB.
-    pub(super) fn resident_kib(&self) -> i64 {
-        let resident = |pid: &u32| {
-            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-            line.trim().strip_suffix("kB")?.trim().parse::<i64>().ok()
-        };
-        self.pids.iter().filter_map(resident).sum()
+    /// Where the nodes listen for each other.
+    pub(super) fn seeds(&self) -> Vec<SocketAddr> {
+        self.running.nodes.iter().filter_map(|node| node.peer.parse().ok()).collect()
     }
 
-    /// Ends what was started.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = Process> {
+        self.running.nodes.iter().map(|node| Process::new(&node.name, node.pid))
+    }
+
     pub(super) async fn stop(self) {
-        self.holm.shutdown().await;
-        if let Some(dir) = &self.processes {
-            stop(dir).await;
+        if let Ok(mut command) = dev(&self.dir) {
+            let _ = command.arg("stop").stdout(Stdio::null()).status().await;
         }
     }
 }
@@ -99,10 +145,4 @@ fn dev(dir: &Path) -> std::io::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("dev").env(crate::dev::paths::DEV_DIR_VARIABLE, dir).stdin(Stdio::null());
     Ok(command)
-}
-
-async fn stop(dir: &Path) {
-    if let Ok(mut command) = dev(dir) {
-        let _ = command.arg("stop").stdout(Stdio::null()).status().await;
-    }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use super::idle::IdleCluster;
+use super::processes::ProcessUse;
 use super::sleepers::Sleepers;
 
 /// Longest latency that is told apart.
@@ -36,6 +38,9 @@ pub struct BenchDocument {
     /// What subscribers that sleep do, where that was asked for.
     #[serde(default)]
     pub sleepers: Option<Sleepers>,
+    /// What clusters take that nobody asks, where that was asked for.
+    #[serde(default)]
+    pub idle: Vec<IdleCluster>,
 }
 
 /// The machine, without which figures say nothing.
@@ -90,8 +95,23 @@ pub struct StepFigures {
     /// step with more than a few hundredths describe the host.
     #[serde(default)]
     pub stolen: Option<f64>,
+    /// Requests in flight; absent at a fixed rate.
+    #[serde(default)]
+    pub in_flight: Option<u32>,
+    /// Replicas of each shard, where they are not those of the document.
+    #[serde(default)]
+    pub replicas: Option<u32>,
+    /// What each process took, warm-up included.
+    #[serde(default)]
+    pub processes: Vec<ProcessUse>,
+    /// Bytes that all processes handed to the disk for each command that stores an event, warm-up included.
+    #[serde(default)]
+    pub bytes_per_event: Option<f64>,
     /// How the latencies are spread: upper bound in microseconds (a power of two) and count.
     pub buckets: Vec<(u64, u64)>,
+    /// All of them, for `--hdr`; not part of the document.
+    #[serde(skip)]
+    pub(super) latency: Option<Histogram<u64>>,
 }
 
 /// One entity alone, and what one fsync per command would allow.
@@ -130,6 +150,7 @@ impl StepFigures {
             p999_ms: ms(latency.value_at_quantile(0.999)),
             max_ms: ms(latency.max()),
             buckets: buckets(latency),
+            latency: Some(latency.clone()),
             ..Self::default()
         }
     }

@@ -5,9 +5,11 @@ use std::path::Path;
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
-use super::chart;
 use super::document::{BenchDocument, StepFigures};
+use super::idle::IdleCluster;
+use super::processes::ProcessUse;
 use super::sleepers::Sleepers;
+use super::{caption, chart};
 use crate::dev::screen::grouped;
 use crate::output::{Mark, Output};
 
@@ -27,18 +29,17 @@ pub(super) fn header(document: &BenchDocument) -> String {
     } else {
         ""
     };
+    let work = match document.entities {
+        0 => "nobody asks anything".to_owned(),
+        entities => format!("{} accounts   fsync on", grouped(entities.into())),
+    };
     format!(
-        "holm bench   {}   {} accounts   fsync on   {} cores {}, {:.0} GiB, {}, {}\n             each step: {} s measured{warning}\n",
+        "holm bench   {}   {work}   {}\n             each step: {} s measured{warning}\n",
         match document.nodes {
             1 => "1 node in this process".to_owned(),
             nodes => format!("{nodes} processes, {} replicas", document.replication),
         },
-        grouped(document.entities.into()),
-        machine.cores,
-        machine.cpu,
-        f64::from(u32::try_from(machine.memory_mib).unwrap_or(u32::MAX)) / 1_024.0,
-        machine.file_system,
-        machine.system,
+        caption::hardware(machine),
         document.seconds,
     )
 }
@@ -76,7 +77,14 @@ pub(super) fn sleepers_line(measured: &Sleepers) -> String {
 
 pub(super) fn document(document: &BenchDocument, saved: &Path, output: Output) {
     output.line("");
-    output.line(table(document, output.is_ascii()));
+    if document.steps.is_empty() {
+        document.idle.iter().flat_map(idle_lines).for_each(|line| output.line(line));
+    } else {
+        output.line(table(document, output.is_ascii()));
+    }
+    for (word, text) in caption::lines(document) {
+        output.line(format_args!("  {word:<9} {text}"));
+    }
     if let Some(fixed) = document.steps.iter().find(|step| step.planned_rate.is_some()) {
         output.line(format_args!(
             "\n  command+persist at {}/s, latency from the planned send time\n",
@@ -120,6 +128,13 @@ pub(super) fn document(document: &BenchDocument, saved: &Path, output: Output) {
     if let Some(fsyncs) = document.fsyncs {
         output.line(format_args!("    fdatasync was called {} times", grouped(fsyncs)));
     }
+    if let Some(step) = document.steps.iter().find(|step| step.persists) {
+        output.line(format_args!("\n  {} took", step.name));
+        uses(&step.processes).for_each(|line| output.line(line));
+        if let Some(bytes) = step.bytes_per_event {
+            output.line(format_args!("    {} bytes written for each event", rate(bytes)));
+        }
+    }
     for step in document.steps.iter().filter(|step| step.errors > 0) {
         output.line(format_args!(
             "  {} {}: {} errors, the first: {}",
@@ -133,6 +148,26 @@ pub(super) fn document(document: &BenchDocument, saved: &Path, output: Output) {
         "\n  Saved   {0}      Gate   --fail-if 'p99>10ms'\n  Again   holm bench --compare {0}",
         saved.display()
     ));
+}
+
+/// What the nodes of an idle cluster take, one line each.
+pub(super) fn idle_lines(idle: &IdleCluster) -> Vec<String> {
+    let head = format!(
+        "  idle for {} s, {} shards, {} replicas of each",
+        idle.seconds, idle.shards, idle.replication
+    );
+    std::iter::once(head).chain(uses(&idle.nodes)).collect()
+}
+
+fn uses(processes: &[ProcessUse]) -> impl Iterator<Item = String> {
+    processes.iter().map(|process| {
+        format!(
+            "    {:<18} {:>6.1} % of a core   {:>5} MiB",
+            process.name,
+            process.cores * 100.0,
+            process.resident_kib / 1_024
+        )
+    })
 }
 
 /// The step that the host disturbed most, when that was more than little.

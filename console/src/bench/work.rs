@@ -26,8 +26,18 @@ pub(super) struct Work {
 impl Work {
     /// The accounts `prefix-1`, `prefix-2` … of a node or client.
     pub(super) fn new(holm: &Holm, prefix: &str, accounts: u32) -> Self {
-        let accounts = (1..=accounts).map(|n| holm.entity(format!("{prefix}-{n}"))).collect();
+        Self::named(holm, (1..=accounts).map(|nth| format!("{prefix}-{nth}")))
+    }
+
+    /// Accounts by their names.
+    pub(super) fn named(holm: &Holm, names: impl IntoIterator<Item = String>) -> Self {
+        let accounts = names.into_iter().map(|name| holm.entity(name)).collect();
         Self { accounts, steps: AtomicU64::new(0) }
+    }
+
+    /// How many commands were sent.
+    pub(super) fn asked(&self) -> u64 {
+        self.steps.load(Ordering::Relaxed)
     }
 
     /// How many accounts.

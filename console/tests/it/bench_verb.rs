@@ -40,3 +40,54 @@ fn a_short_run_measures_every_step_and_calls_fdatasync() {
     let output = holm(dir.path(), &gated);
     assert_eq!(output.status.code(), Some(3), "{}", told(&output));
 }
+
+/// Asks leave through a node that leads none of what is asked, and each row says how many replicas it had.
+#[test]
+fn a_run_with_remote_asks_another_process() {
+    let _turn = take_turn();
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["bench", "--json", "--duration", "1", "--warm-up", "0", "--remote"];
+    let small = ["--entities", "50", "--in-flight", "32", "--shards", "8", "--rate", "50,100"];
+    let output = holm(dir.path(), &[&args[..], &small[..]].concat());
+    assert!(output.status.success(), "{}", told(&output));
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let steps = document["steps"].as_array().unwrap();
+    let named = |name: &str| -> Vec<&Value> {
+        let is_named = |step: &&Value| step["name"].as_str().is_some_and(|it| it.starts_with(name));
+        steps.iter().filter(is_named).collect()
+    };
+    assert_eq!(named("… at ").len(), 2, "one step for each rate: {steps:?}");
+    for name in ["remote read", "remote command"] {
+        let rows = named(name);
+        let in_flight: Vec<_> = rows.iter().map(|row| row["in_flight"].as_u64()).collect();
+        assert_eq!(in_flight, [Some(1), Some(64), Some(1_024)]);
+        for row in rows {
+            assert!(row["rate"].as_f64() > Some(0.0) && row["errors"] == 0, "{row}");
+            assert_eq!(row["replicas"], 1, "{row}");
+            let processes = row["processes"].as_array().unwrap();
+            assert_eq!(processes.len(), 2, "{row}");
+            let busy = |process: &Value| process["cores"].as_f64() > Some(0.0);
+            assert!(processes.iter().all(busy), "both sides work: {row}");
+        }
+    }
+}
+
+#[test]
+fn an_idle_run_measures_each_node_and_asks_nothing() {
+    let _turn = take_turn();
+    let dir = tempfile::tempdir().unwrap();
+    let output = holm(dir.path(), &["bench", "--json", "--idle", "1", "--nodes", "2"]);
+    assert!(output.status.success(), "{}", told(&output));
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["steps"].as_array().unwrap().len(), 0);
+    let idle = document["idle"].as_array().unwrap();
+    let shards: Vec<_> = idle.iter().map(|cluster| cluster["shards"].as_u64()).collect();
+    assert_eq!(shards, [Some(32), Some(64)]);
+    for cluster in idle {
+        let nodes = cluster["nodes"].as_array().unwrap();
+        assert_eq!(nodes.len(), 2, "{cluster}");
+        assert!(nodes.iter().all(|node| node["resident_kib"].as_u64() > Some(0)), "{cluster}");
+    }
+    let usage = holm(dir.path(), &["bench", "--idle", "1", "--remote"]);
+    assert_eq!(usage.status.code(), Some(2), "{}", told(&usage));
+}

@@ -1,0 +1,61 @@
+//! What every step has in common: its times, what is counted around it, and its end when somebody presses Ctrl-C.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::args::BenchArgs;
+use super::cluster::Target;
+use super::document::StepFigures;
+use super::environment::ProcessorTime;
+use super::processes::Process;
+use super::show;
+use super::work::Work;
+use crate::output::{Failure, Output};
+
+/// Warm-up and measured time of each step.
+pub(super) const fn times(args: &BenchArgs) -> (Duration, Duration) {
+    (Duration::from_secs(args.warm_up), Duration::from_secs(args.duration))
+}
+
+/// Runs to the end or until somebody presses Ctrl-C, so that the caller can stop what it started.
+pub(super) async fn until_interrupted<T>(
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::select! {
+        done = work => done,
+        _ = tokio::signal::ctrl_c() => Err(Failure::new("the bench was interrupted", "Ctrl-C")),
+    }
+}
+
+/// Runs one step, and counts around it what the processes and the machine took.
+pub(super) async fn step(
+    label: &str,
+    target: &Target,
+    work: &Work,
+    output: Output,
+    run: impl Future<Output = StepFigures>,
+) -> StepFigures {
+    let (fsyncs, machine) = (target.fsyncs(), ProcessorTime::now());
+    let totals = || target.measured().iter().map(Process::totals).collect::<Vec<_>>();
+    let (begun, before, asked) = (Instant::now(), totals(), work.asked());
+    let mut figures = run.await;
+    let (took, after, asked) = (begun.elapsed(), totals(), work.asked() - asked);
+    figures.fsyncs = difference(fsyncs, target.fsyncs());
+    figures.stolen = ProcessorTime::now().zip(machine).map(|(now, began)| now.stolen_since(began));
+    let used = target.measured().iter().zip(before).zip(after);
+    figures.processes =
+        used.filter_map(|((process, from), to)| Some(process.used(from?, to?, took))).collect();
+    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+    if figures.persists && asked > 0 {
+        let written: u64 = figures.processes.iter().map(|process| process.written_bytes).sum();
+        figures.bytes_per_event = Some(written as f64 / asked as f64);
+    }
+    output.progress(show::step_line(label, &figures));
+    figures
+}
+
+/// What was counted between two moments, where both are known.
+pub(super) fn difference(before: Option<u64>, after: Option<u64>) -> Option<u64> {
+    Some(after?.saturating_sub(before?))
+}
