@@ -46,6 +46,15 @@ pub struct BenchArgs {
     /// Compare with a saved run.
     #[arg(long, value_name = "FILE")]
     pub compare: Option<PathBuf>,
+    /// Write the latencies of every step as an HdrHistogram log, which other tools plot.
+    #[arg(long, value_name = "FILE")]
+    pub hdr: Option<PathBuf>,
+    /// Write the run as a page with plots and tables that needs nothing but a browser.
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
+    /// Measure nothing: the page shows this saved run; several of them draw shards and nodes.
+    #[arg(long, value_name = "FILE", requires = "report", conflicts_with_all = ["idle", "remote", "hdr", "compare", "fail_if"])]
+    pub from: Vec<PathBuf>,
     /// Exit code 3 when this holds, as in `p99>10ms`, `rate<100k`, `errors>0`, `ratio<10`; may be given several times.
     #[arg(long, value_name = "CHECK")]
     pub fail_if: Vec<Gate>,

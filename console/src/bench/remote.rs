@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn a_step_whose_shards_came_here_is_no_measurement() {
         assert!(stayed_there(3, 100).is_ok(), "what Holm asks itself");
-        assert!(stayed_there(51, 100).is_err());
+        assert!(stayed_there(52, 100).is_err());
         assert!(stayed_there(1_000, 100_000).is_ok());
         let failure = stayed_there(100_000, 100_000).unwrap_err();
         assert!(failure.cause.contains("shards moved"), "{failure}");

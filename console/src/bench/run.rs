@@ -1,16 +1,18 @@
 //! `holm bench`, from the command line to the exit code.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::args::BenchArgs;
 use super::cluster::Target;
 use super::document::{BenchDocument, StepFigures};
+use super::promised::Promised;
+use super::report::{self, Run};
 use super::saved::{self, Scratch};
 use super::step::{difference, step, times, until_interrupted};
 use super::work::{Kind, Work};
 use super::{
-    closed_loop, compare, environment, fixed_rate, idle, one_entity, remote, show, sleepers,
+    closed_loop, compare, environment, fixed_rate, hdr, idle, one_entity, remote, show, sleepers,
 };
 use crate::dev::screen::grouped;
 use crate::output::{Exit, Failure, Output};
@@ -20,6 +22,12 @@ use crate::output::{Exit, Failure, Output};
 /// # Errors
 /// What stood in the way, for a person to read.
 pub fn run(args: BenchArgs, output: Output) -> Result<Exit, Failure> {
+    // Before anything is measured: minutes of work shall not end at a path that cannot be written.
+    let hdr = args.hdr.as_deref().map(Promised::at).transpose()?;
+    let page = args.report.as_deref().map(Promised::at).transpose()?;
+    if !args.from.is_empty() {
+        return only_report(page, &args.from, output);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // The node inside this process has threads of its own; the callers shall not take more than one core from it.
         .worker_threads(1)
@@ -38,11 +46,40 @@ pub fn run(args: BenchArgs, output: Output) -> Result<Exit, Failure> {
             compare::lines(before, &document).iter().for_each(|it| output.line(format!("  {it}")));
         }
     }
+    if let Some(hdr) = hdr {
+        let log = hdr::log(&document).map_err(|error| Failure::new("no HDR log", error))?;
+        told("HDR log", &hdr.keep(&log)?, output);
+    }
     let closed: Vec<_> = args.fail_if.iter().filter_map(|gate| gate.closes(&document)).collect();
+    if let Some(page) = page {
+        let earlier = args.compare.iter().zip(before).map(|(path, document)| named(path, document));
+        let runs: Vec<_> = std::iter::once(named(&path, document)).chain(earlier).collect();
+        told("Report", &page.keep(report::page(&runs).as_bytes())?, output);
+    }
     if closed.is_empty() {
         return Ok(Exit::Ok);
     }
     Err(Failure::new("a gate is closed", closed.join("; ")).exits(Exit::CheckFailed))
+}
+
+/// A page of saved runs.
+fn only_report(page: Option<Promised>, saved: &[PathBuf], output: Output) -> Result<Exit, Failure> {
+    let runs = saved.iter().map(|path| Ok(named(path, saved::read(path)?)));
+    let runs = runs.collect::<Result<Vec<_>, Failure>>()?;
+    if let Some(page) = page {
+        told("Report", &page.keep(report::page(&runs).as_bytes())?, output);
+    }
+    Ok(Exit::Ok)
+}
+
+fn named(path: &Path, document: BenchDocument) -> Run {
+    let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    Run { name, document }
+}
+
+/// What was written, beside the result: with `--json` that is one document and nothing else.
+fn told(what: &str, path: &Path, output: Output) {
+    output.progress(format_args!("  {what:<7} {}", path.display()));
 }
 
 /// Everything that was asked for, one cluster after the other.

@@ -85,6 +85,26 @@ pub(super) fn document(document: &BenchDocument, saved: &Path, output: Output) {
     for (word, text) in caption::lines(document) {
         output.line(format_args!("  {word:<9} {text}"));
     }
+    distribution(document, output);
+    one_entity(document, output);
+    costs(document, output);
+    for step in document.steps.iter().filter(|step| step.errors > 0) {
+        output.line(format_args!(
+            "  {} {}: {} errors, the first: {}",
+            output.mark(Mark::Bad),
+            step.name,
+            step.errors,
+            step.first_error.as_deref().unwrap_or_default()
+        ));
+    }
+    output.line(format_args!(
+        "\n  Saved   {0}      Gate   --fail-if 'p99>10ms'\n  Again   holm bench --compare {0}\n  Page    holm bench --report bench.html --from {0}",
+        saved.display()
+    ));
+}
+
+/// How the latencies at the fixed rate are spread, and what disturbed them.
+fn distribution(document: &BenchDocument, output: Output) {
     if let Some(fixed) = document.steps.iter().find(|step| step.planned_rate.is_some()) {
         output.line(format_args!(
             "\n  command+persist at {}/s, latency from the planned send time\n",
@@ -107,6 +127,9 @@ pub(super) fn document(document: &BenchDocument, saved: &Path, output: Output) {
             step.name
         ));
     }
+}
+
+fn one_entity(document: &BenchDocument, output: Output) {
     if let Some(one) = &document.one_entity {
         let mark = output.mark(if one.ratio >= RATIO_GOAL { Mark::Good } else { Mark::Bad });
         output.line(format_args!(
@@ -122,6 +145,10 @@ pub(super) fn document(document: &BenchDocument, saved: &Path, output: Output) {
             one.ratio_to_appends
         ));
     }
+}
+
+/// What it took of the machine.
+fn costs(document: &BenchDocument, output: Output) {
     if let Some(measured) = &document.sleepers {
         output.line(format_args!("\n{}", sleepers_line(measured)));
     }
@@ -135,19 +162,6 @@ pub(super) fn document(document: &BenchDocument, saved: &Path, output: Output) {
             output.line(format_args!("    {} bytes written for each event", rate(bytes)));
         }
     }
-    for step in document.steps.iter().filter(|step| step.errors > 0) {
-        output.line(format_args!(
-            "  {} {}: {} errors, the first: {}",
-            output.mark(Mark::Bad),
-            step.name,
-            step.errors,
-            step.first_error.as_deref().unwrap_or_default()
-        ));
-    }
-    output.line(format_args!(
-        "\n  Saved   {0}      Gate   --fail-if 'p99>10ms'\n  Again   holm bench --compare {0}",
-        saved.display()
-    ));
 }
 
 /// What the nodes of an idle cluster take, one line each.
@@ -212,11 +226,11 @@ fn right(text: impl ToString) -> Cell {
     clippy::cast_sign_loss,
     reason = "a rate is small and positive"
 )]
-fn rate(rate: f64) -> String {
+pub(super) fn rate(rate: f64) -> String {
     grouped(rate.round() as u64)
 }
 
-fn ms(ms: f64) -> String {
+pub(super) fn ms(ms: f64) -> String {
     if ms < 10.0 { format!("{ms:.2} ms") } else { format!("{ms:.1} ms") }
 }
 

@@ -20,7 +20,9 @@ fn a_short_run_measures_every_step_and_calls_fdatasync() {
         "--in-flight",
         "64",
     ];
-    let output = holm(dir.path(), &short);
+    let mut with_files = short.to_vec();
+    with_files.extend(["--hdr", "run.hlog", "--report", "run.html"]);
+    let output = holm(dir.path(), &with_files);
     assert!(output.status.success(), "{}", told(&output));
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     let steps = document["steps"].as_array().unwrap();
@@ -34,6 +36,21 @@ fn a_short_run_measures_every_step_and_calls_fdatasync() {
     assert!(document["one_entity"]["ratio"].as_f64() > Some(1.0), "{}", document["one_entity"]);
     let left: Vec<_> = std::fs::read_dir(dir.path().join(".holm/bench")).unwrap().collect();
     assert_eq!(left.len(), 1, "one saved document and no data: {left:?}");
+
+    let log = std::fs::read_to_string(dir.path().join("run.hlog")).unwrap();
+    for tag in ["Tag=read-state,", "Tag=command+persist,", "Tag=one-entity-64-in-flight,"] {
+        assert!(log.contains(tag), "{log}");
+    }
+    let page = std::fs::read_to_string(dir.path().join("run.html")).unwrap();
+    assert!(page.contains("command+persist") && page.contains("<caption>"), "{page}");
+
+    let saved = left[0].as_ref().unwrap().path();
+    let saved = saved.to_str().unwrap();
+    let output =
+        holm(dir.path(), &["bench", "--report", "two.html", "--from", saved, "--from", saved]);
+    assert!(output.status.success(), "{}", told(&output));
+    let page = std::fs::read_to_string(dir.path().join("two.html")).unwrap();
+    assert!(page.matches("<section>").count() == 2 && page.contains("<svg"), "{page}");
 
     let mut gated = short.to_vec();
     gated.extend(["--fail-if", "rate>1"]);
@@ -90,4 +107,20 @@ fn an_idle_run_measures_each_node_and_asks_nothing() {
     }
     let usage = holm(dir.path(), &["bench", "--idle", "1", "--remote"]);
     assert_eq!(usage.status.code(), Some(2), "{}", told(&usage));
+}
+
+/// Before anything is measured: nothing is started, and the exit code is that of a wrong command line.
+#[test]
+fn files_that_cannot_be_written_or_read_are_said_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    for args in [
+        &["bench", "--report", "nowhere/run.html"][..],
+        &["bench", "--hdr", "."],
+        &["bench", "--report", "run.html", "--from", "nowhere.json"],
+        &["bench", "--from", "run.json"],
+    ] {
+        let output = holm(dir.path(), args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", told(&output));
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is left behind");
 }
