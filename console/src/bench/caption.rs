@@ -31,14 +31,15 @@ fn replication(document: &BenchDocument) -> String {
 }
 
 fn machine(document: &BenchDocument) -> String {
-    let stolen = document.steps.iter().filter_map(|step| step.stolen);
+    let idle = document.idle.iter().filter_map(|idle| idle.stolen);
+    let stolen = document.steps.iter().filter_map(|step| step.stolen).chain(idle);
     let range = stolen.fold(None, |range: Option<(f64, f64)>, share| {
         Some(range.map_or((share, share), |(least, most)| (least.min(share), most.max(share))))
     });
     let stolen = range.map_or_else(
         || "stolen time not known".to_owned(),
         |(least, most)| {
-            format!("its host took {:.0} to {:.0} % of it", least * 100.0, most * 100.0)
+            format!("its host took {:.0} to {:.0} % of its time away", least * 100.0, most * 100.0)
         },
     );
     format!("{}; {stolen}", hardware(&document.environment))
@@ -71,7 +72,10 @@ mod tests {
         let [durable, replicas, machine] = lines(&document).map(|(_, text)| text);
         assert!(durable.contains("fdatasync"), "{durable}");
         assert!(replicas.starts_with("3 of each shard") && !replicas.contains("remote"));
-        assert!(machine.contains("ext4") && machine.ends_with("1 to 21 % of it"), "{machine}");
+        assert!(
+            machine.contains("ext4") && machine.ends_with("1 to 21 % of its time away"),
+            "{machine}"
+        );
         document.steps[2].replicas = Some(1);
         assert!(lines(&document)[1].1.contains("of remote rows 1"));
         document.steps.clear();

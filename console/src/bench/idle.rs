@@ -1,7 +1,7 @@
 //! What a cluster takes that nobody asks anything: the processor time of each of its nodes, with few shards and with many.
 //!
-//! The supervisor of `holm dev` looks at its nodes by their process ids only, so what is counted is heartbeats, gossip and ticks. Nothing else is measured
-//! in such a run.
+//! The supervisor of `holm dev` asks its nodes nothing once they serve, so what is counted is heartbeats, gossip and ticks. Nothing else is measured in
+//! such a run.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,7 +11,8 @@ use tokio::time::{Instant, sleep};
 
 use super::args::BenchArgs;
 use super::cluster::LocalProcesses;
-use super::processes::{Process, ProcessUse};
+use super::environment::ProcessorTime;
+use super::processes::{Process, ProcessUse, Totals};
 use super::show;
 use super::step::until_interrupted;
 use crate::output::{Failure, Output};
@@ -34,6 +35,9 @@ pub struct IdleCluster {
     pub replication: u32,
     /// Seconds that were measured.
     pub seconds: u64,
+    /// Share of the machine's processor time that its host gave to others meanwhile, where the system tells.
+    #[serde(default)]
+    pub stolen: Option<f64>,
     /// What each node took.
     pub nodes: Vec<ProcessUse>,
 }
@@ -51,9 +55,11 @@ pub(super) async fn run(
         std::fs::create_dir_all(&dir)
             .map_err(|error| Failure::new(format!("{} cannot be created", dir.display()), error))?;
         let cluster = LocalProcesses::start(nodes, shards, nodes.min(3), &dir).await?;
-        let used = until_interrupted(watch(cluster.nodes().collect(), seconds)).await;
+        let watched = until_interrupted(watch(cluster.nodes().collect(), seconds)).await;
         cluster.stop().await;
-        let idle = IdleCluster { shards, replication: nodes.min(3), seconds, nodes: used? };
+        let (used, stolen) = watched?;
+        let replication = nodes.min(3);
+        let idle = IdleCluster { shards, replication, seconds, stolen, nodes: used };
         show::idle_lines(&idle).iter().for_each(|line| output.progress(line));
         measured.push(idle);
     }
@@ -65,16 +71,21 @@ pub(super) const fn nodes(args: &BenchArgs) -> u32 {
     if args.nodes > 1 { args.nodes } else { NODES }
 }
 
-async fn watch(nodes: Vec<Process>, seconds: u64) -> Result<Vec<ProcessUse>, Failure> {
+/// What each node took, and what the host took from all of them.
+async fn watch(
+    nodes: Vec<Process>,
+    seconds: u64,
+) -> Result<(Vec<ProcessUse>, Option<f64>), Failure> {
     sleep(SETTLES).await;
-    let (begun, before) = (Instant::now(), totals(&nodes)?);
+    let (begun, machine, before) = (Instant::now(), ProcessorTime::now(), totals(&nodes)?);
     sleep(Duration::from_secs(seconds)).await;
     let (took, after) = (begun.elapsed(), totals(&nodes)?);
+    let stolen = ProcessorTime::now().zip(machine).map(|(now, began)| now.stolen_since(began));
     let used = nodes.iter().zip(before).zip(after);
-    Ok(used.map(|((node, from), to)| node.used(from, to, took)).collect())
+    Ok((used.map(|((node, from), to)| node.used(from, to, took)).collect(), stolen))
 }
 
-fn totals(nodes: &[Process]) -> Result<Vec<super::processes::Totals>, Failure> {
+fn totals(nodes: &[Process]) -> Result<Vec<Totals>, Failure> {
     let totals = nodes.iter().map(|node| {
         let gone = || {
             let cause = "its process ended, or this system has no /proc";

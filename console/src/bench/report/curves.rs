@@ -5,24 +5,28 @@ use std::collections::BTreeMap;
 use super::plot::{Plot, Series};
 use crate::bench::{BenchDocument, StepFigures};
 
-/// A figure of one run against another of its figures, in the series of its name.
-type Point = (String, f64, f64);
+/// What the runs of a series have in common: nodes and shards, each where it is not what the plot goes along.
+type Kind = (Option<u32>, Option<u32>);
+
+/// A figure of one run against another of its figures.
+type Point = (Kind, f64, f64);
 
 /// All plots; those without a line are left to the caller to leave out.
 pub(super) fn plots(runs: &[&BenchDocument]) -> Vec<Plot> {
     let fixed = |figure: fn(&StepFigures) -> f64| {
         let points = runs.iter().flat_map(|run| {
             run.steps.iter().filter_map(move |step| {
-                Some((place(run), f64::from(step.planned_rate?), figure(step)))
+                let kind = (Some(run.nodes), Some(run.shards));
+                Some((kind, f64::from(step.planned_rate?), figure(step)))
             })
         });
         series(points)
     };
-    let over = |x: fn(&BenchDocument) -> u32, name: fn(&BenchDocument) -> String, rate: bool| {
+    let over = |x: fn(&BenchDocument) -> u32, kind: fn(&BenchDocument) -> Kind, rate: bool| {
         let points = runs.iter().filter_map(|run| {
             let step = if rate { closed_loop(run)? } else { fixed_rate(run)? };
             let y = if rate { step.rate } else { step.p99_ms };
-            Some((name(run), f64::from(x(run)), y))
+            Some((kind(run), f64::from(x(run)), y))
         });
         series(points)
     };
@@ -67,31 +71,31 @@ const fn count(run: &BenchDocument) -> u32 {
     run.nodes
 }
 
-fn nodes(run: &BenchDocument) -> String {
-    match run.nodes {
-        1 => "1 node".to_owned(),
-        nodes => format!("{nodes} nodes"),
-    }
+const fn nodes(run: &BenchDocument) -> Kind {
+    (Some(run.nodes), None)
 }
 
-fn on(run: &BenchDocument) -> String {
-    format!("{} shards", run.shards)
+const fn on(run: &BenchDocument) -> Kind {
+    (None, Some(run.shards))
 }
 
-fn place(run: &BenchDocument) -> String {
-    format!("{}, {}", nodes(run), on(run))
+fn name((nodes, shards): Kind) -> String {
+    let plural = |count: u32| if count == 1 { "" } else { "s" };
+    let nodes = nodes.map(|count| format!("{count} node{}", plural(count)));
+    let shards = shards.map(|count| format!("{count} shard{}", plural(count)));
+    nodes.into_iter().chain(shards).collect::<Vec<_>>().join(", ")
 }
 
-/// Points by their name, each series from left to right. Several runs of the same kind at the same place are drawn above each other: their spread is part of
+/// Points by their kind, each series from left to right. Several runs of the same kind at the same place are drawn above each other: their spread is part of
 /// the truth.
 fn series(points: impl Iterator<Item = Point>) -> Vec<Series> {
-    let mut named: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
-    for (name, x, y) in points {
-        named.entry(name).or_default().push((x, y));
+    let mut kinds: BTreeMap<Kind, Vec<(f64, f64)>> = BTreeMap::new();
+    for (kind, x, y) in points {
+        kinds.entry(kind).or_default().push((x, y));
     }
-    let series = named.into_iter().map(|(name, mut points)| {
+    let series = kinds.into_iter().map(|(kind, mut points)| {
         points.sort_by(|one, other| one.0.total_cmp(&other.0).then(one.1.total_cmp(&other.1)));
-        Series { name, points }
+        Series { name: name(kind), points }
     });
     series.collect()
 }
@@ -119,13 +123,18 @@ mod tests {
             run(1, 32, 90.0, &[(40, 4.0), (20, 2.0)]),
             run(1, 64, 80.0, &[(30, 3.0)]),
             run(3, 32, 30.0, &[(10, 9.0)]),
+            run(1, 128, 70.0, &[(30, 5.0)]),
         ];
         let plots = plots(&runs.iter().collect::<Vec<_>>());
         let load = &plots[1];
-        assert_eq!(load.series[0].name, "1 node, 32 shards");
+        let names: Vec<_> = load.series.iter().map(|series| series.name.as_str()).collect();
+        assert_eq!(
+            names,
+            ["1 node, 32 shards", "1 node, 64 shards", "1 node, 128 shards", "3 nodes, 32 shards"]
+        );
         assert_eq!(load.series[0].points, [(20.0, 2.0), (40.0, 4.0)], "from left to right");
-        assert_eq!(plots[2].series[0].points, [(32.0, 90.0), (64.0, 80.0)]);
-        assert_eq!(plots[3].series[0].points, [(32.0, 4.0), (64.0, 3.0)]);
+        assert_eq!(plots[2].series[0].points, [(32.0, 90.0), (64.0, 80.0), (128.0, 70.0)]);
+        assert_eq!(plots[3].series[0].points, [(32.0, 4.0), (64.0, 3.0), (128.0, 5.0)]);
         assert_eq!(plots[4].series[0].points, [(1.0, 90.0), (3.0, 30.0)]);
         assert!(plots.iter().all(Plot::says_something));
     }
