@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use holm::{ClusterSettings, Entity, EntityAddress, Holm, NodeId, ShardState};
 use holm_domains::bank::Account;
+use tokio::time::{Instant, sleep};
 
 use super::args::BenchArgs;
 use super::closed_loop;
@@ -24,6 +25,9 @@ pub(super) const IN_FLIGHT: [u32; 3] = [1, 64, 1_024];
 
 /// How long the shards may take to settle on two nodes.
 const SETTLED_WITHIN: Duration = Duration::from_secs(60);
+
+/// Nothing moved for so long: some times what one move takes.
+const UNCHANGED_FOR: Duration = Duration::from_secs(2);
 
 /// Time between two looks whether they have.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -106,17 +110,22 @@ fn stayed_there(here: u64, asked: u64) -> Result<(), Failure> {
     Err(Failure::new("asking another node cannot be measured", cause).or_try("the same again"))
 }
 
-/// Waits until both nodes are members, every shard is served, and this one leads its share: three quarters of the mean is the least that a newcomer gets.
+/// Waits until every shard is served, this node leads its share, and nothing has moved for a while. Three quarters of the mean is the least that a newcomer
+/// gets; more may follow, one after the other.
 async fn settle(holm: &Holm) -> Result<(), Failure> {
-    let (me, began) = (holm.facts().id, tokio::time::Instant::now());
+    let (me, began) = (holm.facts().id, Instant::now());
+    let (mut leaders, mut since) = (Vec::new(), began);
     while began.elapsed() < SETTLED_WITHIN {
         let view = holm.view();
         let served = view.shards.iter().all(|shard| shard.state == ShardState::Serving);
-        let mine = view.shards.iter().filter(|shard| shard.leader == Some(me)).count();
-        if served && !view.shards.is_empty() && mine >= 3 * view.shards.len() / (4 * 2) {
+        let now: Vec<_> = view.shards.iter().map(|shard| shard.leader).collect();
+        let mine = now.iter().filter(|leader| **leader == Some(me)).count();
+        if !served || now.is_empty() || mine < 3 * now.len() / (4 * 2) || now != leaders {
+            (leaders, since) = (now, Instant::now());
+        } else if since.elapsed() >= UNCHANGED_FOR {
             return Ok(());
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        sleep(LOOK_EVERY).await;
     }
     let cause = format!("the shards did not settle within {} s", SETTLED_WITHIN.as_secs());
     Err(Failure::new("asking another node cannot be measured", cause))
