@@ -1,5 +1,6 @@
 //! The bus: subscriptions over a host with a log in memory.
 
+mod cluster;
 mod durable;
 mod interests;
 mod lagging;
