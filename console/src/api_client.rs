@@ -248,6 +248,15 @@ impl ApiClient {
         self.get(&["api", "v1", "projections"], &[]).await
     }
 
+    /// The same, with the place of each in each shard.
+    ///
+    /// # Errors
+    /// As [`ApiClient::version`].
+    pub async fn projection_positions(&self) -> Result<Served<ProjectionsDocument>, ClientError> {
+        let request = self.request(Method::GET, &["api", "v1", "projections"])?;
+        self.read(request.query(&[("positions", true)])).await
+    }
+
     /// Tells a projection of the node to `pause`, `resume` or `rebuild`.
     ///
     /// # Errors

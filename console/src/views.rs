@@ -11,10 +11,10 @@ pub use failures::{
     HandledDocument, HandledFailure,
 };
 pub use flows::{
-    AwaitedDocument, ConversationDocument, FlowDocument, FlowStepDocument, FlowsDocument,
-    SearchedDocument,
+    AwaitedDocument, ConversationDocument, FlowDocument, FlowProjectionDocument, FlowStepDocument,
+    FlowsDocument, MoveDocument, SearchedDocument,
 };
-pub use projections::{ProjectionDocument, ProjectionsDocument};
+pub use projections::{PlaceDocument, ProjectionDocument, ProjectionsDocument};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -7,6 +7,7 @@
 
 mod gathering;
 mod latest;
+mod moves;
 mod pages;
 mod search;
 mod sent;
@@ -15,6 +16,7 @@ mod tree;
 
 pub use gathering::{Gathered, Gathering, MOST_FLOW_BYTES, MOST_FLOW_STEPS};
 pub use latest::{Conversation, LATEST_RECORDS, latest};
+pub use moves::{Move, cluster_facts_since, first_sent, moves};
 pub use search::{FlowSearch, Found, LOOK_AHEAD, TOLERANCE, Window};
 pub use sent::{Awaited, Way};
 pub use step::{FlowStep, StepOutcome};

@@ -8,4 +8,5 @@ mod facts;
 mod panics;
 mod policies;
 mod single_node;
+mod stopping;
 mod transfers;

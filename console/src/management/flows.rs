@@ -10,7 +10,8 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use holm::bus::FeedError;
 use holm::flow::{
-    Awaited, Branch, Flow, FlowSearch, Found, Origin, StepOutcome, Way, Window, latest,
+    Awaited, Branch, Flow, FlowSearch, Found, Move, Origin, StepOutcome, Way, Window,
+    cluster_facts_since, first_sent, latest, moves,
 };
 use holm::{
     ClusterView, CorrelationId, EntityAddress, ErrorKind, Registry, StoredVerdict, shard_of,
@@ -27,11 +28,14 @@ use super::server::Serving;
 use crate::output::rfc3339;
 use crate::views::{
     AwaitedDocument, ConversationDocument, FlowDocument, FlowStepDocument, FlowsDocument,
-    RecordedEvent, SearchedDocument, Served,
+    MoveDocument, RecordedEvent, SearchedDocument, Served,
 };
 
 /// Time for a search when the request does not say.
 const DEFAULT_SEARCH: Duration = Duration::from_secs(20);
+
+/// Time for what happened to the cluster meanwhile, which a flow is shown without when its shard does not answer.
+const MOVES_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Conversations of a list when the request does not say, and the most.
 const DEFAULT_CONVERSATIONS: usize = 10;
@@ -126,13 +130,24 @@ async fn find(serving: &Serving, id: &str, how: &How) -> Result<FlowDocument, Pr
     }
     // Upcasters and the texts of rejections are code of the entities: it may take its time, and not on a thread that serves others.
     let how = (window, how.everything);
-    let around = Around {
+    let around = Arc::new(Around {
         registry: serving.holm.registry().clone(),
         view: serving.holm.view(),
         shards: serving.holm.shards(),
-    };
-    let document = tokio::task::spawn_blocking(move || describe(&around, id, how, found));
-    document.await.map_err(Problem::internal)
+    });
+    let there = Arc::clone(&around);
+    let described = tokio::task::spawn_blocking(move || describe(&there, id, how, found));
+    let (mut document, flow) = described.await.map_err(Problem::internal)?;
+    let facts = cluster_facts_since(serving.holm.inspector(), first_sent(&flow));
+    match tokio::time::timeout(MOVES_TIMEOUT, facts).await {
+        Ok(Ok((facts, all))) => {
+            let moves = moves(&flow, &facts);
+            document.moves = moves.iter().map(|it| around.moved(&flow, it)).collect();
+            document.moves_unknown = !all;
+        }
+        Ok(Err(_)) | Err(_) => document.moves_unknown = true,
+    }
+    Ok(document)
 }
 
 fn permit(serving: &Serving) -> Result<SemaphorePermit<'_>, Problem> {
@@ -186,6 +201,17 @@ impl Around {
         self.view.member(id).map_or_else(|| format!("node {id}"), |member| member.name.clone())
     }
 
+    fn moved(&self, flow: &Flow, it: &Move) -> MoveDocument {
+        MoveDocument {
+            shard: it.shard.0,
+            from: self.node(it.from),
+            to: self.node(it.to),
+            at: rfc3339(it.at.as_millis()),
+            after_ms: millis(it.at.since(flow.began().unwrap_or_default())),
+            step: it.step,
+        }
+    }
+
     fn leader(&self, entity: &EntityAddress) -> Option<String> {
         let shard = self.view.shard(shard_of(entity, self.shards))?;
         shard.leader.map(|leader| self.node(leader))
@@ -197,7 +223,7 @@ fn describe(
     id: CorrelationId,
     (window, everything): (Option<Window>, bool),
     found: Found,
-) -> FlowDocument {
+) -> (FlowDocument, Flow) {
     let flow = Flow::of(found.gathered.steps);
     // What an index knows is known whenever it was written.
     let read_within = window.filter(|_| found.searched > 0);
@@ -208,7 +234,7 @@ fn describe(
     let of_root = flow.branches.iter().filter(|it| it.step.entity.to_string() == root);
     let last = of_root.filter(|it| !it.step.events.is_empty()).max_by_key(|it| it.step.base);
     let count = |outcome: &str| steps.iter().filter(|step| step.outcome == outcome).count();
-    FlowDocument {
+    let document = FlowDocument {
         correlation_id: id.to_string(),
         last_event: last.and_then(|it| it.step.events.last()).map(ToString::to_string),
         root,
@@ -231,7 +257,9 @@ fn describe(
             unread_shards: found.unread.keys().map(|shard| shard.0).collect(),
             unfinished_shards: found.unfinished,
         },
-    }
+        ..FlowDocument::default()
+    };
+    (document, flow)
 }
 
 fn awaited(flow: &Flow, awaited: &Awaited) -> AwaitedDocument {

@@ -4,17 +4,19 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use holm::ErrorKind;
 use holm_projections::{OrderError, ProjectionHandle, SetAside};
+use serde::Deserialize;
 
 use super::body;
 use super::cluster::served;
 use super::problem::Problem;
 use super::routes::Shared;
 use super::server::Serving;
-use crate::views::{ProjectionDocument, ProjectionsDocument, Served};
+use crate::views::{PlaceDocument, ProjectionDocument, ProjectionsDocument, Served};
 
 /// Time for the ends of the logs: a shard that is not served must not hold up the rest of the page.
 const ENDS_TIMEOUT: Duration = Duration::from_secs(1);
@@ -22,11 +24,33 @@ const ENDS_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time for a projection to take an order, which it does between two transactions, and for what was parked to be handled.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(35);
 
-/// `GET /api/v1/projections`.
-pub(super) async fn list(State(serving): Shared) -> Json<Served<ProjectionsDocument>> {
-    let rows = serving.projections.iter().map(|projection| describe(&serving, projection));
+/// What may stand after the `?` of the list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct How {
+    #[serde(default)]
+    positions: bool,
+}
+
+/// `GET /api/v1/projections?positions=`.
+pub(super) async fn list(
+    State(serving): Shared,
+    how: Result<Query<How>, QueryRejection>,
+) -> Result<Json<Served<ProjectionsDocument>>, Problem> {
+    let Query(how) = how.map_err(|error| Problem::bad_request(error).of(&serving))?;
+    let rows = serving.projections.iter().map(|projection| async {
+        let mut row = describe(&serving, projection).await;
+        if how.positions {
+            let position = projection.status().position;
+            let places = position.0.iter();
+            let places =
+                places.map(|(shard, offset)| PlaceDocument { shard: shard.0, offset: offset.0 });
+            row.positions = Some(places.collect());
+        }
+        row
+    });
     let projections = futures::future::join_all(rows).await;
-    served(&serving, ProjectionsDocument { projections })
+    Ok(served(&serving, ProjectionsDocument { projections }))
 }
 
 /// `POST /api/v1/projections/{p}:pause`, `:resume`, `:rebuild`, `:retry-parked` and `:skip-failed`.

@@ -2,6 +2,7 @@
 
 mod draw;
 mod problems;
+mod seen_by;
 
 use std::time::Duration;
 
@@ -73,6 +74,7 @@ impl FlowArgs {
             client.flow(&id, self.everything, timeout).await
         };
         let mut flow = first_to_answer(clients, ask).await?;
+        flow.body.projections = seen_by::ask(global, &flow.body).await?;
         if self.failed {
             problems::keep_only(&mut flow.body);
         }

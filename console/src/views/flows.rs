@@ -29,6 +29,15 @@ pub struct FlowDocument {
     pub steps: Vec<FlowStepDocument>,
     /// What was sent and is not handled, as far as was seen: on its way, or a timer whose time has not come.
     pub awaited: Vec<AwaitedDocument>,
+    /// Shards of the flow that got another leader while it went on, in order of time.
+    #[serde(default)]
+    pub moves: Vec<MoveDocument>,
+    /// True when that could not be found out: the facts of the cluster cannot be read now, or not so far back.
+    #[serde(default)]
+    pub moves_unknown: bool,
+    /// How far the projections of the nodes are, as `holm flow` asks them; not in the answer of a node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub projections: Vec<FlowProjectionDocument>,
     /// Later steps that were found and left out, because a flow shows 10,000 and 16 MiB at most.
     pub left_out: u64,
     /// Where the steps were looked for.
@@ -95,6 +104,38 @@ pub struct AwaitedDocument {
     pub due: Option<String>,
     /// The same from the beginning of the flow.
     pub due_after_ms: Option<u64>,
+}
+
+/// A shard that got another leader.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct MoveDocument {
+    /// The shard.
+    pub shard: u32,
+    /// The node that led it before.
+    pub from: String,
+    /// The node that leads it from then on.
+    pub to: String,
+    /// When the cluster noticed, RFC 3339.
+    pub at: String,
+    /// The same from the beginning of the flow; 0 where it was before.
+    pub after_ms: u64,
+    /// The place in the list of steps of the one that was on its way there; none when nothing was.
+    pub step: Option<usize>,
+}
+
+/// How much of a flow a projection has seen.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct FlowProjectionDocument {
+    /// Its name.
+    pub name: String,
+    /// The node where it runs.
+    pub node: String,
+    /// What it is doing.
+    pub state: String,
+    /// How many of the flow's commands lie behind its position.
+    pub passed: usize,
+    /// Of so many.
+    pub commands: usize,
 }
 
 /// Where a search has looked.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// `GET /api/v1/projections`: those that run in the process of the node that answers.
+/// `GET /api/v1/projections?positions=`: those that run in the process of the node that answers.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct ProjectionsDocument {
     /// In the order in which the node started them.
@@ -31,6 +31,9 @@ pub struct ProjectionDocument {
     pub seconds_left: Option<f64>,
     /// Records up to its position, over all shards.
     pub position: u64,
+    /// The same shard by shard, where that was asked for; a shard that is not named stands at zero.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub positions: Option<Vec<PlaceDocument>>,
     /// Records up to the ends of the logs, over all shards.
     pub head: Option<u64>,
     /// Records that the view has read which is built beside the present one; absent when none is.
@@ -44,4 +47,13 @@ pub struct ProjectionDocument {
     /// What became of the order that this answers, where that is more than that it was done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
+}
+
+/// A place in the log of one shard.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlaceDocument {
+    /// The shard.
+    pub shard: u32,
+    /// Everything up to this offset was seen.
+    pub offset: u64,
 }

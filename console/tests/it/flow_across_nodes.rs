@@ -3,6 +3,8 @@
 use std::ops::Range;
 
 use holm::{EntityAddress, shard_of};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::local_cluster::{LocalCluster, told};
@@ -176,4 +178,43 @@ fn a_failed_transfer_is_one_tree_over_three_nodes() {
 /// The deadline of a transfer that is over long ago may have come meanwhile.
 fn without_deadline(flow: &Value) -> Vec<Value> {
     steps(flow).into_iter().filter(|step| step["command"] != "deadline").collect()
+}
+
+/// A command that waited until its shard had moved says so, at its place; and the projections that have seen it are named, node by node.
+#[test]
+fn a_move_that_held_a_command_up_is_in_its_flow() {
+    let shards = SHARDS.to_string();
+    let cluster = LocalCluster::start(&["--no-load", "--views", "--shards", &shards]);
+    cluster.wait_until("every shard has a leader", |cluster| leaders(cluster).is_some());
+    let node = &cluster.document["nodes"][2];
+    let (gone, pid) = (node["name"].as_str().unwrap(), node["pid"].as_i64().unwrap());
+    let is_there =
+        |entity: &String| leaders(&cluster).is_some_and(|it| leader_of(&it, entity) == gone);
+    let account = (0..200).map(|number| format!("account/held-up-{number}")).find(is_there);
+    let account = account.expect("it leads one of eight shards");
+    cluster.open(&account);
+    kill(Pid::from_raw(pid.try_into().unwrap()), Signal::SIGKILL).unwrap();
+    let answer =
+        cluster.send_until_answered(&account, "deposit", &json!({"amount": 5}), "while-it-moves");
+    let id = answer["correlation_id"].as_str().unwrap();
+
+    // That it moved is a fact a moment later, and so is what the projections have seen.
+    let flow = || cluster.json(&["flow", id]);
+    cluster.wait_until("the move is known", |_| flow()["moves"] != json!([]));
+    let has_seen = |row: &Value| row["passed"] == row["commands"];
+    cluster.wait_until("the projections have seen it", |_| {
+        let flow = flow();
+        let rows = flow["projections"].as_array().cloned().unwrap_or_default();
+        rows.len() >= 2 && rows.iter().all(has_seen)
+    });
+    let flow = flow();
+    let (step, moved) = (&flow["steps"][0], &flow["moves"][0]);
+    assert_eq!((&moved["step"], &moved["shard"]), (&json!(0), &step["shard"]), "{flow}");
+    assert_eq!((&moved["from"], &moved["to"]), (&json!(gone), &step["node"]), "{flow}");
+    assert_eq!(flow["moves_unknown"], false);
+    let text = drawn(&cluster, &[id, "--ascii"]);
+    let to = step["node"].as_str().unwrap();
+    let line = format!("~ shard {} moved meanwhile   from {gone} to {to}", step["shard"]);
+    assert!(text.contains(&line), "{line}\n{text}");
+    assert!(text.contains("caught up to all of it"), "{text}");
 }

@@ -83,6 +83,7 @@ async fn a_flow_shows_what_a_conversation_led_to_in_every_entity() {
     assert_eq!(counts, [2, 3, 1, 0, 0]);
     assert_eq!(flow["searched"]["unread_shards"], json!([]));
     assert_eq!(flow["searched"]["goes_on"], false);
+    assert_eq!((&flow["moves"], &flow["moves_unknown"]), (&json!([]), &json!(false)));
 
     let drawn = holm(&["--url", node.url(), "flow", &id]).await;
     let drawn = String::from_utf8(drawn.stdout).unwrap();

@@ -28,4 +28,5 @@ mod node_edges;
 mod node_process;
 mod one_node;
 mod projections;
+mod shared_work;
 mod verbs;

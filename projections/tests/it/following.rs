@@ -3,9 +3,10 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use holm_projections::{NotPassed, Options, Projection, State, start};
+use holm_core::{EntityAddress, ShardId, shard_of};
+use holm_projections::{Identity, NotPassed, OnFailure, Options, Projection, State, start};
 
-use super::node::{Node, PATIENCE};
+use super::node::{Node, PATIENCE, SHARDS};
 use super::tally::{Store, Tally, agrees, stored};
 
 /// Promise G8, law La3: what was there and what comes is in the view, once and in order.
@@ -181,7 +182,65 @@ where
     node.host.stop().await;
 }
 
+/// Law O23: a shard that has a place goes on with the next record, one that has none begins at its beginning, and the places move with the rows, so a group that
+/// fails leaves neither. Law O12: there is one place for each shard, however many entities there are.
+async fn each_shard_goes_on_behind_its_place<V: Store>()
+where
+    Tally: Projection<V>,
+{
+    let (node, dir) = (Node::start().await, tempfile::tempdir().unwrap());
+    let path = dir.path().join("tally");
+    let in_shard = |shard: u32| {
+        let mut ids = (0..).map(|number| format!("in{shard}-{number}"));
+        let is_there = |id: &String| {
+            shard_of(&EntityAddress::new("account", id.clone()).unwrap(), SHARDS) == ShardId(shard)
+        };
+        ids.find(is_there).unwrap()
+    };
+    let pay = async |shards: std::ops::Range<u32>, times: u64| {
+        for shard in shards {
+            for amount in 1..=times {
+                node.pay(&in_shard(shard), amount, 1).await;
+            }
+        }
+    };
+    pay(0..2, 5).await;
+    {
+        let view = V::open(&path).unwrap();
+        let tally = start(node.bus(), Tally::default(), view.clone(), Options::default());
+        tally.passed_all(&node.ends().await, PATIENCE).await.unwrap();
+        tally.stop().await;
+    }
+    let view = V::open(&path).unwrap();
+    let places = || [0, 1, 2, 3].map(|shard| stored(&view, ShardId(shard)).0);
+    assert_eq!(places(), [5, 5, 0, 0]);
+
+    pay(0..4, 3).await;
+    let tally = Tally::default();
+    let fails = tally.fails.clone();
+    fails.store(u32::MAX, Ordering::SeqCst);
+    let options = Options::on_failure(OnFailure::fail());
+    let tally = start(node.bus(), tally, view.clone(), options);
+    tally.wait_until(|status| status.state == State::Failed, PATIENCE).await.unwrap();
+    assert_eq!((view.seen().await.len(), places()), (10, [5, 5, 0, 0]), "neither rows nor places");
+    fails.store(0, Ordering::SeqCst);
+    tally.resume().await.unwrap();
+    tally.passed_all(&node.ends().await, PATIENCE).await.unwrap();
+    agrees(&node, &view, &[]).await;
+    assert_eq!((view.seen().await.len(), places()), (22, [8, 8, 3, 3]));
+
+    node.payments(60, 1).await;
+    tally.passed_all(&node.ends().await, PATIENCE).await.unwrap();
+    agrees(&node, &view, &[]).await;
+    tally.stop().await;
+    let identity = Identity { name: "tally", version: 1 };
+    let kept = view.adopt(identity, &mut |_| Ok(())).unwrap().position;
+    assert_eq!(kept.0.len(), SHARDS as usize);
+    node.host.stop().await;
+}
+
 on_both!(
+    each_shard_goes_on_behind_its_place,
     what_was_there_and_what_comes_is_in_the_view,
     one_reads_ones_own_writes,
     groups_are_cut_between_records,

@@ -104,7 +104,7 @@ impl DurableSubscription {
     /// # Cancel safety
     /// Safe: a fact is given out or stays.
     pub async fn next(&mut self) -> Result<Fact, SubscribeError> {
-        self.handled.extend(self.subscription.position().0.iter());
+        self.note_handled();
         loop {
             if Instant::now() >= self.next_attendance {
                 self.attend().await?;
@@ -113,7 +113,7 @@ impl DurableSubscription {
             match came.await {
                 Ok(fact) => return Ok(fact?),
                 // What was passed over because nobody wanted it is handled too.
-                Err(_) => self.handled.extend(self.subscription.position().0.iter()),
+                Err(_) => self.note_handled(),
             }
         }
     }
@@ -163,7 +163,7 @@ impl DurableSubscription {
                     Either::Right(_) => self.attend().await?,
                 }
             };
-            self.handled.extend(self.subscription.position().0.iter());
+            self.note_handled();
             for (shard, offset) in left {
                 // Whoever reads it by now, if it was let go meanwhile, is told nothing.
                 if self.subscription.position().0.contains_key(&shard) {
@@ -174,7 +174,12 @@ impl DurableSubscription {
         }
     }
 
-    async fn next_group(&mut self, most: usize) -> Result<Vec<Fact>, SubscribeError> {
+    /// Everything that was given out was handled.
+    pub(super) fn note_handled(&mut self) {
+        self.handled.extend(self.subscription.position().0.iter());
+    }
+
+    pub(super) async fn next_group(&mut self, most: usize) -> Result<Vec<Fact>, SubscribeError> {
         loop {
             if Instant::now() >= self.next_attendance {
                 self.attend().await?;
@@ -186,7 +191,7 @@ impl DurableSubscription {
                 return Ok(facts);
             }
             // What was passed over because nobody wanted it is handled too.
-            self.handled.extend(self.subscription.position().0.iter());
+            self.note_handled();
         }
     }
 
@@ -273,7 +278,7 @@ impl DurableSubscription {
     /// # Errors
     /// As [`DurableSubscription::next`]. When nobody can be reached it is tried again with the next attendance.
     pub async fn store(&mut self) -> Result<(), SubscribeError> {
-        self.handled.extend(self.subscription.position().0.iter());
+        self.note_handled();
         self.attend().await
     }
 
@@ -283,7 +288,7 @@ impl DurableSubscription {
     /// When the group cannot be reached. The others take over when the lease is over.
     pub async fn leave(mut self) -> Result<(), SubscribeError> {
         if self.busy.is_none() {
-            self.handled.extend(self.subscription.position().0.iter());
+            self.note_handled();
         }
         self.ask(true).await.map(drop).map_err(refused)
     }

@@ -67,11 +67,7 @@ impl Fact {
     ) -> Result<(), String> {
         let mut origin = None;
         for (index, event) in (0u32..).zip(&record.events) {
-            if !interest.wants_event(event) {
-                continue;
-            }
-            let tags = interest.tags();
-            if !tags.is_empty() && !tagger.has_one(record.entity_type, event, tags)? {
+            if !interest.wants_event(record, event, tagger)? {
                 continue;
             }
             let origin = match &origin {

@@ -17,8 +17,8 @@ use crate::inspector::Inspector;
 const PAGE_BYTES: usize = 64 * 1024;
 
 /// Pauses while a shard cannot be read: it has no leader for a moment, or its node is gone.
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(20);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// A reader of one shard's log, at some place in it.
 pub struct ShardFeed {
@@ -159,7 +159,7 @@ impl ShardFeed {
     }
 }
 
-fn is_passing(error: &AskError) -> bool {
+pub(super) fn is_passing(error: &AskError) -> bool {
     matches!(error.kind(), ErrorKind::Retry | ErrorKind::BackOff)
 }
 

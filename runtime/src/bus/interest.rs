@@ -1,18 +1,26 @@
 //! Which facts somebody wants.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use holm_core::EntityAddress;
 use holm_persistence::{Record, StoredEvent};
 
+use super::tags::Tagger;
 use crate::entity::Entity;
 use crate::registry::SYSTEM_PREFIX;
 
 /// A filter of facts. What is not named is not asked about; without any condition everything passes but the facts of Holm's own entities.
 ///
+/// Where conditions speak against each other: an entity that is included passes with all its events, whatever else is said; else what is excluded does not
+/// pass; else everything passes that meets all conditions.
+///
 /// ```
 /// # use holm_runtime::bus::Interest;
 /// let refused_large_ones = Interest::everything().entity_type("account").event("Withdrawn").id_prefix("vip-");
-/// # let _ = refused_large_ones;
+/// let but_one = refused_large_ones.exclude("account/vip-0".parse()?).exclude_tag("test");
+/// # let _ = but_one;
+/// # Ok::<(), holm_core::AddressError>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Interest {
@@ -20,8 +28,31 @@ pub struct Interest {
     events: Vec<Box<str>>,
     id_prefix: Option<Arc<str>>,
     tags: Vec<Box<str>>,
+    included: Entities,
+    excluded: Entities,
+    excluded_tags: Vec<Box<str>>,
     programs: bool,
     notifications: bool,
+}
+
+/// Entities by type and id, so that those of a record are found without an address being made of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Entities(BTreeMap<Box<str>, BTreeSet<Box<str>>>);
+
+impl Entities {
+    fn add(&mut self, address: &EntityAddress) {
+        self.0.entry(address.entity_type().into()).or_default().insert(address.id().into());
+    }
+
+    fn remove(&mut self, address: &EntityAddress) {
+        if let Some(ids) = self.0.get_mut(address.entity_type()) {
+            ids.remove(address.id());
+        }
+    }
+
+    fn contain(&self, entity_type: &str, id: &str) -> bool {
+        self.0.get(entity_type).is_some_and(|ids| ids.contains(id))
+    }
 }
 
 impl Interest {
@@ -68,6 +99,29 @@ impl Interest {
         self
     }
 
+    /// Everything that happens to this entity, whatever else is asked for.
+    #[must_use]
+    pub fn include(mut self, address: EntityAddress) -> Self {
+        self.excluded.remove(&address);
+        self.included.add(&address);
+        self
+    }
+
+    /// Nothing that happens to this entity. It takes an [`Interest::include`] back.
+    #[must_use]
+    pub fn exclude(mut self, address: EntityAddress) -> Self {
+        self.included.remove(&address);
+        self.excluded.add(&address);
+        self
+    }
+
+    /// No events with this tag. As with [`Interest::tag`], the tags must be known.
+    #[must_use]
+    pub fn exclude_tag(mut self, tag: impl Into<Box<str>>) -> Self {
+        self.excluded_tags.push(tag.into());
+        self
+    }
+
     /// Besides the entity types that are named, everything that happens to a program's entities.
     #[must_use]
     pub fn and_programs(mut self) -> Self {
@@ -83,19 +137,35 @@ impl Interest {
     }
 
     pub(super) fn wants_record(&self, record: &Record<'_>) -> bool {
+        if self.includes(record.entity_type, record.entity_id) {
+            return true;
+        }
         let programs = self.programs || self.entity_types.is_empty();
         let named = self.entity_types.iter().any(|name| **name == *record.entity_type);
         (named || programs && !record.entity_type.starts_with(SYSTEM_PREFIX))
             && self.id_prefix.as_ref().is_none_or(|prefix| record.entity_id.starts_with(&**prefix))
+            && !self.excluded.contain(record.entity_type, record.entity_id)
     }
 
-    pub(super) fn wants_event(&self, event: &StoredEvent<'_>) -> bool {
-        self.events.is_empty() || self.events.iter().any(|name| **name == *event.name)
+    /// Whether this event of a record that is wanted is wanted too; an error where that depends on tags that are not known.
+    pub(super) fn wants_event(
+        &self,
+        record: &Record<'_>,
+        event: &StoredEvent<'_>,
+        tagger: &Tagger,
+    ) -> Result<bool, String> {
+        if self.includes(record.entity_type, record.entity_id) {
+            return Ok(true);
+        }
+        let has_one_of = |tags: &[Box<str>]| tagger.has_one(record.entity_type, event, tags);
+        Ok((self.events.is_empty() || self.events.iter().any(|name| **name == *event.name))
+            && (self.tags.is_empty() || has_one_of(&self.tags)?)
+            && (self.excluded_tags.is_empty() || !has_one_of(&self.excluded_tags)?))
     }
 
-    /// The tags one of which an event must have; any event when there are none.
-    pub(super) fn tags(&self) -> &[Box<str>] {
-        &self.tags
+    /// Whether this entity passes whatever else is said.
+    pub(super) fn includes(&self, entity_type: &str, id: &str) -> bool {
+        self.included.contain(entity_type, id)
     }
 
     pub(super) fn wants_notifications(&self) -> bool {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::fact::Fact;
 use super::feed::{FeedError, Page, ShardFeed};
 use super::interest::Interest;
+use super::replay::Replays;
 use super::tags::Tagger;
 use super::watch::Mark;
 use crate::inspector::Inspector;
@@ -89,8 +90,11 @@ struct Following {
 
 /// Follows some shards. It reads a page of a shard only when the page before was taken, so its memory is bounded and its slowness is its own.
 pub struct Subscription {
-    inspector: Arc<dyn Inspector>,
-    interest: Arc<Interest>,
+    pub(super) inspector: Arc<dyn Inspector>,
+    pub(super) interest: Arc<Interest>,
+    /// How many shards there are, where it follows all of them.
+    pub(super) shards: Option<u32>,
+    pub(super) replays: Replays,
     waiting: FuturesUnordered<Step>,
     /// The facts of the page at hand, and the feed that it came from.
     ready: VecDeque<Fact>,
@@ -101,7 +105,7 @@ pub struct Subscription {
     followings: u64,
     /// Where it is, for whoever watches it.
     mark: Option<Arc<Mark>>,
-    tagger: Tagger,
+    pub(super) tagger: Tagger,
 }
 
 impl Subscription {
@@ -121,6 +125,8 @@ impl Subscription {
         let mut subscription = Self {
             inspector,
             interest: Arc::new(interest),
+            shards: None,
+            replays: Replays::default(),
             waiting: FuturesUnordered::new(),
             ready: VecDeque::new(),
             at_hand: None,
@@ -160,7 +166,9 @@ impl Subscription {
         for shard in (0..shards).map(ShardId) {
             position.0.entry(shard).or_default();
         }
-        Ok(Self::with(inspector, interest, position, mark, tagger))
+        let mut subscription = Self::with(inspector, interest, position, mark, tagger);
+        subscription.shards = Some(shards);
+        Ok(subscription)
     }
 
     /// The next fact. Waits until there is one.
@@ -191,6 +199,9 @@ impl Subscription {
 
     async fn step(&mut self, ends: Option<&Position>) -> Result<Option<Fact>, FeedError> {
         self.come_back();
+        if let Some(fact) = self.replayed_one().await? {
+            return Ok(Some(fact));
+        }
         loop {
             if let Some(fact) = self.ready.pop_front() {
                 let more_of_it =
@@ -222,7 +233,10 @@ impl Subscription {
     /// Safe: facts are given out or stay.
     pub async fn next_group(&mut self, limit: usize) -> Result<Vec<Fact>, FeedError> {
         self.come_back();
-        let mut group = Vec::new();
+        let mut group = self.replayed(limit).await?;
+        if !group.is_empty() {
+            return Ok(group);
+        }
         let mut moved = false;
         loop {
             while group.len() < limit && !self.ready.is_empty() {

@@ -1,8 +1,12 @@
 //! The bus: subscriptions over a host with a log in memory.
 
+mod cluster;
 mod durable;
+mod interests;
 mod lagging;
 mod live;
+mod newest;
+mod places;
 mod tags;
 mod topic;
 

@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 
 use crate::output::{Mark, Output};
 use crate::verbs::show::in_words;
-use crate::views::{AwaitedDocument, FlowDocument, FlowStepDocument, RecordedEvent};
+use crate::views::{
+    AwaitedDocument, FlowDocument, FlowProjectionDocument, FlowStepDocument, MoveDocument,
+    RecordedEvent,
+};
 
 /// Levels that are indented. What lies deeper stands at the same place and says how deep it is, so that a chain of ten thousand stays readable.
 const MOST_LEVELS: usize = 24;
@@ -50,6 +53,9 @@ pub(super) fn lines(flow: &FlowDocument, output: Output) -> Vec<String> {
         let awaited = awaited.get(&index).map_or(&[][..], |awaited| awaited);
         let has_children = last_child[index].is_some() || !awaited.is_empty();
         let trunk = if has_children { drawing.joints(false).1 } else { "   " };
+        for it in flow.moves.iter().filter(|it| it.step == Some(index)) {
+            lines.push(format!("{:>9}  {below}{trunk}{}", span(it.after_ms), drawing.moved(it)));
+        }
         for said in drawing.outcome(step) {
             lines.push(format!("{:9}  {below}{trunk}{said}", ""));
         }
@@ -61,6 +67,11 @@ pub(super) fn lines(flow: &FlowDocument, output: Output) -> Vec<String> {
             lines.push(format!("{time:>9}  {below}{branch}{}", drawing.awaited(one)));
         }
         left.push(below);
+    }
+    let seen_by = seen_by(&flow.projections, output);
+    if !seen_by.is_empty() {
+        lines.push(String::new());
+        lines.extend(seen_by);
     }
     let notes = notes(flow, output);
     if !notes.is_empty() {
@@ -102,6 +113,28 @@ fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
+/// One line for each projection that has seen all of it on every node, one for each node where it has not.
+fn seen_by(projections: &[FlowProjectionDocument], output: Output) -> Vec<String> {
+    let mut lines = Vec::new();
+    for of_one in projections.chunk_by(|a, b| a.name == b.name) {
+        let (all, part): (Vec<_>, Vec<_>) = of_one.iter().partition(|it| it.passed >= it.commands);
+        if let Some(FlowProjectionDocument { name, .. }) = all.first() {
+            let nodes: Vec<_> = all.iter().map(|it| &*it.node).collect();
+            let nodes = output.faint(nodes.join(", "));
+            let mark = output.mark(Mark::Good);
+            lines.push(format!("  {mark} projection {name} caught up to all of it   {nodes}"));
+        }
+        for FlowProjectionDocument { name, node, state, passed, commands } in part {
+            let commands = counted(*commands, "command", "commands");
+            let (mark, where_to) = (output.mark(Mark::Warning), output.faint(node));
+            lines.push(format!(
+                "  {mark} projection {name} has seen {passed} of {commands}, and is {state}   {where_to}"
+            ));
+        }
+    }
+    lines
+}
+
 /// What a reader must know before taking the drawing for the whole.
 fn notes(flow: &FlowDocument, output: Output) -> Vec<String> {
     let mut notes = Vec::new();
@@ -115,6 +148,18 @@ fn notes(flow: &FlowDocument, output: Output) -> Vec<String> {
     if flow.steps.iter().any(|step| step.node.is_none()) {
         notes.push(
             "where the log does not say who handled a command, who leads now is named".to_owned(),
+        );
+    }
+    for MoveDocument { shard, from, to, after_ms, .. } in
+        flow.moves.iter().filter(|it| it.step.is_none())
+    {
+        let after = span(*after_ms);
+        notes.push(format!("shard {shard} moved from {from} to {to} meanwhile, after {after}"));
+    }
+    if flow.moves_unknown {
+        notes.push(
+            "whether shards moved meanwhile is not known: the facts of the cluster cannot be read so far back, or not now"
+                .to_owned(),
         );
     }
     if flow.left_out > 0 {
@@ -140,6 +185,7 @@ struct Drawing {
     command: &'static str,
     timer: &'static str,
     answer: &'static str,
+    moved: &'static str,
     joint: &'static str,
     corner: &'static str,
     trunk: &'static str,
@@ -148,12 +194,12 @@ struct Drawing {
 
 impl Drawing {
     fn new(output: Output) -> Self {
-        let [command, timer, answer, joint, corner, trunk, ellipsis] = if output.is_ascii() {
-            [">", "@", "<", "|- ", "`- ", "|  ", "..."]
+        let [command, timer, answer, moved, joint, corner, trunk, ellipsis] = if output.is_ascii() {
+            [">", "@", "<", "~", "|- ", "`- ", "|  ", "..."]
         } else {
-            ["▷", "⧖", "◁", "├─ ", "└─ ", "│  ", "…"]
+            ["▷", "⧖", "◁", "⇢", "├─ ", "└─ ", "│  ", "…"]
         };
-        Self { output, command, timer, answer, joint, corner, trunk, ellipsis }
+        Self { output, command, timer, answer, moved, joint, corner, trunk, ellipsis }
     }
 
     /// What joins a child to its cause, and what stands left of all that is below that child.
@@ -198,6 +244,12 @@ impl Drawing {
             self.output.strong(&step.entity),
             self.output.faint(aside.join("   "))
         )
+    }
+
+    /// Why a command may have waited.
+    fn moved(&self, MoveDocument { shard, from, to, .. }: &MoveDocument) -> String {
+        let from = self.output.faint(format_args!("from {from} to {to}"));
+        format!("{} shard {shard} moved meanwhile   {from}", self.moved)
     }
 
     /// What was sent and is not handled.

@@ -23,12 +23,19 @@ pub(super) fn keep_only(flow: &mut FlowDocument) {
         step.parent = step.parent.and_then(|parent| places.get(parent).copied());
     }
     flow.awaited.clear();
+    flow.moves.retain_mut(|it| match it.step {
+        Some(step) if kept.get(step) == Some(&true) => {
+            it.step = places.get(step).copied();
+            true
+        }
+        _ => false,
+    });
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::views::FlowStepDocument;
+    use crate::views::{FlowStepDocument, MoveDocument};
 
     #[test]
     fn what_went_well_is_left_out_and_the_rest_still_hangs_together() {
@@ -46,9 +53,12 @@ mod tests {
             step(Some(3), well),
             step(None, "failed"),
         ];
-        let mut flow = FlowDocument { steps, ..FlowDocument::default() };
+        let moved = |step| MoveDocument { step, ..MoveDocument::default() };
+        let moves = vec![moved(Some(1)), moved(Some(3)), moved(None)];
+        let mut flow = FlowDocument { steps, moves, ..FlowDocument::default() };
         keep_only(&mut flow);
         let left: Vec<_> = flow.steps.iter().map(|it| (it.parent, &*it.outcome)).collect();
         assert_eq!(left, [(None, well), (Some(0), well), (Some(1), badly), (None, "failed")]);
+        assert_eq!(flow.moves, [moved(Some(2))], "at the step that it held up");
     }
 }

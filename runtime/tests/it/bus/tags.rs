@@ -42,8 +42,8 @@ fn by_content(event: &TillEvent) -> Vec<String> {
 
 #[derive(Debug, Command, Serialize, Deserialize)]
 #[command(reply = ())]
-struct Note {
-    events: Vec<TillEvent>,
+pub(super) struct Note {
+    pub(super) events: Vec<TillEvent>,
 }
 
 impl Entity for Till {
@@ -108,7 +108,7 @@ async fn note(node: &Node, events: Vec<TillEvent>) {
     till.ask(Note { events }).await.unwrap();
 }
 
-fn some() -> Vec<TillEvent> {
+pub(super) fn some() -> Vec<TillEvent> {
     vec![
         TillEvent::Opened {},
         TillEvent::Paid { amount: 5 },

@@ -1,16 +1,17 @@
 //! The process of one reader: it connects as a client and follows until it is killed.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use holm::Holm;
-use holm::bus::{Bus, Interest, Start};
-use holm_projections::{Options, SqliteView, State, start};
+use holm::bus::{Bus, Fact, Interest, Start};
+use holm_projections::{Options, ProjectionHandle, Shared, SqliteView, State, start};
 
 use super::sights::{Sight, Sights};
 use crate::output::{Exit, Failure};
@@ -49,6 +50,8 @@ pub enum FollowerKind {
     View,
     /// A member of a durable subscription: each fact at least once.
     Member,
+    /// One of those that share a projection whose handler writes lines: each fact at least once.
+    Shared,
 }
 
 /// Follows until it is killed.
@@ -62,6 +65,7 @@ pub fn run_follower(args: &FollowerArgs) -> Result<Exit, Failure> {
         match args.kind {
             FollowerKind::View => view(holm.bus(), &args.dir.join("view.db")).await,
             FollowerKind::Member => member(holm.bus(), args).await,
+            FollowerKind::Shared => shared(holm.bus(), args).await,
         }
         .map_err(failed)
     })?;
@@ -87,27 +91,23 @@ async fn view(bus: Bus, path: &Path) -> anyhow::Result<()> {
             opened => break opened?,
         }
     };
-    let handle = start(bus, Sights, view, Options::default());
+    until_it_ends(&start(bus, Sights, view, Options::default())).await
+}
+
+/// Runs for ever, or it says why it does not.
+async fn until_it_ends(handle: &ProjectionHandle) -> anyhow::Result<()> {
     let ended =
         |status: &holm_projections::Status| matches!(status.state, State::Failed | State::Stopped);
     match handle.wait_until(ended, FOR_EVER).await {
-        Some(status) => bail!("the view has {}: {:?}", status.state.name(), status.last_error),
+        Some(status) => {
+            bail!("{} has {}: {:?}", handle.name(), status.state.name(), status.last_error)
+        }
         None => Ok(()),
     }
 }
 
 async fn member(bus: Bus, args: &FollowerArgs) -> anyhow::Result<()> {
-    let (group, _) = args.name.rsplit_once('.').context("a member's name has a dot")?;
-    let mut lines = (1..).find_map(|life| {
-        let file = args.dir.join(format!("{}.{life}.txt", args.name));
-        match OpenOptions::new().append(true).create_new(true).open(file) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => None,
-            opened => Some(opened),
-        }
-    });
-    let lines = lines.as_mut().context("no life is free")?;
-    let lines =
-        lines.as_mut().map_err(|error| std::io::Error::new(error.kind(), &*error.to_string()))?;
+    let (group, mut lines) = (group(args)?, new_life(args)?);
     let mut subscription =
         bus.subscribe_durable(group, Interest::everything(), Start::Beginning).await?;
     loop {
@@ -115,4 +115,37 @@ async fn member(bus: Bus, args: &FollowerArgs) -> anyhow::Result<()> {
         // Written before the next is asked for, which says that this one was handled.
         lines.write_all(Sight::of(&fact).line().as_bytes())?;
     }
+}
+
+async fn shared(bus: Bus, args: &FollowerArgs) -> anyhow::Result<()> {
+    // One for the whole life of the process.
+    let group: &'static str = group(args)?.to_owned().leak();
+    let lines = Arc::new(new_life(args)?);
+    let projection = Shared::new(group, Interest::everything());
+    let handle = projection.start(bus, move |record: Arc<[Fact]>| {
+        let lines = Arc::clone(&lines);
+        async move {
+            // A record in one go: it is handled or not.
+            let text: String = record.iter().map(|fact| Sight::of(fact).line()).collect();
+            (&*lines).write_all(text.as_bytes())
+        }
+    });
+    until_it_ends(&handle).await
+}
+
+fn group(args: &FollowerArgs) -> anyhow::Result<&str> {
+    let (group, _) = args.name.rsplit_once('.').context("a member's name has a dot")?;
+    Ok(group)
+}
+
+/// The file of this life: none that a life before has written to.
+fn new_life(args: &FollowerArgs) -> anyhow::Result<File> {
+    let opened = (1..).find_map(|life| {
+        let file = args.dir.join(format!("{}.{life}.txt", args.name));
+        match OpenOptions::new().append(true).create_new(true).open(file) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => None,
+            opened => Some(opened),
+        }
+    });
+    Ok(opened.context("no life is free")??)
 }

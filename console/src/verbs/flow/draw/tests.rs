@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::output::Color;
-use crate::views::SearchedDocument;
+use crate::views::{FlowProjectionDocument, MoveDocument, SearchedDocument};
 
 fn step(parent: Option<usize>, depth: usize, after_ms: u64, what: &str) -> FlowStepDocument {
     let (command, entity) = what.split_once(' ').unwrap();
@@ -47,8 +47,29 @@ fn transfer() -> FlowDocument {
         due: Some("2026-11-20T16:21:37.015Z".to_owned()),
         due_after_ms: Some(30_000),
     };
+    let moved = |shard, after_ms, step| MoveDocument {
+        shard,
+        from: "holm-2".to_owned(),
+        to: "holm-1".to_owned(),
+        after_ms,
+        step,
+        ..MoveDocument::default()
+    };
+    let seen = |name: &str, node: &str, passed| FlowProjectionDocument {
+        name: name.to_owned(),
+        node: node.to_owned(),
+        state: "running".to_owned(),
+        passed,
+        commands: 6,
+    };
     FlowDocument {
         awaited: vec![deadline],
+        moves: vec![moved(3, 38, Some(3)), moved(9, 50, None)],
+        projections: vec![
+            seen("totals", "holm-1", 6),
+            seen("totals", "holm-2", 4),
+            seen("totals", "holm-3", 6),
+        ],
         correlation_id: "019aa1c3-7d52-7e10-9a44-1f2b83cc0d11".to_owned(),
         root: "transfer/8841".to_owned(),
         last_event: Some("TurnedBack".to_owned()),
@@ -91,13 +112,18 @@ flow 019aa1c3-7d52-7e10-9a44-1f2b83cc0d11   transfer/8841 TurnedBack   ✕ 1 fai
      4 ms  │  └─ ◁ note   book/1   holm-2 now   shard 3   +2 ms   answer   attempt 2
            │        ✓ changed nothing   seq 8
      6 ms  └─ ▷ deposit   account/90017   holm-1   shard 3   +2 ms
+    38 ms     │  ⇢ shard 3 moved meanwhile   from holm-2 to holm-1
               │  ✕ rejected   the account is frozen
      8 ms     └─ ▷ refund   account/55120   holm-1   shard 3   +2 ms
                     ✓ Deposited   amount 60   seq 8
     84 ms  ▷ notify   mail/1   holm-1   shard 3   its cause 019aa1c3-0000 was not found
               ✕ failed   panicked: no route
 
+  ✓ projection totals caught up to all of it   holm-1, holm-3
+  ▲ projection totals has seen 4 of 6 commands, and is running   holm-2
+
   ▲ where the log does not say who handled a command, who leads now is named
+  ▲ shard 9 moved from holm-2 to holm-1 meanwhile, after 50 ms
 
   One entity   holm show transfer/8841     as JSON   --json     only problems   --failed";
     // A test may run where the locale knows no UTF-8.
@@ -118,11 +144,12 @@ fn what_is_missing_is_said() {
         unfinished_shards: 1,
         ..SearchedDocument::default()
     };
-    let flow = FlowDocument { left_out: 3, searched, ..transfer() };
+    let flow = FlowDocument { left_out: 3, moves_unknown: true, searched, ..transfer() };
     let text = lines(&flow, Output::new(false, true, Color::Never)).join("\n");
     for said in [
         "3 later",
         "4 shards were searched",
+        "whether shards moved",
         "correlation_index = true",
         "shards 2, 5",
         "short for 1 shards",
