@@ -107,13 +107,18 @@ pub(super) fn ends(world: &World, shards: u32) -> BTreeMap<ShardId, Offset> {
 
 /// A shard of which one copy ends before another: a moment ago that was so, and nothing was mended yet.
 pub(super) fn note_copies_behind(world: &World, shards: u32) {
+    world.met.met_times(Situation::CopyBehind, with_copies_behind(world, shards));
+}
+
+/// Of how many shards one copy ends before another at this moment.
+pub(super) fn with_copies_behind(world: &World, shards: u32) -> u64 {
     let nodes: Vec<ClusterNode> = (0..world.machines()).filter_map(|it| world.node(it)).collect();
-    for shard in (0..shards).map(ShardId) {
-        let holders = nodes.iter().filter(|node| holds(node, shard));
-        let ends: BTreeSet<Offset> =
-            holders.filter_map(|node| node.log().last_offset(shard).ok()).collect();
-        world.met.met_times(Situation::CopyBehind, u64::from(ends.len() > 1));
-    }
+    let differ = |shard: &ShardId| {
+        let holders = nodes.iter().filter(|node| holds(node, *shard));
+        let ends = holders.filter_map(|node| node.log().last_offset(*shard).ok());
+        ends.collect::<BTreeSet<Offset>>().len() > 1
+    };
+    (0..shards).map(ShardId).filter(differ).count() as u64
 }
 
 /// A machine that was down and whose copies all end where the longest do.
