@@ -146,7 +146,7 @@ async fn steps(
         document.steps.push(step("3/4 fixed rate", target, &work, output, fixed).await);
     }
     if let (Some(subscribers), Some(&rate)) = (args.sleepers, rates.first()) {
-        let measured = sleepers::run(target, &work, (subscribers, rate), times(args)).await?;
+        let measured = sleepers::run(target, &work, (subscribers, rate), times(args).1).await?;
         output.progress(show::sleepers_line(&measured));
         document.sleepers = Some(measured);
     }

@@ -57,19 +57,17 @@ pub(super) fn step_line(label: &str, figures: &StepFigures) -> String {
 }
 
 pub(super) fn sleepers_line(measured: &Sleepers) -> String {
-    let Sleepers { subscribers, rate, p99_ms, median_p99_ms: (alone, beside), grown_kib } =
-        measured;
-    let pairs: Vec<_> = p99_ms
-        .iter()
-        .map(|(alone, beside)| format!("{} and {}", ms(*alone), ms(*beside)))
-        .collect();
+    let Sleepers { subscribers, rate, turns, p50_ms, p99_ms, ratio, between, grown_kib } = measured;
     format!(
-        "  {subscribers} subscribers that sleep: p99 {} without, {} with them at {}/s ({:+.1} %), medians of {}\n  memory grew by {} KiB without, by {} KiB with them",
-        ms(*alone),
-        ms(*beside),
+        "  {subscribers} subscribers that sleep, {turns} turns of each kind at {}/s\n    without: p50 {}, p99 {}   with: p50 {}, p99 {}   p99 {:+.1} % ({:+.1} to {:+.1} % in nine of ten draws of the turns)\n    memory grew by {} KiB without, by {} KiB with them",
         grouped((*rate).into()),
-        100.0 * (beside / alone - 1.0),
-        pairs.join(", "),
+        ms(p50_ms.0),
+        ms(p99_ms.0),
+        ms(p50_ms.1),
+        ms(p99_ms.1),
+        100.0 * (ratio - 1.0),
+        100.0 * (between.0 - 1.0),
+        100.0 * (between.1 - 1.0),
         grown_kib.0,
         grown_kib.1
     )
