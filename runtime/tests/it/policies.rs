@@ -31,6 +31,7 @@ struct Disk {
 struct Node {
     host: ShardHost,
     caller: Arc<Caller>,
+    clock: Arc<ManualClock>,
 }
 
 /// The policies of a node, carried out on a task of the test.
@@ -64,7 +65,7 @@ impl Disk {
         let asker: Arc<dyn Asker> = Arc::new(host.clone());
         let clock: Arc<dyn Clock> = self.clock.clone();
         let caller = Caller::new(asker, clock, timeout, SeededEntropy::new(1));
-        Node { host, caller }
+        Node { host, caller, clock: self.clock.clone() }
     }
 
     /// So long that who did not leave has no lease any more.
@@ -100,10 +101,19 @@ impl Node {
 
     /// Waits until the balance is this, and makes sure that it stays so.
     async fn balance_becomes(&self, id: &str, expected: u64) {
+        const LOOK_EVERY: Duration = Duration::from_millis(5);
         let account = self.account(id);
-        while account.ask(Balance {}).await.unwrap() < expected {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+        let mut balance = 0;
+        for _ in 0..12_000 {
+            balance = account.ask(Balance {}).await.unwrap();
+            if balance >= expected {
+                break;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+            // What is put aside for a moment, because the machine stalled, comes again when its time is there.
+            self.clock.advance(LOOK_EVERY);
         }
+        assert!(balance >= expected, "{id} has {balance} and gets no more, for a minute");
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert_eq!(account.ask(Balance {}).await, Ok(expected));
     }
