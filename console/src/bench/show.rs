@@ -197,19 +197,8 @@ fn table(document: &BenchDocument, ascii: bool) -> Table {
     for step in &document.steps {
         let late = step.late.map_or_else(|| "–".to_owned(), |it| format!("{:.1} %", it * 100.0));
         let mut row = vec![Cell::new(&step.name)];
-        row.extend(
-            [
-                format!("{}/s", rate(step.rate)),
-                ms(step.p50_ms),
-                ms(step.p90_ms),
-                ms(step.p99_ms),
-                ms(step.p999_ms),
-                ms(step.max_ms),
-                grouped(step.errors),
-                late,
-            ]
-            .map(right),
-        );
+        row.extend(columns(step).map(right));
+        row.push(right(late));
         table.add_row(row);
     }
     table
@@ -217,6 +206,19 @@ fn table(document: &BenchDocument, ascii: bool) -> Table {
 
 fn right(text: impl ToString) -> Cell {
     Cell::new(text.to_string()).set_alignment(CellAlignment::Right)
+}
+
+/// What every table has of a step: its rate, five quantiles, its errors.
+pub(super) fn columns(step: &StepFigures) -> [String; 7] {
+    [
+        format!("{}/s", rate(step.rate)),
+        ms(step.p50_ms),
+        ms(step.p90_ms),
+        ms(step.p99_ms),
+        ms(step.p999_ms),
+        ms(step.max_ms),
+        grouped(step.errors),
+    ]
 }
 
 #[expect(

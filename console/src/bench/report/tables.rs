@@ -4,7 +4,7 @@ use super::escaped;
 use crate::bench::caption;
 use crate::bench::document::{BenchDocument, StepFigures};
 use crate::bench::processes::ProcessUse;
-use crate::bench::show::{ms, rate};
+use crate::bench::show::{columns, rate};
 use crate::dev::screen::grouped;
 
 /// One run with all its tables.
@@ -77,22 +77,17 @@ fn steps(run: &BenchDocument) -> String {
 
 fn step_row(run: &BenchDocument, step: &StepFigures) -> Vec<String> {
     let share = |share: Option<f64>| maybe(share.map(|share| format!("{:.1} %", share * 100.0)));
-    vec![
-        step.name.clone(),
-        format!("{}/s", rate(step.rate)),
-        ms(step.p50_ms),
-        ms(step.p90_ms),
-        ms(step.p99_ms),
-        ms(step.p999_ms),
-        ms(step.max_ms),
-        grouped(step.errors),
+    let mut row = vec![step.name.clone()];
+    row.extend(columns(step));
+    row.extend([
         share(step.late),
         if step.persists { "synced" } else { "nothing" }.to_owned(),
         step.replicas.unwrap_or(run.replication).to_string(),
         maybe(step.fsyncs.map(grouped)),
         maybe(step.bytes_per_event.map(rate)),
         share(step.stolen),
-    ]
+    ]);
+    row
 }
 
 fn processes(run: &BenchDocument) -> String {
