@@ -8,6 +8,9 @@ use crate::batch::{Batch, StoredRecord};
 use crate::record::Record;
 use crate::shard_log::{History, ReadError};
 
+/// Bytes of records in one answer, the first record always. An entity's history may be as long as its log.
+pub const HISTORY_BYTES: usize = 1024 * 1024;
+
 /// Where a walk back along a chain ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum After {
@@ -17,11 +20,11 @@ pub enum After {
     Offset(Offset),
 }
 
-/// Collects the records of one entity after `after`, oldest first, at most `max_records`: what [`crate::ShardLog::history`] and
+/// Collects the records of one entity after `after`, oldest first, at most `max_records` and about [`HISTORY_BYTES`]: what [`crate::ShardLog::history`] and
 /// [`crate::ShardLog::records_after`] answer. `head` is the entity's newest offset (from the index), `trimmed` its last trimmed sequence
 /// number, `batch_at` reads the durable batch that holds an offset.
 ///
-/// Memory is bounded by `max_records` and one batch; the time is that of reading the chain from the newest record down.
+/// Memory is bounded by that and one batch; the time is that of reading the chain from the newest record down.
 ///
 /// # Errors
 /// [`ReadError::Corrupt`] when the chain is broken, [`ReadError::Trimmed`] when it would return trimmed events, and those of `batch_at`.
@@ -36,7 +39,7 @@ pub fn walk_chain(
 ) -> Result<History, ReadError> {
     let Some(head) = head else { return Ok(History::default()) };
     let mut history = History { head, ..History::default() };
-    let mut records = VecDeque::new();
+    let (mut records, mut bytes) = (VecDeque::<StoredRecord>::new(), 0);
     let mut at = head;
     let mut newer: Option<Link> = None;
     let mut batch: Option<Batch> = None;
@@ -54,13 +57,12 @@ pub fn walk_chain(
         }
         at = link.previous;
         newer = Some(link);
-        // The walk goes from new to old and the answer holds the oldest: the newest of those found goes when there are too many.
-        if records.len() == max_records {
+        bytes += stored.bytes.len();
+        records.push_back(stored.detach());
+        // The walk goes from new to old and the answer holds the oldest: the newest of those found go when there are too many.
+        while records.len() > max_records || records.len() > 1 && bytes > HISTORY_BYTES {
             history.more = true;
-            records.pop_front();
-        }
-        if max_records > 0 {
-            records.push_back(stored.detach());
+            bytes -= records.pop_front().map_or(0, |newest| newest.bytes.len());
         }
     }
     history.records = records.into_iter().rev().collect();

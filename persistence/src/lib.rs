@@ -26,7 +26,7 @@ mod store;
 mod trims;
 
 pub use batch::{BATCH_HEADER_BYTES, Batch, BatchBuilder, CorruptBatch, StoredRecord};
-pub use chain::{After, walk_chain};
+pub use chain::{After, HISTORY_BYTES, walk_chain};
 pub use codec::{CodecError, MAX_ENCODED_BYTES, borrow_decode, decode, encode, encode_into};
 pub use conversation::{CONVERSATION_PLACES, read_conversation};
 pub use entity_events::{EntityEvent, EntityEvents, entity_events};

@@ -167,7 +167,7 @@ pub struct History {
     pub head: Offset,
     /// The highest sequence number that is stored of the entity, also when it was not asked for.
     pub highest: SequenceNumber,
-    /// True when `max_records` cut the answer off.
+    /// True when `max_records` or [`crate::HISTORY_BYTES`] cut the answer off.
     pub more: bool,
 }
 

@@ -284,16 +284,22 @@ impl Inspector for ShardHost {
         limit: usize,
     ) -> Pending<Result<HistoryPage, AskError>> {
         let shard = shard_of(&address, self.0.options.shards);
-        let read = move |log: &dyn ShardLog| {
-            let history = log.history(shard, &address, after, limit)?;
-            Ok(HistoryPage {
+        let read = move |log: &dyn ShardLog| match log.history(shard, &address, after, limit) {
+            Ok(history) => Ok(Ok(HistoryPage {
                 records: history.records.into_iter().map(|r| (r.offset, r.bytes)).collect(),
                 highest: history.highest,
                 head: history.head,
                 more: history.more,
-            })
+            })),
+            Err(passing @ ReadError::Store { .. }) => Err(passing),
+            // Waiting does not bring back what is damaged or trimmed away.
+            Err(lasting) => {
+                let (address, reason) = (address.clone(), lasting.to_string().into());
+                Ok(Err(AskError::RecoveryFailed { address, reason }))
+            }
         };
-        self.inspect(read, shard)
+        let page = self.inspect(read, shard);
+        Box::pin(async move { page.await? })
     }
 
     fn batches(

@@ -4,6 +4,7 @@ use holm_core::{Offset, SequenceNumber, Term};
 
 use super::{Check, OTHER_SHARD, SHARD, Subject, Writer, address, list_checks, wait};
 use crate::batch::Batch;
+use crate::chain::HISTORY_BYTES;
 use crate::shard_log::{AppendError, OpenError, SnapshotCriteria};
 
 /// The checks of this module.
@@ -21,6 +22,7 @@ pub const CHECKS: &[Check] = list_checks![
     law_7_reading_is_bounded_and_never_skips,
     law_8_chains_are_followed_through_interleaved_entities,
     law_8_records_without_events_belong_to_the_chain,
+    law_8_a_page_of_a_history_is_bounded_by_its_bytes,
     law_9_histories_do_not_depend_on_snapshots,
 ];
 
@@ -248,6 +250,24 @@ pub fn law_8_chains_are_followed_through_interleaved_entities(subject: &mut dyn 
         let none = log.history(SHARD, &alice, SequenceNumber(36), 3).expect("readable");
         assert_eq!((none.records.len(), none.head, none.more), (0, Offset(36), false));
     }
+}
+
+/// Law 8: a page of a history is bounded by its bytes too, and has one record at least.
+pub fn law_8_a_page_of_a_history_is_bounded_by_its_bytes(subject: &mut dyn Subject) {
+    let alice = address("account/alice");
+    let mut writer = Writer::lead(subject, SHARD).padded(HISTORY_BYTES * 2 / 5);
+    for events in [1, 1, 1, 3, 1] {
+        assert_eq!(writer.write(subject, &[(&alice, events)]), Ok(()));
+    }
+    let log = subject.log();
+    let page = |after: u64| {
+        let page = log.history(SHARD, &alice, SequenceNumber(after), 99).expect("readable");
+        (page.records.iter().map(|record| record.offset.0).collect::<Vec<_>>(), page.more)
+    };
+    assert_eq!(page(0), (vec![1, 2], true));
+    assert_eq!(page(2), (vec![3], true), "the next one is longer than a page by itself");
+    assert_eq!(page(3), (vec![4], true));
+    assert_eq!(page(6), (vec![5], false));
 }
 
 /// Law 8: behind an offset come also the records without events, because their answers belong to the idempotency window (G2).

@@ -16,7 +16,8 @@ use super::fact::Fact;
 use super::feed::FeedError;
 use super::group::{Attend, Attendance, Group, GroupRefusal, LEASE};
 use super::interest::Interest;
-use super::subscription::{Position, Start, Subscription};
+use super::position::{Position, Start};
+use super::subscription::Subscription;
 use super::watch::Mark;
 use crate::entity_ref::{AskOptions, Caller, EntityError, EntityRef};
 
@@ -316,7 +317,6 @@ impl DurableSubscription {
         }
         match self.ask(false).await {
             Ok(attendance) => {
-                self.stored.extend(self.handled.iter());
                 self.lease = Some(asked + LEASE);
                 self.take(&attendance);
                 self.next_attendance = asked + ATTENDANCE;
@@ -373,10 +373,11 @@ impl DurableSubscription {
         // What was finished after its shard was lost is stored by now.
         self.handled.retain(|shard, _| reads.contains_key(shard) || self.busy == Some(*shard));
         for (shard, offset) in reads {
+            // What the group says is what it has stored: it does not listen to a member whose lease it saw end.
+            self.stored.insert(shard, offset);
             // One that is being handled is followed again once that is over.
             if !present.contains(&shard) && self.busy != Some(shard) {
                 self.subscription.follow(shard, offset);
-                self.stored.insert(shard, offset);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use holm_core::{AskError, ErrorKind, Offset, ShardId};
-use holm_persistence::Batch;
+use holm_persistence::{Batch, Pending};
 
 use super::fact::Fact;
 use super::interest::Interest;
@@ -17,8 +17,8 @@ use crate::inspector::Inspector;
 const PAGE_BYTES: usize = 64 * 1024;
 
 /// Pauses while a shard cannot be read: it has no leader for a moment, or its node is gone.
-pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(20);
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// A reader of one shard's log, at some place in it.
 pub struct ShardFeed {
@@ -82,20 +82,10 @@ impl ShardFeed {
     /// # Cancel safety
     /// Safe: the position moves with the answer.
     pub async fn next(&mut self) -> Result<Page, FeedError> {
-        let mut pause = FIRST_PAUSE;
         loop {
-            match self.step().await {
-                Ok(Some(page)) => {
-                    self.position = page.through;
-                    return Ok(page);
-                }
-                Ok(None) => pause = FIRST_PAUSE,
-                Err(FeedError::Unreadable { source, .. }) if is_passing(&source) => {
-                    tracing::debug!(shard = %self.shard, error = %source, "a feed waits");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-                Err(error) => return Err(error),
+            if let Some(page) = self.step().await? {
+                self.position = page.through;
+                return Ok(page);
             }
         }
     }
@@ -106,8 +96,8 @@ impl ShardFeed {
         if std::mem::take(&mut self.near_end) {
             self.note_end();
         }
-        let batches = self.inspector.follow(shard, self.position, PAGE_BYTES).await;
-        let batches = batches.map_err(|source| FeedError::Unreadable { shard, source })?;
+        let follow = || self.inspector.follow(shard, self.position, PAGE_BYTES);
+        let batches = patiently(shard, follow).await?;
         if batches.is_empty() {
             self.note_end();
             return Ok(None);
@@ -159,8 +149,23 @@ impl ShardFeed {
     }
 }
 
-pub(super) fn is_passing(error: &AskError) -> bool {
-    matches!(error.kind(), ErrorKind::Retry | ErrorKind::BackOff)
+/// Reads until there is an answer, with pauses while it cannot be had for a time.
+pub(super) async fn patiently<T>(
+    shard: ShardId,
+    read: impl Fn() -> Pending<Result<T, AskError>>,
+) -> Result<T, FeedError> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match read().await {
+            Ok(answer) => return Ok(answer),
+            Err(error) if matches!(error.kind(), ErrorKind::Retry | ErrorKind::BackOff) => {
+                tracing::debug!(%shard, %error, "a reader of a log waits");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            Err(source) => return Err(FeedError::Unreadable { shard, source }),
+        }
+    }
 }
 
 impl std::fmt::Debug for ShardFeed {

@@ -45,8 +45,10 @@ impl Entities {
     }
 
     fn remove(&mut self, address: &EntityAddress) {
-        if let Some(ids) = self.0.get_mut(address.entity_type()) {
-            ids.remove(address.id());
+        let Some(ids) = self.0.get_mut(address.entity_type()) else { return };
+        ids.remove(address.id());
+        if ids.is_empty() {
+            self.0.remove(address.entity_type());
         }
     }
 
@@ -166,6 +168,11 @@ impl Interest {
     /// Whether this entity passes whatever else is said.
     pub(super) fn includes(&self, entity_type: &str, id: &str) -> bool {
         self.included.contain(entity_type, id)
+    }
+
+    /// How many entities are included.
+    pub(super) fn included(&self) -> usize {
+        self.included.0.values().map(BTreeSet::len).sum()
     }
 
     pub(super) fn wants_notifications(&self) -> bool {

@@ -1,92 +1,20 @@
 //! Following many shards at once: the facts of each in order, and nobody waits for a shard where nothing happens.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::future::Future;
-use std::pin::Pin;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use futures::stream::FuturesUnordered;
-use futures::{FutureExt as _, StreamExt as _};
+use futures::FutureExt as _;
 use holm_core::{Offset, ShardId};
-use serde::{Deserialize, Serialize};
 
 use super::fact::Fact;
-use super::feed::{FeedError, Page, ShardFeed};
+use super::feed::{FeedError, ShardFeed};
+use super::following::Followings;
 use super::interest::Interest;
+use super::position::{Position, Start};
 use super::replay::Replays;
 use super::tags::Tagger;
 use super::watch::Mark;
 use crate::inspector::Inspector;
-
-/// Where in the logs somebody is: everything up to these offsets was seen. A shard that is not named was not looked at yet.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Position(pub BTreeMap<ShardId, Offset>);
-
-impl Position {
-    /// The place in one shard.
-    #[must_use]
-    pub fn of(&self, shard: ShardId) -> Offset {
-        self.0.get(&shard).copied().unwrap_or_default()
-    }
-
-    /// True when everything up to `offset` of this shard was seen.
-    #[must_use]
-    pub fn has_passed(&self, shard: ShardId, offset: Offset) -> bool {
-        self.of(shard) >= offset
-    }
-
-    /// True when everything up to `other` was seen.
-    #[must_use]
-    pub fn has_reached(&self, other: &Self) -> bool {
-        other.0.iter().all(|(shard, offset)| self.has_passed(*shard, *offset))
-    }
-}
-
-/// Where a subscription begins.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Start {
-    /// With the first fact that was ever stored.
-    #[default]
-    Beginning,
-    /// With what happens from now on.
-    Now,
-    /// Behind this position.
-    After(Position),
-}
-
-impl Start {
-    /// The place in each of the shards.
-    pub(super) async fn position(
-        self,
-        inspector: &Arc<dyn Inspector>,
-        shards: u32,
-    ) -> Result<Position, FeedError> {
-        match self {
-            Self::Beginning => Ok(Position::default()),
-            Self::After(position) => Ok(position),
-            Self::Now => {
-                let ends = (0..shards).map(ShardId).map(|shard| {
-                    let end = inspector.tail(shard, None);
-                    async move {
-                        let unreadable = |source| FeedError::Unreadable { shard, source };
-                        end.await.map(|offset| (shard, offset)).map_err(unreadable)
-                    }
-                });
-                futures::future::try_join_all(ends)
-                    .await
-                    .map(|ends| Position(ends.into_iter().collect()))
-            }
-        }
-    }
-}
-
-type Step = Pin<Box<dyn Future<Output = (Following, Result<Page, FeedError>)> + Send>>;
-
-/// A feed and which following of its shard it belongs to: a shard may be left and followed again while a step of before is still under way.
-struct Following {
-    feed: ShardFeed,
-    number: u64,
-}
 
 /// Follows some shards. It reads a page of a shard only when the page before was taken, so its memory is bounded and its slowness is its own.
 pub struct Subscription {
@@ -95,16 +23,13 @@ pub struct Subscription {
     /// How many shards there are, where it follows all of them.
     pub(super) shards: Option<u32>,
     pub(super) replays: Replays,
-    waiting: FuturesUnordered<Step>,
+    pub(super) followings: Followings,
     /// The facts of the page at hand, and the feed that it came from.
-    ready: VecDeque<Fact>,
-    at_hand: Option<Following>,
-    handed_out: Position,
-    /// The present following of each shard.
-    present: BTreeMap<ShardId, u64>,
-    followings: u64,
+    pub(super) ready: VecDeque<Fact>,
+    pub(super) at_hand: Option<ShardFeed>,
+    pub(super) handed_out: Position,
     /// Where it is, for whoever watches it.
-    mark: Option<Arc<Mark>>,
+    pub(super) mark: Option<Arc<Mark>>,
     pub(super) tagger: Tagger,
 }
 
@@ -127,12 +52,10 @@ impl Subscription {
             interest: Arc::new(interest),
             shards: None,
             replays: Replays::default(),
-            waiting: FuturesUnordered::new(),
+            followings: Followings::default(),
             ready: VecDeque::new(),
             at_hand: None,
             handed_out: Position::default(),
-            present: BTreeMap::new(),
-            followings: 0,
             mark,
             tagger,
         };
@@ -215,11 +138,7 @@ impl Subscription {
             if ends.is_some_and(|ends| self.handed_out.has_reached(ends)) {
                 return Ok(None);
             }
-            match self.waiting.next().await {
-                // No shard to follow: nothing will ever come.
-                None => futures::future::pending().await,
-                Some((following, page)) => self.turn_to(following, page)?,
-            }
+            self.wait_for_a_page().await?;
         }
     }
 
@@ -247,20 +166,14 @@ impl Subscription {
             }
             moved |= self.let_go();
             if group.is_empty() && !moved {
-                match self.waiting.next().await {
-                    None => futures::future::pending().await,
-                    Some((following, page)) => self.turn_to(following, page)?,
-                }
+                self.wait_for_a_page().await?;
                 continue;
             }
-            match self.waiting.next().now_or_never() {
-                None | Some(None) => return Ok(group),
-                // What was gathered goes out; the same place is tried again by the next call and fails there.
-                Some(Some((following, page))) => match self.turn_to(following, page) {
-                    Err(_) => return Ok(group),
-                    Ok(()) if group.len() >= limit => return Ok(group),
-                    Ok(()) => {}
-                },
+            // What was gathered goes out; a place that cannot be read is tried again by the next call and fails there.
+            if !self.wait_for_a_page().now_or_never().is_some_and(|page| page.is_ok())
+                || group.len() >= limit
+            {
+                return Ok(group);
             }
         }
     }
@@ -276,10 +189,7 @@ impl Subscription {
             if self.let_go() {
                 return Ok(record);
             }
-            match self.waiting.next().await {
-                None => futures::future::pending().await,
-                Some((following, page)) => self.turn_to(following, page)?,
-            }
+            self.wait_for_a_page().await?;
         }
     }
 
@@ -287,34 +197,6 @@ impl Subscription {
     #[must_use]
     pub fn position(&self) -> &Position {
         &self.handed_out
-    }
-
-    /// Follows one more shard, from behind `offset`.
-    pub fn follow(&mut self, shard: ShardId, offset: Offset) {
-        self.leave(shard);
-        self.followings += 1;
-        self.present.insert(shard, self.followings);
-        self.handed_out.0.insert(shard, offset);
-        let (inspector, interest) = (Arc::clone(&self.inspector), Arc::clone(&self.interest));
-        if let Some(mark) = &self.mark {
-            mark.follows(shard, offset);
-        }
-        let feed = ShardFeed::new(inspector, interest, shard, offset)
-            .with(self.mark.clone(), self.tagger.clone());
-        self.wait_for(Following { feed, number: self.followings });
-    }
-
-    /// Follows a shard no longer. What of it was not given out yet is dropped.
-    pub fn leave(&mut self, shard: ShardId) {
-        if let Some(mark) = &self.mark {
-            mark.leaves(shard);
-        }
-        self.present.remove(&shard);
-        self.handed_out.0.remove(&shard);
-        if self.at_hand.as_ref().is_some_and(|at_hand| at_hand.feed.shard() == shard) {
-            self.at_hand = None;
-            self.ready.clear();
-        }
     }
 
     fn come_back(&self) {
@@ -339,42 +221,6 @@ impl Subscription {
             into.extend(self.ready.pop_front());
         }
         self.handed_out.0.insert(shard, offset);
-    }
-
-    /// The page at hand is given out: its feed goes on. True when there was one.
-    fn let_go(&mut self) -> bool {
-        let Some(following) = self.at_hand.take() else { return false };
-        self.handed_out.0.insert(following.feed.shard(), following.feed.position());
-        self.wait_for(following);
-        true
-    }
-
-    fn turn_to(
-        &mut self,
-        following: Following,
-        page: Result<Page, FeedError>,
-    ) -> Result<(), FeedError> {
-        if self.present.get(&following.feed.shard()) != Some(&following.number) {
-            return Ok(());
-        }
-        match page {
-            Ok(page) => {
-                self.ready = page.facts.into();
-                self.at_hand = Some(following);
-                Ok(())
-            }
-            Err(error) => {
-                self.wait_for(following);
-                Err(error)
-            }
-        }
-    }
-
-    fn wait_for(&mut self, mut following: Following) {
-        self.waiting.push(Box::pin(async move {
-            let page = following.feed.next().await;
-            (following, page)
-        }));
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::lag::{Episode, LagLimit, Word};
-use super::subscription::Start;
+use super::position::Start;
 use crate::entity_ref::Caller;
 use crate::failure::{FailureFact, FailureKind, Subject};
 use crate::failures::tell;

@@ -64,13 +64,18 @@ impl Disk {
         }
         let asker: Arc<dyn Asker> = Arc::new(host.clone());
         let clock: Arc<dyn Clock> = self.clock.clone();
-        let caller = Caller::new(asker, clock, timeout, SeededEntropy::new(1));
+        // Each life draws keys of its own, as a node does.
+        let entropy = SeededEntropy::new(self.log.newest_term(ShardId(0)).0);
+        let caller = Caller::new(asker, clock, timeout, entropy);
         Node { host, caller, clock: self.clock.clone() }
     }
 
-    /// So long that who did not leave has no lease any more.
-    fn outlive_leases(&self) {
-        self.clock.advance(Duration::from_secs(6));
+    /// So long that who did not leave has no lease any more. In steps, each shorter than the patience of an ask that is under way.
+    async fn outlive_leases(&self) {
+        for _ in 0..3 {
+            self.clock.advance(Duration::from_secs(2));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 }
 
@@ -110,7 +115,7 @@ impl Node {
                 break;
             }
             tokio::time::sleep(LOOK_EVERY).await;
-            // What is put aside for a moment, because the machine stalled, comes again when its time is there.
+            // What was under way when the clock went past its deadline is put aside for a moment of this clock.
             self.clock.advance(LOOK_EVERY);
         }
         assert!(balance >= expected, "{id} has {balance} and gets no more, for a minute");
@@ -181,15 +186,18 @@ async fn a_member_that_dies_before_it_stored_its_position_sent_once() {
     node.deposits(30, 1).await;
     node.balance_becomes("sum", 30).await;
     member.die().await;
-    disk.outlive_leases();
+    disk.outlive_leases().await;
     // Whatever it had stored: nothing of it counts.
     node.bus().set_position(&policy.subscription(), &Position::default()).await.unwrap();
     let member = node.carry_out([policy.clone()]).await;
     node.deposits(1, 1_000).await;
     node.balance_becomes("sum", 1_030).await;
-    while node.stored(&policy).await < 31 {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let stored = async {
+        while node.stored(&policy).await < 31 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), stored).await.expect("the position is stored");
     node.balance_becomes("sum", 1_030).await;
     member.stop().await;
     node.host.stop().await;
@@ -208,7 +216,7 @@ async fn members_share_the_work_and_take_over() {
     }
     first.die().await;
     node.deposits(20, 1).await;
-    disk.outlive_leases();
+    disk.outlive_leases().await;
     node.balance_becomes("sum", 120).await;
     second.stop().await;
     node.host.stop().await;
@@ -273,7 +281,7 @@ async fn from_now_on_leaves_the_past_alone() {
     node.deposits(10, 10).await;
     node.balance_becomes("sum", 100).await;
     member.die().await;
-    disk.outlive_leases();
+    disk.outlive_leases().await;
     node.deposits(10, 100).await;
     let member = node.carry_out([mirror("sum", "sum").from_now_on()]).await;
     node.balance_becomes("sum", 1_100).await;

