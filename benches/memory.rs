@@ -21,7 +21,7 @@ fn main() {
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
-    let alone = engine::measure(fits(LIVE), fits(PASSIVATED)).expect("the kernel tells");
+    let alone = engine::measure(fits(LIVE), 1, fits(PASSIVATED)).expect("the kernel tells");
     println!("engine alone: {} live entities, state {} B each", alone.live, alone.state_bytes);
     println!("  beyond its state       {:.0} B for each live entity", alone.bytes_beyond_state());
     println!("  {} were passivated, {} B more than before", alone.passivated, alone.left_behind);

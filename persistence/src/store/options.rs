@@ -15,7 +15,8 @@ pub struct StoreOptions {
     pub group_ops: usize,
     /// Bytes that may wait for the committer: 32 shards with 8 batches of 1 MiB in flight each, and as much again for replication.
     pub queue_bytes: u64,
-    /// Entries of all logs together after which the side file is written again.
+    /// Entries of all logs together after which the side file is written again. Each writing is three fsyncs beside those of
+    /// the group commits; the tail file covers the time between.
     pub side_file_every: u64,
     /// Whether the indexes of the logs say which records belong to a conversation. Without, whoever looks for one has to read the log.
     pub correlation_index: bool,
@@ -30,7 +31,7 @@ impl Default for StoreOptions {
             group_bytes: 4 * 1024 * 1024,
             group_ops: 4_096,
             queue_bytes: 512 * 1024 * 1024,
-            side_file_every: 4_096,
+            side_file_every: 32_768,
             correlation_index: true,
             disk: Arc::default(),
         }

@@ -73,15 +73,16 @@ impl Measured {
     }
 }
 
-/// Brings `live` entities to life with one command each, then `passivated` others, of which each takes the place of one before it.
-pub(crate) fn measure(live: usize, passivated: usize) -> std::io::Result<Measured> {
+/// Brings `live` entities to life with so many commands each, whose keys they remember, then `passivated` others, of which each takes the place of one before
+/// it.
+pub(crate) fn measure(live: usize, keys: usize, passivated: usize) -> std::io::Result<Measured> {
     let mut limits = Limits::default();
     limits.live_entities = live;
     let mut shard = Shard::new(limits);
     // What the engine and the allocator take once is not the entities'.
     shard.command(0);
     let before = resident_bytes()?;
-    (1..live).for_each(|number| shard.command(number));
+    (1..live).for_each(|number| (0..keys).for_each(|_| shard.command(number)));
     let full = resident_bytes()?;
     (live..live + passivated).for_each(|number| shard.command(number));
     let counters = shard.engine.counters();

@@ -11,7 +11,7 @@ const CHILD: &str = "HOLM_MEASURE_MEMORY";
 #[test]
 fn a_live_entity_is_small() {
     if std::env::var_os(CHILD).is_some() {
-        let measured = measure::measure(50_000, 50_000).unwrap();
+        let measured = measure::measure(50_000, 1, 50_000).unwrap();
         assert_eq!((measured.live, measured.passivated), (50_000, 50_000));
         println!(
             "beyond-state {} left-behind {}",
