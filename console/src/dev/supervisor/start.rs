@@ -48,8 +48,8 @@ pub(super) fn prepare(
     let inputs = inputs(listener, child_events, ready).map_err(failed)?;
     let mut screen = Screen::new(output, args.supervise_detached);
     screen.header(&args, data.is_temporary(), data.path());
-    for (wanted, used) in &plan.moved {
-        screen.warn(&format!("port {wanted} is taken; using {used}"));
+    for moved in &plan.moved {
+        screen.warn(&moved.to_string());
     }
     let nodes: Vec<_> = (1..)
         .zip(&plan.nodes)
