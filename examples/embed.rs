@@ -19,7 +19,8 @@ async fn main() -> anyhow::Result<()> {
         .route("/accounts/{id}", get(balance))
         .route("/accounts/{id}/deposits", post(deposit))
         .with_state(holm.clone());
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
+    let listener = tokio::net::TcpListener::bind(address).await?;
     println!("listening on http://{}", listener.local_addr()?);
     axum::serve(listener, app).with_graceful_shutdown(interrupted()).await?;
     holm.shutdown().await;

@@ -1,6 +1,7 @@
 //! Your own program as a node of a cluster: entities of your own, everything else from `HOLM_*` variables.
 //!
-//! `cargo build --example node`, then `holm dev --bin target/debug/examples/node` runs three of it.
+//! `cargo build --example node`, then `holm dev --bin target/debug/examples/node` runs three of it. The load generator of `holm dev` works with the demo
+//! bank, which this program does not have, so there is no load; `holm_domains::register(builder)` would bring the bank along.
 
 use std::process::ExitCode;
 
@@ -64,7 +65,5 @@ impl Read<Guests> for GuestBook {
 }
 
 fn main() -> ExitCode {
-    // The demo domains come along, so that the load of `holm dev` has accounts to work with.
-    let builder = Holm::builder().entity::<GuestBook>().data_dir("holm-data");
-    holm_console::node::run(holm_domains::register(builder))
+    holm_console::node::run(Holm::builder().entity::<GuestBook>().data_dir("holm-data"))
 }

@@ -18,6 +18,6 @@ mod supervisor;
 pub mod tether;
 pub(crate) mod verbs;
 
-pub use args::DevArgs;
+pub use args::{DevArgs, Domain};
 pub use paths::DevPaths;
 pub use verbs::{present_nodes, run};

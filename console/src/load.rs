@@ -4,7 +4,7 @@
 //! stalls cannot make its own figures look better. What was acknowledged goes to the [`ledger`](crate::ledger), a file that no node writes.
 
 mod args;
-mod bank;
+pub(crate) mod bank;
 pub(crate) mod door;
 mod generator;
 pub(crate) mod pacer;

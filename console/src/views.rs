@@ -98,6 +98,14 @@ pub struct ShardDocument {
     pub state: String,
 }
 
+impl ShardDocument {
+    /// True when a leader takes its commands.
+    #[must_use]
+    pub fn is_served(&self) -> bool {
+        self.state == "serving" && self.leader.is_some()
+    }
+}
+
 /// `GET /api/v1/entity-types`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct EntityTypesDocument {

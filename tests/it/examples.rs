@@ -1,21 +1,122 @@
-//! The examples that come to an end by themselves: each is run as a reader would run it, and says what it is about.
+//! The examples: each is run as a reader would run it, and says what it is about. One that serves is used, and told to stop.
 
-use std::process::Command;
+use std::io::{BufRead as _, BufReader, Lines};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
 
-/// What an example prints, built if it is not.
-fn run(name: &str) -> String {
-    // Some keep data below the folder that they are started in, and go on with it.
-    let dir = tempfile::tempdir().unwrap();
-    let cargo = Command::new(env!("CARGO"))
+use reqwest::blocking::Client;
+use serde_json::{Value, json};
+
+/// An example, built if it is not. Some keep data below the folder that they are started in, and go on with it.
+fn example(name: &str, dir: &Path) -> Command {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
         .args(["run", "--quiet", "--manifest-path"])
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
         .args(["--package", "holm", "--example", name])
-        .current_dir(dir.path())
-        .output()
-        .unwrap();
+        .current_dir(dir);
+    cargo
+}
+
+/// What an example prints that comes to an end by itself.
+fn run(name: &str) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    run_in(name, dir.path())
+}
+
+fn run_in(name: &str, dir: &Path) -> String {
+    let cargo = example(name, dir).output().unwrap();
     let said = String::from_utf8(cargo.stdout).unwrap();
     assert!(cargo.status.success(), "{name}: {said}{}", String::from_utf8_lossy(&cargo.stderr));
     said
+}
+
+/// An example that serves until it is stopped.
+struct Service {
+    // Cargo becomes the example, so a signal to the one reaches the other.
+    process: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Service {
+    fn start(command: &mut Command) -> Self {
+        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        Self { process, lines }
+    }
+
+    /// The next line that it prints; it prints one when it can be reached.
+    fn line(&mut self) -> String {
+        self.lines.next().unwrap().unwrap()
+    }
+
+    /// Stops it as Ctrl-C does and waits until it has ended.
+    fn stop(mut self) {
+        let pid = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        let ended = self.process.wait().unwrap();
+        assert!(ended.success(), "{ended}");
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // Where a step failed nobody else ends it.
+        _ = self.process.kill();
+    }
+}
+
+#[test]
+fn counter() {
+    let dir = tempfile::tempdir().unwrap();
+    for visits in 1..3 {
+        let said = run_in("counter", dir.path());
+        assert_eq!(said, format!("visits: {visits}, also after a crash: run it again\n"));
+    }
+}
+
+#[test]
+fn cluster() {
+    let said = run("cluster");
+    for line in
+        ["deposited through the second node, balance 100", "without the third node, balance 100"]
+    {
+        assert!(said.contains(line), "`{line}` is missing:\n{said}");
+    }
+}
+
+#[test]
+fn embed() {
+    let dir = tempfile::tempdir().unwrap();
+    for balance in [100, 200] {
+        let mut service = Service::start(example("embed", dir.path()).args(["--", "127.0.0.1:0"]));
+        let line = service.line();
+        let alice = format!("{}/accounts/alice", line.strip_prefix("listening on ").unwrap());
+        let http = Client::new();
+        let deposit = http.post(format!("{alice}/deposits")).json(&json!({ "amount": 100 })).send();
+        assert_eq!(deposit.unwrap().json::<u64>().unwrap(), balance);
+        assert_eq!(http.get(&alice).send().unwrap().json::<u64>().unwrap(), balance);
+        let unknown = http.get(alice.replace("alice", "nobody")).send().unwrap();
+        assert_eq!(unknown.status(), 422);
+        service.stop();
+    }
+}
+
+#[test]
+fn node() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut service = Service::start(
+        example("node", dir.path())
+            .env("HOLM_HTTP__BIND", "127.0.0.1:0")
+            .env("HOLM_NODE__NAME", "hall"),
+    );
+    let ready: Value = serde_json::from_str(&service.line()).unwrap();
+    assert_eq!(ready["name"], "hall");
+    let http = ready["http"].as_str().unwrap();
+    let sign = format!("{http}/api/v1/entities/guest-book/hall/commands/sign");
+    let signed = Client::new().post(sign).json(&json!({ "guest": "ada" })).send().unwrap();
+    assert_eq!(signed.json::<Value>().unwrap()["reply"], 1);
+    service.stop();
 }
 
 #[test]

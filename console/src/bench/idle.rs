@@ -1,7 +1,7 @@
 //! What a cluster takes that nobody asks anything: the processor time of each of its nodes, with few shards and with many.
 //!
-//! The supervisor of `holm dev` asks its nodes nothing once they serve, so what is counted is heartbeats, gossip and ticks. Nothing else is measured in
-//! such a run.
+//! The supervisor of `holm dev` asks one node every ten seconds how many shards are served, and nothing else, so what is counted is heartbeats, gossip
+//! and ticks. Nothing else is measured in such a run.
 
 use std::path::Path;
 use std::time::Duration;

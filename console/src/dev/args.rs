@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 /// Start a local cluster of real processes, with data and load, and watch it.
 #[derive(Debug, Clone, Args)]
@@ -15,9 +15,9 @@ pub struct DevArgs {
     /// How many node processes.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub nodes: u32,
-    /// The demo domain that the load generator drives.
-    #[arg(long, default_value = "bank")]
-    pub domain: String,
+    /// The demo domain that the load generator drives; only the bank has one. All of them are served, whichever is named.
+    #[arg(long, value_enum, default_value_t)]
+    pub domain: Domain,
     /// Commands per second, as in `2000`, `10k` or `500/s`.
     #[arg(long, value_name = "N/s", default_value = "2000", value_parser = parse_rate)]
     pub load: u32,
@@ -51,7 +51,7 @@ pub struct DevArgs {
     /// Return when the cluster serves, and let it run in the background.
     #[arg(long)]
     pub detach: bool,
-    /// Start this program as the node instead of `holm node`; it reads the same HOLM_* variables.
+    /// Start this program as the node instead of `holm node`; it reads the same HOLM_* variables and prints the same ready line.
     #[arg(long, value_name = "PATH")]
     pub bin: Option<PathBuf>,
     /// How many shards; fixed when the cluster is created.
@@ -60,12 +60,42 @@ pub struct DevArgs {
     /// Replicas of each shard; 3, or fewer when there are fewer nodes.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=7))]
     pub replication: Option<u32>,
-    /// How long the cluster may take until every shard is served.
+    /// How long the cluster may take from its launch until every shard is served.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub ready_within: u64,
     /// This process is the supervisor of a detached cluster.
     #[arg(long, hide = true)]
     pub supervise_detached: bool,
+}
+
+/// A demo domain that ships with `holm`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Domain {
+    /// Accounts, and transfers between them.
+    #[default]
+    Bank,
+    /// Places in a theatre.
+    Seats,
+    /// Airports and what takes off and lands there.
+    Flights,
+}
+
+impl Domain {
+    /// Its name, as on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bank => "bank",
+            Self::Seats => "seats",
+            Self::Flights => "flights",
+        }
+    }
+
+    /// Whether the load generator can drive it.
+    #[must_use]
+    pub const fn has_load(self) -> bool {
+        matches!(self, Self::Bank)
+    }
 }
 
 /// What can be done to a running local cluster.

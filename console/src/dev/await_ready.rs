@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::api_client::{ApiClient, ClientOptions};
+use crate::load::bank;
 use crate::state_file::RunningNode;
 use crate::views::ClusterDocument;
 
@@ -21,26 +22,27 @@ pub(super) struct Serving {
     pub(super) leads: BTreeMap<String, u32>,
     /// The id of each node, by name.
     pub(super) ids: BTreeMap<String, u64>,
+    /// Whether the accounts of the demo bank are among what is served.
+    pub(super) bank: bool,
 }
 
 /// Resolves when every one of `nodes` says that all of them are up and every shard is served.
 ///
 /// # Errors
 /// What was still missing at the limit.
-pub(super) async fn every_shard(nodes: &[RunningNode], limit: Duration) -> Result<Serving, String> {
+pub(super) async fn every_shard(nodes: &[RunningNode], until: Instant) -> Result<Serving, String> {
     let options = ClientOptions { timeout: Some(Duration::from_secs(2)), ..Default::default() };
     let clients = nodes
         .iter()
         .map(|node| ApiClient::new(&node.http, options.clone()).map_err(|error| error.to_string()))
         .collect::<Result<Vec<_>, _>>()?;
-    let end = Instant::now() + limit;
     loop {
         let missing = match look(&clients, nodes).await {
             Ok(serving) => return Ok(serving),
             Err(missing) => missing,
         };
-        if Instant::now() >= end {
-            return Err(format!("after {} s: {missing}", limit.as_secs()));
+        if Instant::now() >= until {
+            return Err(missing);
         }
         sleep(LOOK_EVERY).await;
     }
@@ -56,6 +58,12 @@ async fn look(clients: &[ApiClient], nodes: &[RunningNode]) -> Result<Serving, S
         serving =
             judge(&seen.body, nodes).map_err(|missing| format!("{} sees {missing}", node.name))?;
     }
+    // Every node runs the same program, so one of them can tell.
+    if let (Some(client), Some(node)) = (clients.first(), nodes.first()) {
+        let types = client.entity_types().await;
+        let types = types.map_err(|error| format!("{} does not answer: {error}", node.name))?;
+        serving.bank = bank::is_among(&types.body);
+    }
     Ok(serving)
 }
 
@@ -64,7 +72,7 @@ fn judge(seen: &ClusterDocument, nodes: &[RunningNode]) -> Result<Serving, Strin
     if let Some(node) = nodes.iter().find(|node| up(&node.name).is_none()) {
         return Err(format!("{} not up", node.name));
     }
-    let unserved = seen.shards.iter().filter(|it| it.state != "serving" || it.leader.is_none());
+    let unserved = seen.shards.iter().filter(|shard| !shard.is_served());
     match unserved.count() {
         0 if !seen.shards.is_empty() => {}
         0 => return Err("no shards yet".to_owned()),

@@ -3,7 +3,12 @@
 //! Picked ports lie below the range from which the kernel gives ports to outgoing connections. Inside that range a node that comes back could
 //! find its port taken by somebody's outgoing connection, and a peer that dials a dead port again and again could in the end connect to itself.
 
+mod holder;
+
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+use self::holder::Holder;
 
 /// Where picked ports come from: above the registered services, below Linux' first outgoing port (32,768).
 const PICKED: std::ops::Range<u16> = 20_000..32_000;
@@ -28,8 +33,25 @@ pub(super) struct NodePorts {
 #[derive(Debug, Default)]
 pub(super) struct PortPlan {
     pub(super) nodes: Vec<NodePorts>,
-    /// Wanted and used instead.
-    pub(super) moved: Vec<(u16, u16)>,
+    pub(super) moved: Vec<Moved>,
+}
+
+/// A port that was wanted and is taken, and the one that is used instead.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Moved {
+    wanted: u16,
+    used: u16,
+    holder: Option<Holder>,
+}
+
+impl fmt::Display for Moved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.holder {
+            Some(holder) => write!(f, "port {} is used by {holder}", self.wanted)?,
+            None => write!(f, "port {} is taken", self.wanted)?,
+        }
+        write!(f, "; using {}", self.used)
+    }
 }
 
 /// Ports for `nodes` nodes: any free ones when `base` is 0, else from `base` on, skipping what is taken.
@@ -72,13 +94,13 @@ fn pick(used: &mut Vec<u16>) -> std::io::Result<SocketAddr> {
 fn next_free(
     wanted: u16,
     used: &mut Vec<u16>,
-    moved: &mut Vec<(u16, u16)>,
+    moved: &mut Vec<Moved>,
 ) -> std::io::Result<SocketAddr> {
     let port = (wanted..=u16::MAX)
         .find(|port| !used.contains(port) && is_free(*port))
         .ok_or_else(|| std::io::Error::other(format!("no port from {wanted} on is free")))?;
     if port != wanted {
-        moved.push((wanted, port));
+        moved.push(Moved { wanted, used: port, holder: holder::of(wanted) });
     }
     used.push(port);
     Ok(loopback(port))
@@ -114,6 +136,18 @@ mod tests {
         let held = TcpListener::bind(taken).unwrap();
         let plan = plan(taken.port(), 1, &[]).unwrap();
         assert_ne!(plan.nodes[0].http, held.local_addr().unwrap());
-        assert!(plan.moved.contains(&(taken.port(), plan.nodes[0].http.port())));
+        let moved = plan.moved.iter().find(|moved| moved.wanted == taken.port()).unwrap();
+        let used = plan.nodes[0].http.port();
+        assert_eq!(moved.used, used);
+        let told = moved.to_string();
+        if cfg!(target_os = "linux") {
+            let this = format!("port {} is used by pid {} (", taken.port(), std::process::id());
+            assert!(
+                told.starts_with(&this) && told.ends_with(&format!("); using {used}")),
+                "{told}"
+            );
+        } else {
+            assert_eq!(told, format!("port {} is taken; using {used}", taken.port()));
+        }
     }
 }

@@ -32,8 +32,16 @@ pub(super) struct Screen {
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) nodes: Vec<ProcessState>,
-    pub(super) shards: u32,
+    /// None when no node said.
+    pub(super) shards: Option<ServedShards>,
     pub(super) last_second: Option<LoadReport>,
+}
+
+/// How many shards are served, as a node sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ServedShards {
+    pub(super) served: usize,
+    pub(super) of: usize,
 }
 
 impl Screen {
@@ -52,11 +60,14 @@ impl Screen {
 
     pub(super) fn header(&mut self, args: &DevArgs, temporary: bool, data: &Path) {
         let data = if temporary { "temporary".to_owned() } else { data.display().to_string() };
+        let serves = match &args.bin {
+            Some(bin) => format!("program: {}", bin.display()),
+            None => format!("demo domain: {}", args.domain.name()),
+        };
         self.say(&format!(
-            "holm {}   local cluster of {} processes   demo domain: {}   data: {data}\n",
+            "holm {}   local cluster of {} processes   {serves}   data: {data}\n",
             env!("CARGO_PKG_VERSION"),
             args.nodes,
-            args.domain
         ));
     }
 
@@ -97,12 +108,15 @@ impl Screen {
         ));
     }
 
-    pub(super) fn load_running(&mut self, accounts: u32, rate: u32) {
+    pub(super) fn load_running(&mut self, report: &LoadReport, rate: u32) {
         let mark = self.output.mark(Mark::Good);
+        let all = report.accounts_given_up == 0;
+        let opened = if all { mark.clone() } else { self.output.mark(Mark::Warning) };
+        let of = if all { String::new() } else { format!(" of {}", report.accounts_wanted) };
         let took = seconds(u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX));
         self.say(&format!(
-            "  {mark} bank     {} accounts opened    {took}",
-            grouped(accounts.into())
+            "  {opened} bank     {}{of} accounts opened    {took}",
+            grouped(report.accounts.into())
         ));
         self.say(&format!(
             "  {mark} load     {} commands/s  (transfers, deposits, reads)",
@@ -110,8 +124,10 @@ impl Screen {
         ));
     }
 
-    pub(super) fn invitation(&mut self, http: &str, nodes: &[&str], temporary: bool) {
+    pub(super) fn invitation(&mut self, http: &str, nodes: &[&str], bank: bool, temporary: bool) {
         let example = nodes.get(1).or(nodes.first()).copied().unwrap_or("holm-1");
+        let entity = if bank { "account/1" } else { "TYPE/ID" };
+        let entity_type = if bank { "account" } else { "TYPE" };
         let end = if temporary {
             "Ctrl-C stops everything. Data is deleted on exit; keep it with --keep."
         } else {
@@ -123,22 +139,27 @@ impl Screen {
                In another terminal, try\n    \
                  holm kill {example:<20} kill -9 one node and watch it recover\n    \
                  holm status                    members and shards\n    \
-                 holm show account/1            one entity: its history, and its state at any past point\n    \
-                 holm flow --latest account     what one command led to, in every entity it touched\n    \
+                 holm show {entity:<20} one entity: its history, and its state at any past point\n    \
+                 holm flow --latest {entity_type:<11} what one command led to, in every entity it touched\n    \
                  holm bench                     how fast is this machine\n\n  \
                {end}\n",
             nodes.join(",")
         ));
     }
 
-    pub(super) fn live(&mut self, live: &Live) {
+    /// Called once a second: true when the last line is to be drawn.
+    pub(super) fn is_line_due(&mut self) -> bool {
         self.ticks += 1;
-        let redraw = !self.quiet && self.output.may_redraw();
-        if !redraw && !self.ticks.is_multiple_of(LINE_EVERY_SECONDS) {
-            return;
-        }
+        self.redraws() || self.ticks.is_multiple_of(LINE_EVERY_SECONDS)
+    }
+
+    fn redraws(&self) -> bool {
+        !self.quiet && self.output.may_redraw()
+    }
+
+    pub(super) fn live(&mut self, live: &Live) {
         let line = self.live_line(live);
-        if redraw {
+        if self.redraws() {
             let mut out = std::io::stdout().lock();
             let _ = write!(out, "\r{line}\x1b[K");
             let _ = out.flush();
@@ -161,7 +182,10 @@ impl Screen {
                 load.total_failed
             ));
         }
-        line.push_str(&format!("   shards {}", live.shards));
+        line.push_str(&match live.shards {
+            Some(ServedShards { served, of }) => format!("   shards {served}/{of}"),
+            None => "   no node answers".to_owned(),
+        });
         line
     }
 
@@ -236,6 +260,29 @@ pub(crate) fn grouped(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::Color;
+
+    #[test]
+    fn the_last_line_says_how_many_shards_are_served_now() {
+        let screen = Screen::new(Output::new(false, true, Color::Never), false);
+        let nodes = vec![ProcessState::Up, ProcessState::Killed, ProcessState::Paused];
+        let load = LoadReport {
+            window_us: 1_000_000,
+            answered: 1_990,
+            rejected: 8,
+            events: 2_391,
+            p99_us: 3_800,
+            ..LoadReport::default()
+        };
+        let shards = Some(ServedShards { served: 31, of: 32 });
+        let live = Live { nodes, shards, last_second: Some(load) };
+        assert_eq!(
+            screen.live_line(&live),
+            "00:00  o x .   1,998 cmd/s   2,391 ev/s   p99 3.8 ms   failures 0   shards 31/32"
+        );
+        let silent = Live { shards: None, last_second: None, ..live };
+        assert_eq!(screen.live_line(&silent), "00:00  o x .   no node answers");
+    }
 
     #[test]
     fn thousands_are_grouped() {

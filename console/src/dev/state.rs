@@ -48,7 +48,7 @@ pub struct DevStatus {
     pub data_dir: PathBuf,
     /// True when the data is deleted at the end.
     pub temporary: bool,
-    /// The demo domain.
+    /// The demo domain that was named.
     pub domain: String,
     /// How many shards.
     pub shards: u32,

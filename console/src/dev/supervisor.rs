@@ -6,6 +6,7 @@
 mod children;
 mod data;
 mod live;
+mod readiness;
 mod requests;
 mod shutdown;
 mod start;
@@ -17,15 +18,17 @@ use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use self::data::DataDirectory;
-use super::await_ready::{self, Serving};
+use super::await_ready::Serving;
 use super::control::{self, Asked, Response};
 use super::ports::NodePorts;
 use super::process::ChildEvent;
-use super::screen::Screen;
+use super::screen::{Screen, ServedShards};
 use super::state::{DevStatus, LoadStatus, NodeStatus};
 use super::{DevArgs, DevPaths};
+use crate::api_client::ApiClient;
 use crate::load::LoadReport;
 use crate::output::{Exit, Failure, Output};
 
@@ -42,6 +45,8 @@ struct NodeProcess {
     ports: NodePorts,
     /// Printed its ready line.
     ready: bool,
+    /// A client of its HTTP, once it said where that is.
+    client: Option<ApiClient>,
     /// Who waits for it to end and be started again.
     restart: Option<oneshot::Sender<Response>>,
     started_us: u64,
@@ -69,8 +74,13 @@ pub(super) struct Supervisor {
     expected_nodes: u32,
     load: LoadProcess,
     serving: Option<Serving>,
+    /// When every shard must be served.
+    ready_by: Instant,
+    /// A look at how many shards are served is under way.
+    looking: bool,
     children: mpsc::UnboundedSender<ChildEvent>,
     readiness: mpsc::Sender<Result<Serving, String>>,
+    shards: mpsc::Sender<Option<ServedShards>>,
     /// Kept open: the lock is the sign that this supervisor lives.
     _lock: std::fs::File,
 }
@@ -80,6 +90,7 @@ struct Inputs {
     children: mpsc::UnboundedReceiver<ChildEvent>,
     asked: mpsc::Receiver<Asked>,
     readiness: mpsc::Receiver<Result<Serving, String>>,
+    shards: mpsc::Receiver<Option<ServedShards>>,
     interrupt: Signal,
     terminate: Signal,
     hang_up: Signal,
@@ -122,7 +133,8 @@ impl Supervisor {
                     requests::Next::Stop => return End::Asked,
                 },
                 Some(outcome) = inputs.readiness.recv() => self.take_readiness(outcome),
-                _ = second.tick() => { self.show_live(); Ok(()) }
+                Some(seen) = inputs.shards.recv() => { self.take_shards(seen); Ok(()) }
+                _ = second.tick() => { self.look_around(); self.check_ready_lines() }
                 _ = inputs.interrupt.recv() => return End::Asked,
                 _ = inputs.terminate.recv() => return End::Asked,
                 _ = inputs.hang_up.recv() => return End::Asked,
@@ -139,13 +151,13 @@ impl Supervisor {
             cluster: self.cluster.clone(),
             data_dir: self.data.path().to_owned(),
             temporary: self.data.is_temporary(),
-            domain: self.args.domain.clone(),
+            domain: self.args.domain.name().to_owned(),
             shards: self.args.shards,
             replication: self.args.replication(),
             supervisor: std::process::id(),
             serving: self.serving.is_some(),
             nodes: self.nodes.iter().map(|node| node.status.clone()).collect(),
-            load: (!self.args.no_load && self.serving.is_some()).then(|| LoadStatus {
+            load: self.drives_load().then(|| LoadStatus {
                 pid: self.load.pid,
                 rate: self.args.load,
                 reports: self.load.reports.iter().cloned().collect(),
@@ -160,13 +172,10 @@ impl Supervisor {
         }
     }
 
-    /// Watches for the moment when every node sees every shard served.
-    fn await_serving(&self) {
-        let nodes: Vec<_> = self.nodes.iter().map(|node| node.status.node.clone()).collect();
-        let (limit, said) = (self.args.ready_within(), self.readiness.clone());
-        tokio::spawn(async move {
-            let _ = said.send(await_ready::every_shard(&nodes, limit).await).await;
-        });
+    /// True when the cluster serves what the load generator works with, and it is wanted.
+    fn drives_load(&self) -> bool {
+        let bank = self.serving.as_ref().is_some_and(|serving| serving.bank);
+        bank && self.args.domain.has_load() && !self.args.no_load
     }
 }
 
@@ -174,6 +183,7 @@ fn inputs(
     listener: UnixListener,
     children: mpsc::UnboundedReceiver<ChildEvent>,
     readiness: mpsc::Receiver<Result<Serving, String>>,
+    shards: mpsc::Receiver<Option<ServedShards>>,
 ) -> std::io::Result<Inputs> {
     let (asking, asked) = mpsc::channel(64);
     tokio::spawn(control::serve(listener, asking));
@@ -181,6 +191,7 @@ fn inputs(
         children,
         asked,
         readiness,
+        shards,
         interrupt: signal(SignalKind::interrupt())?,
         terminate: signal(SignalKind::terminate())?,
         hang_up: signal(SignalKind::hangup())?,

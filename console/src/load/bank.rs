@@ -2,9 +2,11 @@
 
 use std::collections::VecDeque;
 
-use holm::{Entropy as _, SeededEntropy};
+use holm::{Entity as _, Entropy as _, SeededEntropy};
+use holm_domains::bank::Account;
 
 use super::door::{Command, Order};
+use crate::views::EntityTypesDocument;
 
 /// Cents that each account begins with.
 pub(super) const FIRST_DEPOSIT: u64 = 10_000;
@@ -32,6 +34,15 @@ pub(super) struct Bank {
 pub(super) struct Drawn {
     pub(super) order: Order,
     pub(super) then_deposit_to: Option<u32>,
+}
+
+/// True when these types have the accounts of the demo bank. A type of that name with other commands is somebody else's.
+pub(crate) fn is_among(types: &EntityTypesDocument) -> bool {
+    let has = |names: &[String], name: &str| names.iter().any(|it| it == name);
+    types.entity_types.iter().filter(|it| it.name == Account::TYPE).any(|it| {
+        ["open", "deposit", "withdraw"].into_iter().all(|name| has(&it.commands, name))
+            && has(&it.reads, "balance")
+    })
 }
 
 impl Bank {
@@ -92,6 +103,22 @@ impl Bank {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::views::EntityTypeDocument;
+
+    #[test]
+    fn the_bank_is_known_by_its_commands_and_not_by_a_name() {
+        let named = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+        let served = |name: &str, commands: &[&str]| {
+            let (name, commands, reads) = (name.into(), named(commands), named(&["balance"]));
+            is_among(&EntityTypesDocument {
+                entity_types: vec![EntityTypeDocument { name, commands, reads }],
+            })
+        };
+        assert!(served("account", &["close", "deposit", "open", "withdraw"]));
+        assert!(!served("account", &["deposit", "open"]));
+        assert!(!served("guest-book", &["deposit", "open", "withdraw"]));
+        assert!(!is_among(&EntityTypesDocument::default()));
+    }
 
     #[test]
     fn the_same_seed_draws_the_same_and_no_key_comes_twice() {

@@ -41,6 +41,8 @@ pub(crate) struct NoAnswer {
     pub(crate) unknown: bool,
     /// Worth another try with the same key.
     pub(crate) again: bool,
+    /// The cluster knows no such thing, and will not however often it is asked.
+    pub(crate) wrong: bool,
 }
 
 /// A way into the cluster.
@@ -77,6 +79,18 @@ impl Command {
     }
 }
 
+impl NoAnswer {
+    fn never_sent(error: impl ToString) -> Self {
+        Self { error: error.to_string(), unknown: false, again: false, wrong: false }
+    }
+
+    /// What the ledger is told.
+    pub(crate) fn told(&self) -> Told {
+        let error = self.error.clone();
+        if self.unknown { Told::Unknown { error } } else { Told::NotApplied { error } }
+    }
+}
+
 impl Door {
     /// A door through these nodes' HTTP.
     pub(crate) fn http(clients: Vec<ApiClient>) -> Self {
@@ -90,11 +104,7 @@ impl Door {
             Self::Http { clients, next } => {
                 let turn = next.fetch_add(1, Ordering::Relaxed) % clients.len().max(1);
                 let Some(client) = clients.get(turn) else {
-                    return Err(NoAnswer {
-                        error: "no node is known".into(),
-                        unknown: false,
-                        again: false,
-                    });
+                    return Err(NoAnswer::never_sent("no node is known"));
                 };
                 send_json(client, order, within).await
             }
@@ -104,11 +114,7 @@ impl Door {
 
 async fn send_typed(holm: &Holm, order: &Order, within: Duration) -> Result<Told, NoAnswer> {
     let account = holm.entity::<Account>(order.id.as_str());
-    let key = IdempotencyKey::new(&order.key).map_err(|error| NoAnswer {
-        error: error.to_string(),
-        unknown: false,
-        again: false,
-    })?;
+    let key = IdempotencyKey::new(&order.key).map_err(NoAnswer::never_sent)?;
     let options =
         AskOptions { deadline: Some(SystemClock.now().plus(within)), ..AskOptions::with_key(key) };
     macro_rules! ask {
@@ -126,6 +132,7 @@ async fn send_typed(holm: &Holm, order: &Order, within: Duration) -> Result<Told
                 Err(error) => Err(NoAnswer {
                     unknown: error.outcome() == Outcome::Unknown,
                     again: matches!(error.kind(), ErrorKind::Retry | ErrorKind::BackOff),
+                    wrong: error.kind() == ErrorKind::FixRequest,
                     error: error.to_string(),
                 }),
             }
@@ -165,6 +172,7 @@ async fn send_json(client: &ApiClient, order: &Order, within: Duration) -> Resul
                 _ => true,
             },
             again: error.is_retryable(),
+            wrong: matches!(&error, ClientError::Problem(it) if it.kind == "fix_request"),
             error: format!("{error}: {}", error.reason()),
         }),
     }

@@ -71,16 +71,24 @@ impl Generator {
         }
     }
 
-    /// Opens an account and pays the first deposit in.
-    pub(super) async fn open_account(&self, account: u32) {
+    /// Opens an account and pays the first deposit in. One that an earlier run opened says so, and is as good.
+    ///
+    /// # Errors
+    /// Why it is not known to be open; it is counted as given up.
+    pub(super) async fn open_account(&self, account: u32) -> Result<(), NoAnswer> {
         let (open, deposit) = {
             let bank = self.bank();
             (bank.open(account), bank.first_deposit(account))
         };
-        for order in [open, deposit] {
-            self.carry_out(order, Instant::now()).await;
+        let opened = self.carry_out(open, Instant::now()).await;
+        if opened.is_err() {
+            self.figures().report.accounts_given_up += 1;
+        } else {
+            // Without its first deposit an account is poor, and open all the same.
+            let _ = self.carry_out(deposit, Instant::now()).await;
+            self.figures().report.accounts += 1;
         }
-        self.figures().report.accounts += 1;
+        opened.map(|_| ())
     }
 
     /// Waits for a free place and sends the next command; its answer is taken in the background.
@@ -94,7 +102,7 @@ impl Generator {
         tokio::spawn(async move {
             let amount = order.command.amount();
             let accepted = me.carry_out(order, due.planned.into()).await;
-            if let (true, Some(account)) = (accepted, then_deposit_to) {
+            if let (Ok(true), Some(account)) = (accepted, then_deposit_to) {
                 me.bank().owe(account, amount);
             }
             drop(place);
@@ -121,6 +129,7 @@ impl Generator {
         figures.opened_us = at_us;
         figures.report = LoadReport {
             accounts: report.accounts,
+            accounts_given_up: report.accounts_given_up,
             accounts_wanted: report.accounts_wanted,
             total_sent: report.total_sent,
             total_answered: report.total_answered,
@@ -136,17 +145,22 @@ impl Generator {
         self.ledger.flush();
     }
 
-    /// Sends an order until it has an outcome. True when it was accepted.
-    async fn carry_out(&self, order: Order, planned: Instant) -> bool {
+    /// Sends an order until it has an outcome: whether it was accepted, or why nobody knows.
+    async fn carry_out(&self, order: Order, planned: Instant) -> Result<bool, NoAnswer> {
         let sent_us = now_us();
         {
             let mut figures = self.figures();
             figures.report.sent += 1;
             figures.report.total_sent += 1;
         }
-        let told = self.until_told(&order, planned).await;
+        let (told, outcome) = match self.until_told(&order, planned).await {
+            Ok(told) => {
+                let accepted = matches!(told, Told::Accepted(_));
+                (told, Ok(accepted))
+            }
+            Err(no_answer) => (no_answer.told(), Err(no_answer)),
+        };
         self.count(&told, &order, planned);
-        let accepted = matches!(told, Told::Accepted(_));
         self.ledger.record(Entry {
             entity: format!("account/{}", order.id),
             command: order.command.name().to_owned(),
@@ -156,22 +170,21 @@ impl Generator {
             at_us: now_us(),
             told,
         });
-        accepted
+        outcome
     }
 
-    async fn until_told(&self, order: &Order, planned: Instant) -> Told {
+    async fn until_told(&self, order: &Order, planned: Instant) -> Result<Told, NoAnswer> {
         let end = planned + self.retry_for;
         let mut pause = FIRST_PAUSE;
         let mut unknown = false;
         loop {
-            let NoAnswer { error, unknown: open_end, again } =
-                match self.door.send(order, ONE_TRY).await {
-                    Ok(told) => return told,
-                    Err(no_answer) => no_answer,
-                };
-            unknown |= open_end;
-            if !again || Instant::now() + pause >= end {
-                return if unknown { Told::Unknown { error } } else { Told::NotApplied { error } };
+            let no_answer = match self.door.send(order, ONE_TRY).await {
+                Ok(told) => return Ok(told),
+                Err(no_answer) => no_answer,
+            };
+            unknown |= no_answer.unknown;
+            if !no_answer.again || Instant::now() + pause >= end {
+                return Err(NoAnswer { unknown, ..no_answer });
             }
             self.figures().report.retries += 1;
             sleep(pause).await;

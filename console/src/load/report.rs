@@ -9,8 +9,10 @@ pub struct LoadReport {
     pub at_us: u64,
     /// How long the window was.
     pub window_us: u64,
-    /// Accounts opened so far.
+    /// Accounts that are open, by this run or an earlier one.
     pub accounts: u32,
+    /// Accounts of which that is not known.
+    pub accounts_given_up: u32,
     /// Accounts that are to be opened.
     pub accounts_wanted: u32,
     /// Commands sent in the window.
@@ -44,10 +46,10 @@ pub struct LoadReport {
 }
 
 impl LoadReport {
-    /// True when all accounts are open and the fixed rate runs.
+    /// True when no account is still being opened and the fixed rate runs.
     #[must_use]
     pub const fn is_open(&self) -> bool {
-        self.accounts >= self.accounts_wanted
+        self.accounts + self.accounts_given_up >= self.accounts_wanted
     }
 
     /// A count of the window as a rate.

@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::TryStreamExt as _;
 use holm::{Holm, SeededEntropy};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, interval};
 
 use super::args::{LoadArgs, LoadCommand};
 use super::bank::Bank;
-use super::door::Door;
+use super::door::{Door, NoAnswer};
 use super::generator::Generator;
 use super::pacer::Pacer;
 use super::report::LoadReport;
@@ -74,10 +74,10 @@ async fn generate(args: LoadArgs, output: Output) -> Result<Exit, Failure> {
     );
     let reporter = tokio::spawn(report(generator.clone(), output));
     let opened = tokio::select! {
-        () = open_accounts(&generator, args.accounts) => true,
-        () = ends.any() => false,
+        opened = open_accounts(&generator, args.accounts) => opened.map(|()| true),
+        () = ends.any() => Ok(false),
     };
-    if opened {
+    if matches!(opened, Ok(true)) {
         let (pacer, mut due) = Pacer::start(args.rate).map_err(failed)?;
         loop {
             tokio::select! {
@@ -91,13 +91,20 @@ async fn generate(args: LoadArgs, output: Output) -> Result<Exit, Failure> {
     reporter.abort();
     generator.flush();
     show(&generator.report(), output);
-    Ok(Exit::Ok)
+    opened.map(|_| Exit::Ok).map_err(|no_answer| {
+        Failure::new("there are no accounts to work with", no_answer.error)
+            .or_try("a program that registers the demo bank (holm_domains::register)")
+    })
 }
 
-async fn open_accounts(generator: &Generator, accounts: u32) {
-    futures::stream::iter(1..=accounts)
-        .for_each_concurrent(OPENING, |account| generator.open_account(account))
-        .await;
+/// Opens the accounts, all that can be opened; ends at once where the cluster has no such thing as an account.
+async fn open_accounts(generator: &Generator, accounts: u32) -> Result<(), NoAnswer> {
+    futures::stream::iter((1..=accounts).map(Ok))
+        .try_for_each_concurrent(OPENING, |account| async move {
+            let opened = generator.open_account(account).await;
+            opened.or_else(|no_answer| if no_answer.wrong { Err(no_answer) } else { Ok(()) })
+        })
+        .await
 }
 
 async fn open_door(target: &Target, http: &[String]) -> Result<Door, Failure> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::document::{GapCommands, Moment, MomentKind, TimelineDocument, Waits};
-use super::probe::Probed;
+use super::probe::{ProbeKind, Probed};
 use super::verbs::Act;
 use super::watch::Picture;
 use crate::load::LoadReport;
@@ -19,6 +19,8 @@ pub(super) struct Testimony {
     pub(super) before: ClusterDocument,
     /// All pictures, in order of time.
     pub(super) pictures: Vec<Picture>,
+    /// What the probes asked.
+    pub(super) probed: ProbeKind,
     /// All probes that have ended.
     pub(super) probes: Vec<Probed>,
     /// The load generator's reports.
@@ -50,7 +52,7 @@ pub(super) fn timeline(act: Act, node: &str, pid: u32, seen: &Testimony) -> Time
             seen,
             at_us,
             MomentKind::Recovered,
-            format!("{shards} of {shards} shards answer a write"),
+            format!("{shards} of {shards} shards answer a {}", seen.probed.name()),
         ));
     }
     let well_again = p99_back(seen, &mut moments);
@@ -68,6 +70,7 @@ pub(super) fn timeline(act: Act, node: &str, pid: u32, seen: &Testimony) -> Time
         pid,
         moments,
         shards,
+        probed: seen.probed,
         shards_moved: u32::try_from(concerned.len()).unwrap_or(u32::MAX),
         all_serving_ms: last_answer.map(|at_us| ms(at_us.saturating_sub(seen.act_us))),
         unavailable: if act.takes_away() { Waits::of(waits) } else { None },

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::probe::ProbeKind;
 use crate::ledger::Verdict;
 
 /// One line of the timeline.
@@ -68,9 +69,11 @@ pub struct TimelineDocument {
     pub shards: u32,
     /// How many of them the node led before, or leads after.
     pub shards_moved: u32,
-    /// From the act until every shard had answered a write; absent when that was not seen.
+    /// What the probes asked of every shard.
+    pub probed: ProbeKind,
+    /// From the act until every shard had answered a probe; absent when that was not seen.
     pub all_serving_ms: Option<f64>,
-    /// From the act until each of the moved shards answered a write.
+    /// From the act until each of the moved shards answered a probe.
     pub unavailable: Option<Waits>,
     /// The longest wait of any probe of any shard, and probes that got no answer.
     pub longest_wait_ms: f64,

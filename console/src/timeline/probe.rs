@@ -1,26 +1,92 @@
-//! Probes: writes to every shard, again and again, through the nodes that are not acted on.
+//! Probes: a question to every shard, again and again, through the nodes that are not acted on.
 //!
-//! A probe is a deposit to an account that nobody opened. The entity rejects it, and the rejection is recorded before it is answered; so an answer
-//! proves that the shard has a leader that can still write, and no balance changes.
+//! Where the cluster has the accounts of the demo bank, a probe is a deposit to an account that nobody opened. The entity rejects it, and the
+//! rejection is recorded before it is answered; so an answer proves that the shard has a leader that can still write, and no balance changes.
+//!
+//! Where it has none, nothing is known that could be written without harm. A probe then reads behind the end of the shard's log, which only its
+//! leader answers: less is proved, and whoever shows the figures says so.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use holm::{EntityAddress, shard_of};
+use holm::{Entity as _, EntityAddress, shard_of};
+use holm_domains::bank::Account;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::api_client::{ApiClient, ClientError, ClientOptions, SendOptions};
 use crate::dev::process::random;
+use crate::load::bank;
+use crate::output::{Exit, Failure};
 use crate::state_file::RunningNode;
 use crate::wall_clock::now_us;
+
+/// How long one node may take to tell its entity types.
+const TYPES_WITHIN: Duration = Duration::from_secs(2);
 
 /// How long a probe waits for its answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Probes of one shard that may wait at once. The first one that waits measures the gap; the others only see when it ends.
 const WAITING: usize = 8;
+
+/// Behind the end of every log, and an offset that others still follow.
+const BEHIND_THE_END: u64 = u64::MAX / 2;
+
+/// What a probe asks of a shard.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProbeKind {
+    /// To write.
+    #[default]
+    Write,
+    /// To read its log, where there is nothing to write to.
+    Read,
+}
+
+impl ProbeKind {
+    /// What this cluster allows, by the entity types of the first of these nodes that tells them.
+    ///
+    /// # Errors
+    /// When none of them does.
+    pub(super) async fn for_cluster<'a>(
+        nodes: impl IntoIterator<Item = &'a RunningNode>,
+    ) -> Result<Self, Failure> {
+        let mut last = None;
+        for node in nodes {
+            let options = ClientOptions { timeout: Some(TYPES_WITHIN), ..ClientOptions::default() };
+            match ApiClient::new(&node.http, options)?.entity_types().await {
+                Ok(types) if bank::is_among(&types.body) => return Ok(Self::Write),
+                Ok(_) => return Ok(Self::Read),
+                Err(error) => last = Some(format!("{error}: {}", error.reason())),
+            }
+        }
+        let cause = last.unwrap_or_else(|| "no node is running".to_owned());
+        Err(Failure::new("no node says which entity types there are", cause)
+            .exits(Exit::Unreachable))
+    }
+
+    /// As in `every shard answers a write`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Write => "write",
+            Self::Read => "read",
+        }
+    }
+
+    /// What a reader of the figures must know.
+    pub(super) const fn caveat(self) -> Option<&'static str> {
+        match self {
+            Self::Write => None,
+            Self::Read => Some(
+                "no write was probed: this cluster has no entity type `account` of the demo bank. A shard counts as serving when its leader reads its log",
+            ),
+        }
+    }
+}
 
 /// One probe of one shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,13 +111,15 @@ pub(super) struct Probes {
 impl Probes {
     /// Begins to probe `shards` shards through these nodes, in turn.
     pub(super) fn start<'a>(
+        kind: ProbeKind,
         shards: u32,
         nodes: impl IntoIterator<Item = &'a RunningNode>,
     ) -> Result<Self, ClientError> {
         let done = Arc::new(Mutex::new(Vec::new()));
+        let options = ClientOptions { timeout: Some(PATIENCE), ..ClientOptions::default() };
         let clients = nodes
             .into_iter()
-            .map(|node| ApiClient::new(&node.http, ClientOptions::default()))
+            .map(|node| ApiClient::new(&node.http, options.clone()))
             .collect::<Result<Vec<_>, _>>()?;
         let clients = Arc::new(clients);
         // Some two hundred probes a second over all shards leave the machine to the cluster. The figures are finer than this: a probe that was
@@ -60,7 +128,8 @@ impl Probes {
         let mut tasks = JoinSet::new();
         if !clients.is_empty() {
             for (shard, account) in accounts(shards) {
-                tasks.spawn(probe(shard, account, every, Arc::clone(&clients), Arc::clone(&done)));
+                let asked = Asked { kind, shard, account };
+                tasks.spawn(probe(asked, every, Arc::clone(&clients), Arc::clone(&done)));
             }
         }
         Ok(Self { done, shards, _tasks: tasks })
@@ -82,6 +151,28 @@ impl Probes {
     }
 }
 
+/// What is asked of one shard.
+#[derive(Debug, Clone)]
+struct Asked {
+    kind: ProbeKind,
+    shard: u32,
+    account: String,
+}
+
+impl Asked {
+    async fn of(&self, client: &ApiClient) -> Result<(), ClientError> {
+        match self.kind {
+            ProbeKind::Write => {
+                let options = SendOptions { timeout: Some(PATIENCE), ..SendOptions::default() };
+                let body = json!({ "amount": 1 });
+                let sent = client.send(Account::TYPE, &self.account, "deposit", &body, &options);
+                sent.await.map(|_| ())
+            }
+            ProbeKind::Read => client.events(self.shard, BEHIND_THE_END, 1).await.map(|_| ()),
+        }
+    }
+}
+
 /// For each shard the name of an account that belongs to it.
 fn accounts(shards: u32) -> Vec<(u32, String)> {
     let run = random() & 0xFFFF_FFFF;
@@ -89,7 +180,7 @@ fn accounts(shards: u32) -> Vec<(u32, String)> {
     let mut left = shards;
     for number in 0_u64.. {
         let id = format!("probe-{run:08x}-{number}");
-        let Ok(address) = EntityAddress::new("account", id.as_str()) else { continue };
+        let Ok(address) = EntityAddress::new(Account::TYPE, id.as_str()) else { continue };
         let place = &mut found[shard_of(&address, shards).0 as usize];
         if place.is_none() {
             *place = Some(id);
@@ -103,8 +194,7 @@ fn accounts(shards: u32) -> Vec<(u32, String)> {
 }
 
 async fn probe(
-    shard: u32,
-    account: String,
+    asked: Asked,
     every: Duration,
     clients: Arc<Vec<ApiClient>>,
     done: Arc<Mutex<Vec<Probed>>>,
@@ -112,21 +202,19 @@ async fn probe(
     let mut tick = interval(every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut waiting = JoinSet::new();
-    for nth in shard as usize.. {
+    for nth in asked.shard as usize.. {
         tick.tick().await;
         while waiting.try_join_next().is_some() {}
         if waiting.len() >= WAITING {
             continue;
         }
-        let (clients, done, account) = (Arc::clone(&clients), Arc::clone(&done), account.clone());
+        let (clients, done, asked) = (Arc::clone(&clients), Arc::clone(&done), asked.clone());
         waiting.spawn(async move {
             let sent_us = now_us();
             let client = &clients[nth % clients.len()];
-            let options = SendOptions { timeout: Some(PATIENCE), ..SendOptions::default() };
-            let body = json!({ "amount": 1 });
-            let sent = client.send("account", &account, "deposit", &body, &options).await;
-            let error = sent.err().map(|error| format!("{error}: {}", error.reason()));
-            let probed = Probed { shard, sent_us, ended_us: now_us(), error };
+            let error = asked.of(client).await.err();
+            let error = error.map(|error| format!("{error}: {}", error.reason()));
+            let probed = Probed { shard: asked.shard, sent_us, ended_us: now_us(), error };
             done.lock().unwrap_or_else(PoisonError::into_inner).push(probed);
         });
     }

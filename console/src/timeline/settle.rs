@@ -13,7 +13,7 @@ use crate::dev::state::ProcessState;
 use crate::dev::verbs::unanswered;
 use crate::load::LoadReport;
 use crate::output::Failure;
-use crate::views::ClusterDocument;
+use crate::views::{ClusterDocument, ShardDocument};
 
 /// Between two looks at whether it is over.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -47,7 +47,7 @@ pub(super) async fn wait(
 }
 
 fn is_settled(act: Act, node: &str, view: &ClusterDocument) -> bool {
-    let served = view.shards.iter().all(|shard| shard.state == "serving" && shard.leader.is_some());
+    let served = view.shards.iter().all(ShardDocument::is_served);
     let state = view.members.iter().find(|it| it.name == node).map(|it| it.state.as_str());
     let placed = match act {
         Act::Kill { .. } | Act::Pause => state != Some("up") && led_by(view, node).is_empty(),
@@ -91,7 +91,7 @@ pub(super) async fn aftermath(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::views::{MemberDocument, ShardDocument};
+    use crate::views::MemberDocument;
 
     fn view(state: &str, leader: &str, shard_state: &str) -> ClusterDocument {
         ClusterDocument {

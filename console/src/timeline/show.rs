@@ -30,6 +30,9 @@ pub(super) fn figures(document: &TimelineDocument, output: Output) {
             output.mark(Mark::Bad)
         )),
     }
+    if let Some(caveat) = document.probed.caveat() {
+        output.line(format_args!("  {} {caveat}", output.mark(Mark::Warning)));
+    }
     if let Some(waits) = document.unavailable {
         output.line(format_args!(
             "  Unavailable per shard      {:.0} - {:.0} ms   median {:.0} ms",

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 use super::args::WatchArgs;
 use super::derive::{Testimony, timeline};
 use super::document::TimelineDocument;
-use super::probe::Probes;
+use super::probe::{ProbeKind, Probes};
 use super::settle::{self, LOOK_EVERY};
 use super::show;
 use super::watch::Watch;
@@ -190,7 +190,8 @@ pub(super) async fn watched(
         .or_try("holm dev --nodes 3"));
     }
     let watch = Watch::start(&others)?;
-    let probes = Probes::start(status.shards, &others)?;
+    let probed = ProbeKind::for_cluster(&others).await?;
+    let probes = Probes::start(probed, status.shards, &others)?;
     sleep(BEFORE).await;
     let before = first_look(&watch).await?;
     let pid_before = status.node(node).map_or(0, |it| it.node.pid);
@@ -202,6 +203,7 @@ pub(super) async fn watched(
     let seen = Testimony {
         before,
         pictures: watch.pictures(),
+        probed,
         probes: probes.done(),
         reports,
         act_us,

@@ -32,6 +32,29 @@ fn a_campaign_reports_its_rounds_and_finds_what_was_never_stored() {
     let report: Value = serde_json::from_slice(&found.stdout).unwrap();
     assert_eq!((&report["holds"], &report["ledger"]["missing"]), (&json!(false), &json!(1)));
     assert!(report["rounds"][0]["problems"][0].as_str().unwrap().contains("never-sent"));
+
+    // A single kill reads the same ledger: the cluster recovers, and what was promised is missing all the same.
+    let killed = cluster.holm(&["kill", "holm-2", "--json"]);
+    assert_eq!(killed.status.code(), Some(3), "{}", told(&killed));
+    let killed: Value = serde_json::from_slice(&killed.stdout).unwrap();
+    assert_eq!((&killed["settled"], &killed["holds"]), (&json!(true), &json!(false)), "{killed}");
+    assert_eq!(killed["ledger"]["missing"], 1, "{killed}");
+}
+
+/// Promises G1 and G2 for callers that come over HTTP.
+#[test]
+fn a_campaign_holds_also_when_the_load_comes_over_http() {
+    let cluster =
+        LocalCluster::start(&["--load", "100", "--accounts", "20", "--shards", "8", "--load-http"]);
+    cluster.wait_for_load();
+    let args = std::fs::read(format!("/proc/{}/cmdline", cluster.status()["load"]["pid"])).unwrap();
+    assert!(String::from_utf8_lossy(&args).contains("--http"), "the load goes through HTTP");
+    let report =
+        cluster.json(&["chaos", "--faults", "kill-leader:1,pause-second:1", "--seed", "4"]);
+    assert_eq!((&report["holds"], &report["problems"]), (&json!(true), &json!([])));
+    assert_eq!(report["rounds"].as_array().unwrap().len(), 2, "{report}");
+    assert!(report["ledger"]["acknowledged"].as_u64() > Some(100), "{report}");
+    assert!(report["order"]["reads"].as_u64() > Some(10), "{report}");
 }
 
 /// Promises G2 and G6: money on its way while nodes are killed is where it belongs at the end, to the cent.

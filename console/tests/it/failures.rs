@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::local_cluster::LocalCluster;
+use crate::local_cluster::{LocalCluster, is_running};
 
 const LOAD: [&str; 4] = ["--load", "200", "--accounts", "50"];
 
@@ -13,14 +13,21 @@ const RECOVERY_BOUND_MS: f64 = 20_000.0;
 fn one_of_three_is_killed_under_load_and_comes_back() {
     let cluster = LocalCluster::start(&LOAD);
     cluster.wait_for_load();
+    let before = shown(&cluster, "holm-2");
     let killed = cluster.json(&["kill", "holm-2"]);
     report("kill", &killed);
     assert_eq!((&killed["holds"], &killed["settled"]), (&Value::Bool(true), &Value::Bool(true)));
     assert!(killed["all_serving_ms"].as_f64().unwrap() < RECOVERY_BOUND_MS);
     assert_eq!(killed["probe_errors"], 0, "{killed}");
+    let gone = shown(&cluster, "holm-2");
+    assert!(gone["pid"].is_null() && gone["state"] != "up", "{gone}");
     let restarted = cluster.json(&["restart", "holm-2"]);
     report("restart", &restarted);
     assert_eq!(restarted["settled"], true);
+    let back = shown(&cluster, "holm-2");
+    assert_eq!((&back["state"], &back["id"]), (&"up".into(), &before["id"]), "{back}");
+    assert_eq!(back["pid"], restarted["pid"]);
+    assert!(back["pid"] != before["pid"] && is_running(back["pid"].as_u64().unwrap()), "{back}");
     assert_eq!(restarted["probe_errors"], 0, "{restarted}");
     cluster.assert_ledger_holds(50);
 }
@@ -58,6 +65,13 @@ fn a_paused_node_is_replaced_and_cannot_write_when_it_wakes() {
     report("resume", &resumed);
     assert_eq!((&resumed["holds"], &resumed["settled"]), (&Value::Bool(true), &Value::Bool(true)));
     cluster.assert_ledger_holds(50);
+}
+
+/// A node as `holm status` shows it.
+fn shown(cluster: &LocalCluster, name: &str) -> Value {
+    let status = cluster.json(&["status"]);
+    let nodes = status["nodes"].as_array().unwrap();
+    nodes.iter().find(|node| node["name"] == name).unwrap().clone()
 }
 
 /// Prints what was measured; the bounds are generous, the figures are not lost.

@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 
 use super::one_node::OneNode;
 
-fn flights_file() -> PathBuf {
+pub(crate) fn flights_file() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/data/flights-10k.json")
 }
 
 /// What the airports must say, straight from the file and without any code of the program.
-fn expected() -> BTreeMap<String, AirportTotals> {
+pub(crate) fn expected() -> BTreeMap<String, AirportTotals> {
     let text = std::fs::read_to_string(flights_file()).unwrap();
     let flights: Vec<Value> = serde_json::from_str(&text).unwrap();
     let mut airports = BTreeMap::<String, AirportTotals>::new();

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::import_flights::{expected, flights_file};
 use crate::local_cluster::{LocalCluster, command, told};
 
 const ACCOUNTS: u64 = 20;
@@ -40,6 +41,41 @@ fn an_import_with_a_kill_in_the_middle_counts_every_line_once() {
             "read",
         );
         assert_eq!(answer["reply"], balance, "{account}");
+    }
+}
+
+/// Real input on real processes: the file of flights, a node killed while it is read, and the whole file once more.
+#[test]
+fn flights_count_once_also_when_a_node_is_killed_in_the_middle() {
+    let cluster = LocalCluster::start(&["--no-load", "--shards", "8"]);
+    let file = flights_file();
+    let import = ["import", "--flights", file.to_str().unwrap(), "--json"];
+    let mut running = command(cluster.dir(), &import)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The airport that most flights begin or end at.
+    cluster.wait_until("some flights are in", |it| {
+        it.send(0, "airport/DFW", "totals", &json!({}), "read")
+            .is_some_and(|(status, told)| status == 200 && told["reply"]["departures"] != 0)
+    });
+    cluster.json(&["kill", "holm-2", "--no-watch"]);
+    assert!(running.try_wait().unwrap().is_none(), "the import was over before the kill");
+    let imported = running.wait_with_output().unwrap();
+    assert!(imported.status.success(), "{}", told(&imported));
+    let report: Value = serde_json::from_slice(&imported.stdout).unwrap();
+    println!("{report}");
+    assert_eq!((&report["lines"], &report["failed"]), (&json!(20_000), &json!(0)));
+    cluster.json(&["restart", "holm-2"]);
+    let again = cluster.json(&import[..3]);
+    assert_eq!((&again["replayed"], &again["accepted"]), (&json!(20_000), &json!(0)), "{again}");
+    let expected = expected();
+    assert_eq!(expected.len(), 218);
+    for (code, totals) in expected {
+        let airport = format!("airport/{code}");
+        let told = cluster.send_until_answered(&airport, "totals", &json!({}), "read");
+        assert_eq!(told["reply"], json!(totals), "{code}");
     }
 }
 

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::local_cluster::{LocalCluster, PATIENCE, command, holm, is_running, pause, pids, told};
+use crate::local_cluster::{
+    LocalCluster, PATIENCE, command, holm, is_running, pause, pids, take_turn, told,
+};
 
 #[test]
 fn a_detached_cluster_prints_one_document_and_stops_without_a_trace() {
@@ -81,6 +83,63 @@ fn a_supervisor_in_the_foreground_ends_with_everything_on_sigterm() {
     assert!(processes.iter().all(|pid| !is_running(*pid)));
 }
 
+/// The last line tells what is so now, and Ctrl-C ends everything.
+#[test]
+fn a_cluster_on_a_terminal_says_what_is_served_and_ends_on_ctrl_c() {
+    let _turn = take_turn();
+    let dir = tempfile::tempdir().unwrap();
+    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = held.local_addr().unwrap().port();
+    let screen = dir.path().join("screen");
+    let base = port.to_string();
+    let args = ["dev", "--port-base", &base, "--load", "100", "--accounts", "20", "--shards", "8"];
+    let stdout = std::fs::File::create(&screen).unwrap();
+    let mut supervisor = Supervisor(command(dir.path(), &args).stdout(stdout).spawn().unwrap());
+    let said = || std::fs::read_to_string(&screen).unwrap();
+    wait_until("every shard is shown as served", || said().contains("shards 8/8"));
+    let taken = format!("port {port} is used by pid {} (", std::process::id());
+    assert!(said().contains(&taken), "{}", said());
+    assert!(said().contains("20 accounts opened"), "{}", said());
+    let status = holm(dir.path(), &["dev", "status", "--json"]);
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    for node in ["holm-2", "holm-3"] {
+        let killed = holm(dir.path(), &["kill", node, "--no-watch"]);
+        assert!(killed.status.success(), "{}", told(&killed));
+    }
+    // Without a majority nothing is served, whatever the number at the start.
+    wait_until("the missing shards are shown", || said().contains("shards 0/8"));
+    let mut processes = pids(&status);
+    processes.push(status["load"]["pid"].as_u64().unwrap());
+    kill(u64::from(supervisor.0.id()), "-INT");
+    wait_until("the supervisor ends", || supervisor.0.try_wait().unwrap().is_some());
+    assert!(supervisor.0.wait().unwrap().success());
+    assert!(processes.iter().all(|pid| !is_running(*pid)));
+    assert!(!std::path::Path::new(status["data_dir"].as_str().unwrap()).exists());
+    assert!(!dir.path().join(".holm/dev/cluster.json").exists());
+}
+
+#[test]
+fn data_in_the_temporary_place_is_kept_when_asked_for() {
+    let first = LocalCluster::start(&["--nodes", "1", "--shards", "4", "--no-load", "--keep"]);
+    let (name, data) = (first.document["cluster"].clone(), first.document["data_dir"].clone());
+    let data = data.as_str().unwrap();
+    assert!(first.holm(&["dev", "stop"]).status.success());
+    assert!(std::path::Path::new(data).join("holm-1").exists());
+    // Neither its own end nor the next cluster from here, which sweeps, deletes it.
+    let start = |more: &[&str]| {
+        let mut args = vec!["dev", "--detach", "--json", "--port-base", "0", "--nodes", "1"];
+        args.extend(["--shards", "4", "--no-load"]);
+        args.extend(more);
+        let started = first.holm(&args);
+        assert!(started.status.success(), "{}", told(&started));
+        let document: serde_json::Value = serde_json::from_slice(&started.stdout).unwrap();
+        assert!(first.holm(&["dev", "stop"]).status.success());
+        document["cluster"].clone()
+    };
+    assert_ne!(start(&[]), name);
+    assert_eq!(start(&["--data-dir", data]), name);
+}
+
 #[test]
 fn kept_data_comes_back_as_the_same_cluster() {
     let data = tempfile::tempdir().unwrap();
@@ -106,6 +165,23 @@ fn a_node_that_cannot_start_is_named_with_what_it_said() {
     assert!(begun.elapsed() < Duration::from_secs(20), "it does not wait for a node that ended");
     assert!(told(&output).contains("ended"), "{}", told(&output));
     assert!(!dir.path().join(".holm/dev/cluster.json").exists());
+}
+
+/// A supervisor in the foreground. Where a step failed nobody else ends it; its processes go with it.
+struct Supervisor(std::process::Child);
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        _ = self.0.kill();
+    }
+}
+
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < end, "{what}: not within {} s", PATIENCE.as_secs());
+        pause();
+    }
 }
 
 fn kill(pid: u64, signal: &str) {

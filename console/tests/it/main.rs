@@ -27,6 +27,7 @@ mod membership;
 mod node_edges;
 mod node_process;
 mod one_node;
+mod own_program;
 mod projections;
 mod shared_work;
 mod verbs;

@@ -2,8 +2,12 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::{LOAD, REPORTS_KEPT, Supervisor};
+use crate::api_client::{ApiClient, ClientOptions};
 use crate::dev::control::Response;
 use crate::dev::process::{self, ChildEvent, Launch, ReadyLine};
 use crate::dev::state::ProcessState;
@@ -12,9 +16,13 @@ use crate::load::LoadReport;
 use crate::output::Failure;
 use crate::wall_clock::now_us;
 
+/// How long one node may take to say how many shards are served: the line that shows it is drawn every second.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
+
 impl Supervisor {
     /// Starts every node.
     pub(super) fn start_nodes(&mut self) -> std::io::Result<()> {
+        self.ready_by = Instant::now() + self.args.ready_within();
         for index in 0..self.nodes.len() {
             self.start_node(index)?;
         }
@@ -29,7 +37,7 @@ impl Supervisor {
         let node = &mut self.nodes[index];
         node.status.node.pid = pid;
         node.status.state = ProcessState::Starting;
-        node.ready = false;
+        (node.ready, node.client) = (false, None);
         node.started_us = now_us();
         Ok(())
     }
@@ -142,6 +150,8 @@ impl Supervisor {
         if said.id != 0 {
             node.status.node.id = said.id;
         }
+        let options = ClientOptions { timeout: Some(LOOK_TIMEOUT), ..Default::default() };
+        node.client = ApiClient::new(&said.http, options).ok();
         node.status.node.http = said.http;
         if let Some(peer) = said.peer {
             node.status.node.peer = peer;

@@ -1,52 +1,43 @@
 //! What the supervisor shows while the cluster runs.
 
+use std::time::Duration;
+
 use super::Supervisor;
-use crate::dev::await_ready::Serving;
-use crate::dev::screen::Live;
+use crate::api_client::ApiClient;
+use crate::dev::screen::{Live, ServedShards};
 use crate::dev::state::ProcessState;
-use crate::output::Failure;
+
+/// How long all nodes together may take to say how many shards are served.
+const LOOK_WITHIN: Duration = Duration::from_secs(2);
 
 impl Supervisor {
-    pub(super) fn take_readiness(
-        &mut self,
-        outcome: Result<Serving, String>,
-    ) -> Result<(), Failure> {
-        let serving = outcome.map_err(|reason| {
-            Failure::new("the cluster does not serve", reason)
-                .or_try("holm dev logs                 what the nodes said")
-                .or_try("holm dev --ready-within 120   give it longer")
-        })?;
-        for node in &mut self.nodes {
-            if let Some(id) = serving.ids.get(&node.status.node.name) {
-                node.status.node.id = *id;
-            }
+    /// Once a second: says that the load runs, once, and looks at the shards when a line is due.
+    pub(super) fn look_around(&mut self) {
+        if self.serving.is_none() {
+            return;
         }
-        self.screen.serving(&serving, self.nodes.iter().map(|node| node.status.node.name.as_str()));
-        self.serving = Some(serving);
-        if !self.args.no_load
-            && self.args.domain == "bank"
-            && let Err(error) = self.start_load()
-        {
-            self.screen.warn(&format!("the load generator cannot be started: {error}"));
-        }
-        let names: Vec<_> = self.nodes.iter().map(|node| node.status.node.name.as_str()).collect();
-        self.screen.invitation(&self.nodes[0].status.node.http, &names, self.data.is_temporary());
-        if self.screen.is_json() {
-            self.screen.document(&self.status().document());
-        }
-        self.write_state();
-        Ok(())
-    }
-
-    pub(super) fn show_live(&mut self) {
-        let Some(serving) = &self.serving else { return };
         if !self.load.open_announced
             && let Some(report) = self.load.reports.back()
             && report.is_open()
         {
             self.load.open_announced = true;
-            self.screen.load_running(report.accounts, self.args.load);
+            self.screen.load_running(report, self.args.load);
         }
+        if self.screen.is_line_due() && !self.looking {
+            self.looking = true;
+            let running = self.nodes.iter().filter(|it| it.status.state == ProcessState::Up);
+            let clients: Vec<_> = running.filter_map(|node| node.client.clone()).collect();
+            let seen = self.shards.clone();
+            tokio::spawn(async move {
+                let count = tokio::time::timeout(LOOK_WITHIN, served_shards(&clients)).await;
+                let _ = seen.send(count.ok().flatten()).await;
+            });
+        }
+    }
+
+    /// Draws the line with what a node said; nothing when none did.
+    pub(super) fn take_shards(&mut self, seen: Option<ServedShards>) {
+        self.looking = false;
         let nodes = self
             .nodes
             .iter()
@@ -55,9 +46,20 @@ impl Supervisor {
             .collect();
         let live = Live {
             nodes,
-            shards: serving.shards,
+            shards: seen,
             last_second: crate::load::LoadReport::merged(self.load.reports.iter().rev().take(5)),
         };
         self.screen.live(&live);
     }
+}
+
+/// As the first node that answers sees it.
+async fn served_shards(clients: &[ApiClient]) -> Option<ServedShards> {
+    for client in clients {
+        if let Ok(seen) = client.cluster().await {
+            let served = seen.body.shards.iter().filter(|shard| shard.is_served()).count();
+            return Some(ServedShards { served, of: seen.body.shards.len() });
+        }
+    }
+    None
 }

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::data::{self, DataDirectory};
 use super::{Inputs, LoadProcess, NodeProcess, Supervisor, inputs};
@@ -22,14 +23,6 @@ pub(super) fn prepare(
 ) -> Result<(Supervisor, Inputs), Failure> {
     let failed =
         |error: std::io::Error| Failure::new("the local cluster cannot be prepared", error);
-    if args.domain != "bank" && args.bin.is_none() && !args.no_load {
-        return Err(Failure::usage(
-            format!("there is no load for the domain `{}`", args.domain),
-            "the load generator drives the domain bank; every domain is served, whichever is named",
-        )
-        .or_try("holm dev --no-load")
-        .or_try("holm dev --domain bank"));
-    }
     std::fs::create_dir_all(paths.dir()).map_err(failed)?;
     let lock = take_lock(&paths)?;
     let data = DataDirectory::open(&paths, args.data_dir.as_deref(), args.keep).map_err(failed)?;
@@ -45,11 +38,15 @@ pub(super) fn prepare(
     std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
     let (children, child_events) = mpsc::unbounded_channel();
     let (readiness, ready) = mpsc::channel(4);
-    let inputs = inputs(listener, child_events, ready).map_err(failed)?;
+    let (shards, seen_shards) = mpsc::channel(1);
+    let inputs = inputs(listener, child_events, ready, seen_shards).map_err(failed)?;
     let mut screen = Screen::new(output, args.supervise_detached);
     screen.header(&args, data.is_temporary(), data.path());
-    for (wanted, used) in &plan.moved {
-        screen.warn(&format!("port {wanted} is taken; using {used}"));
+    for moved in &plan.moved {
+        screen.warn(&moved.to_string());
+    }
+    if !args.no_load && !args.domain.has_load() {
+        screen.warn(&without_load(&args));
     }
     let nodes: Vec<_> = (1..)
         .zip(&plan.nodes)
@@ -69,12 +66,29 @@ pub(super) fn prepare(
         nodes,
         load: LoadProcess::default(),
         serving: None,
+        ready_by: Instant::now(),
+        looking: false,
         children,
         readiness,
+        shards,
         _lock: lock,
         paths,
     };
     Ok((supervisor, inputs))
+}
+
+/// Why nothing will be driven, where the domain is the reason.
+fn without_load(args: &DevArgs) -> String {
+    let domain = args.domain.name();
+    match &args.bin {
+        None => format!(
+            "no load: there is a load generator for the bank only, none for {domain}. Every domain is served"
+        ),
+        Some(bin) => format!(
+            "no load: there is a load generator for the bank only, none for {domain}. What is served is up to {}",
+            bin.display()
+        ),
+    }
 }
 
 /// The ports of a node, on an address of its own when that was asked for. All of 127.0.0.0/8 is loopback on Linux.
@@ -103,6 +117,7 @@ pub(super) fn described(paths: &DevPaths, number: u32, ports: NodePorts) -> Node
         },
         ports,
         ready: false,
+        client: None,
         restart: None,
         started_us: 0,
     }

@@ -17,6 +17,7 @@ use crate::dev::verbs::unanswered;
 use crate::ledger::LedgerFollower;
 use crate::load::HttpRecords;
 use crate::output::{Failure, Output};
+use crate::timeline::ProbeKind;
 
 /// What is to be done and what must hold.
 #[derive(Debug, Clone)]
@@ -27,7 +28,7 @@ pub struct Terms {
     pub wishes: Vec<Wish>,
     /// How many rounds are shared by the faults without a number of their own.
     pub rounds: u32,
-    /// Within this every shard must answer a write again.
+    /// Within this every shard must answer a probe again.
     pub within: Duration,
     /// No fault is kept up for longer.
     pub longest: Duration,
@@ -66,6 +67,7 @@ impl<'a, H: Hands> Campaign<'a, H> {
         let status = self.control.status().await.map_err(unanswered)?;
         let nodes = u32::try_from(status.running().count()).unwrap_or(u32::MAX);
         self.document.nodes = nodes;
+        self.document.probed = ProbeKind::for_cluster(status.running().map(|it| &it.node)).await?;
         self.document.load = status.load.as_ref().map_or(0, |load| load.rate);
         let planned = schedule(self.terms.seed, &self.terms.wishes, self.terms.rounds, nodes);
         self.document.planned = u32::try_from(planned.len()).unwrap_or(u32::MAX);
@@ -108,6 +110,7 @@ impl<'a, H: Hands> Campaign<'a, H> {
                 ledger,
                 followers: followers.as_deref_mut(),
                 terms: &self.terms,
+                probed: self.document.probed,
             };
             let round = carry_out(&planned, &mut site).await?;
             show::round(&round, self.output);

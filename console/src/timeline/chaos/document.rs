@@ -7,7 +7,7 @@ use super::followers::FollowersDocument;
 use super::resources::NodeResources;
 use super::transfers::TransfersDocument;
 use crate::ledger::{OrderVerdict, Verdict};
-use crate::timeline::Waits;
+use crate::timeline::{ProbeKind, Waits};
 
 /// One round.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,13 +20,13 @@ pub struct RoundDocument {
     pub nodes: Vec<String>,
     /// How many shards they led.
     pub led_shards: u32,
-    /// From the fault until every shard had answered a write through the others, while the fault lasted. Absent where that was not to be expected.
+    /// From the fault until every shard had answered a probe through the others, while the fault lasted. Absent where that was not to be expected.
     pub all_serving_ms: Option<f64>,
     /// The same for each of the shards that the nodes led.
     pub unavailable: Option<Waits>,
     /// How long the fault lasted.
     pub held_ms: f64,
-    /// From its end until every member was up and every shard had answered a write again.
+    /// From its end until every member was up and every shard had answered a probe again.
     pub healed_ms: Option<f64>,
     /// Probes that were answered with an error.
     pub probe_errors: u32,
@@ -58,9 +58,9 @@ pub struct FaultSummary {
     pub fault: Shape,
     /// How many rounds.
     pub rounds: u32,
-    /// From the fault until every shard answered a write.
+    /// From the fault until every shard answered a probe.
     pub all_serving: Option<Waits>,
-    /// From its end until every shard answered a write and every member was up.
+    /// From its end until every shard answered a probe and every member was up.
     pub healed: Option<Waits>,
 }
 
@@ -73,7 +73,9 @@ pub struct CampaignDocument {
     pub nodes: u32,
     /// Commands per second of the load; zero without one.
     pub load: u32,
-    /// Every shard had to answer a write within so many seconds.
+    /// What every shard was asked.
+    pub probed: ProbeKind,
+    /// Every shard had to answer a probe within so many seconds.
     pub within_s: u64,
     /// How many rounds were planned.
     pub planned: u32,
@@ -83,7 +85,7 @@ pub struct CampaignDocument {
     pub skipped: Vec<Skipped>,
     /// The rounds by fault.
     pub faults: Vec<FaultSummary>,
-    /// Over all rounds: from the fault until every shard answered a write.
+    /// Over all rounds: from the fault until every shard answered a probe.
     pub all_serving: Option<Waits>,
     /// Over all rounds: from the end of the fault until everything was well.
     pub healed: Option<Waits>,

@@ -21,7 +21,7 @@ use crate::output::Failure;
 use crate::state_file::RunningNode;
 use crate::timeline::Waits;
 use crate::timeline::derive::led_by;
-use crate::timeline::probe::{Probed, Probes};
+use crate::timeline::probe::{ProbeKind, Probed, Probes};
 use crate::views::ClusterDocument;
 use crate::wall_clock::now_us;
 
@@ -38,6 +38,7 @@ pub(super) struct Site<'a, H> {
     pub(super) ledger: &'a mut LedgerFollower,
     pub(super) followers: Option<&'a mut Followers>,
     pub(super) terms: &'a Terms,
+    pub(super) probed: ProbeKind,
 }
 
 /// Whom the fault hits, and who watches.
@@ -57,7 +58,7 @@ pub(super) async fn carry_out<H: Hands>(
     let cast = cast(planned, &status).await?;
     let failed_before = failed(&status);
     let mut problems = Vec::new();
-    let probes = Probes::start(status.shards, &cast.witnesses)?;
+    let probes = Probes::start(site.probed, status.shards, &cast.witnesses)?;
     sleep(BEFORE).await;
     let failure = |error: anyhow::Error| {
         Failure::new(format!("{shape} could not be done"), format!("{error:#}"))
@@ -71,7 +72,8 @@ pub(super) async fn carry_out<H: Hands>(
         let served = until(site.terms.within, || probes.all_answered(done.at_us)).await;
         if !served {
             let within = site.terms.within.as_secs();
-            problems.push(format!("not every shard answered a write within {within} s"));
+            let asked = site.probed.name();
+            problems.push(format!("not every shard answered a {asked} within {within} s"));
         }
     }
     sleep(shape.hold(site.terms.longest).saturating_sub(begun.elapsed())).await;
@@ -183,7 +185,7 @@ fn spoke_up<H>(
     Ok(None)
 }
 
-/// Waits until every process runs, every node sees every member up and every shard served, and every shard answered a write. How long it took.
+/// Waits until every process runs, every node sees every member up and every shard served, and every shard answered a probe. How long it took.
 async fn until_well<H>(
     since_us: u64,
     before: &DevStatus,
@@ -203,7 +205,7 @@ async fn until_well<H>(
         }
         if nodes.len() == before.running().count() {
             if probes.is_none() {
-                probes = Some(Probes::start(status.shards, &nodes)?);
+                probes = Some(Probes::start(site.probed, status.shards, &nodes)?);
             }
             let answered = probes.as_ref().is_some_and(|it| it.all_answered(since_us));
             if answered && all_well(&nodes).await? {

@@ -6,8 +6,11 @@ use crate::timeline::Waits;
 
 pub(super) fn heading(document: &CampaignDocument, rounds: usize, output: Output) {
     output.progress(format_args!(
-        "{rounds} rounds against {} nodes, seed {}; every shard must answer a write within {} s",
-        document.nodes, document.seed, document.within_s
+        "{rounds} rounds against {} nodes, seed {}; every shard must answer a {} within {} s",
+        document.nodes,
+        document.seed,
+        document.probed.name(),
+        document.within_s
     ));
     for skipped in &document.skipped {
         output.progress(format_args!(
@@ -55,15 +58,7 @@ pub(super) fn report(document: &CampaignDocument, output: Output) {
         document.probe_errors,
         document.failed_commands
     ));
-    for skipped in &document.skipped {
-        output.line(format_args!(
-            "  {} {} rounds of {} skipped: {}",
-            output.mark(Mark::Warning),
-            skipped.rounds,
-            skipped.fault,
-            skipped.reason
-        ));
-    }
+    left_out(document, output);
     if let Some(verdict) = &document.ledger {
         crate::load::show_verdict(verdict, output);
     }
@@ -106,6 +101,22 @@ pub(super) fn report(document: &CampaignDocument, output: Output) {
     }
     for problem in &document.problems {
         output.line(format_args!("  {} {problem}", output.mark(Mark::Bad)));
+    }
+}
+
+/// What was not probed, and what was not done.
+fn left_out(document: &CampaignDocument, output: Output) {
+    if let Some(caveat) = document.probed.caveat() {
+        output.line(format_args!("  {} {caveat}", output.mark(Mark::Warning)));
+    }
+    for skipped in &document.skipped {
+        output.line(format_args!(
+            "  {} {} rounds of {} skipped: {}",
+            output.mark(Mark::Warning),
+            skipped.rounds,
+            skipped.fault,
+            skipped.reason
+        ));
     }
 }
 

@@ -44,6 +44,7 @@ fn kill() -> Testimony {
             picture(500_000, 1, view("down", [1, 1, 2, 3])),
             picture(510_000, 3, view("down", [1, 1, 3, 3])),
         ],
+        probed: ProbeKind::Write,
         probes: vec![
             probe(1, 500, 600),
             probe(0, 1_500, 2_500),
@@ -80,6 +81,14 @@ fn a_kill_is_told_in_order() {
     // Shard 1 first answered the probe that was sent last.
     let waits = document.unavailable.unwrap();
     assert_eq!((waits.min_ms, waits.max_ms), (550.0, 700.0));
+}
+
+#[test]
+fn where_nothing_can_be_written_no_write_is_claimed() {
+    let seen = Testimony { probed: ProbeKind::Read, ..kill() };
+    let document = timeline(Act::Kill { graceful: false }, "holm-2", 7, &seen);
+    assert_eq!(document.moments.last().unwrap().text, "4 of 4 shards answer a read");
+    assert_eq!(document.probed, ProbeKind::Read);
 }
 
 #[test]
