@@ -113,6 +113,8 @@ impl LocalProcesses {
             .await
             .map_err(failed)?;
         if !output.status.success() {
+            // Its nodes may stand apart from it already.
+            stop(dir).await;
             return Err(Failure::new("the cluster cannot be started", output.status));
         }
         let running = serde_json::from_slice(&output.stdout)
@@ -134,15 +136,20 @@ impl LocalProcesses {
     }
 
     pub(super) async fn stop(self) {
-        if let Ok(mut command) = dev(&self.dir) {
-            let _ = command.arg("stop").stdout(Stdio::null()).status().await;
-        }
+        stop(&self.dir).await;
     }
 }
 
-/// `holm dev` with its files below `dir`.
+async fn stop(dir: &Path) {
+    if let Ok(mut command) = dev(dir) {
+        let _ = command.arg("stop").stdout(Stdio::null()).status().await;
+    }
+}
+
+/// `holm dev` with its files below `dir`. Ctrl-C is for the bench, which lets it finish and then stops what it started.
 fn dev(dir: &Path) -> std::io::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("dev").env(crate::dev::paths::DEV_DIR_VARIABLE, dir).stdin(Stdio::null());
+    command.process_group(0);
     Ok(command)
 }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::document::{StepFigures, histogram};
 use super::work::{Kind, Work};
 use crate::load::pacer::{Pacer, Plan};
+use crate::output::Failure;
 
 /// Sent later than this after the planned time counts as late.
 const LATE: Duration = Duration::from_micros(100);
@@ -53,9 +54,10 @@ pub(super) async fn run(
     rate: u32,
     warm_up: Duration,
     time: Duration,
-) -> std::io::Result<StepFigures> {
+) -> Result<StepFigures, Failure> {
     let due = Arc::new(Semaphore::new(0));
-    let (pacer, plan) = Pacer::permit(rate, Arc::clone(&due))?;
+    let failed = |error| Failure::new("the pacer cannot be started", error);
+    let (pacer, plan) = Pacer::permit(rate, Arc::clone(&due)).map_err(failed)?;
     let start = Instant::now() + warm_up;
     let tally = Tally { latency: histogram(), sent: 0, late: 0, errors: 0, first_error: None };
     let shared = Arc::new(Shared {

@@ -23,7 +23,7 @@ enum Figure {
     P99,
     P999,
     Max,
-    /// Over all steps.
+    /// Over all steps, and the turns with subscribers and without.
     Errors,
     /// One entity against the disk's own fsyncs.
     Ratio,
@@ -75,7 +75,11 @@ impl Gate {
     }
 
     fn find(&self, document: &BenchDocument) -> Option<f64> {
-        let fixed = || document.steps.iter().find(|step| step.planned_rate.is_some());
+        // A step without an answer has no latency; its zeros would pass every bound.
+        let fixed = || {
+            let mut steps = document.steps.iter();
+            steps.find(|step| step.planned_rate.is_some()).filter(|step| step.rate > 0.0)
+        };
         Some(match self.figure {
             Figure::Rate => document.steps.iter().find(|step| step.persists)?.rate,
             Figure::P50 => fixed()?.p50_ms,
@@ -83,7 +87,10 @@ impl Gate {
             Figure::P999 => fixed()?.p999_ms,
             Figure::Max => fixed()?.max_ms,
             #[expect(clippy::cast_precision_loss, reason = "compared with a bound only")]
-            Figure::Errors => document.steps.iter().map(|step| step.errors).sum::<u64>() as f64,
+            Figure::Errors => {
+                let turns = document.sleepers.as_ref().map_or(0, |measured| measured.errors);
+                (turns + document.steps.iter().map(|step| step.errors).sum::<u64>()) as f64
+            }
             Figure::Ratio => document.one_entity.as_ref()?.ratio,
         })
     }
@@ -107,6 +114,7 @@ mod tests {
                 StepFigures {
                     persists: true,
                     planned_rate: Some(1),
+                    rate: 1.0,
                     p99_ms,
                     ..StepFigures::default()
                 },
@@ -132,6 +140,14 @@ mod tests {
         assert_eq!(parse_bound("10k/s"), None);
         assert!("p99=10ms".parse::<Gate>().is_err());
         assert!("speed>1".parse::<Gate>().is_err());
+    }
+
+    #[test]
+    fn a_step_without_an_answer_closes_the_gate() {
+        let mut unanswered = document(0.0, 1.0);
+        unanswered.steps[1].rate = 0.0;
+        let gate: Gate = "p99>10ms".parse().unwrap();
+        assert_eq!(gate.closes(&unanswered).unwrap(), "p99>10ms: not measured");
     }
 
     #[test]

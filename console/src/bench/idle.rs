@@ -14,7 +14,7 @@ use super::cluster::LocalProcesses;
 use super::environment::ProcessorTime;
 use super::processes::{Process, ProcessUse, Totals};
 use super::show;
-use super::step::until_interrupted;
+use super::step::Interrupts;
 use crate::output::{Failure, Output};
 
 /// Nodes, where nobody says otherwise: the fewest that survive a failure.
@@ -47,6 +47,7 @@ pub(super) async fn run(
     args: &BenchArgs,
     seconds: u64,
     dir: &Path,
+    interrupts: &mut Interrupts,
     output: Output,
 ) -> Result<Vec<IdleCluster>, Failure> {
     let (nodes, mut measured) = (nodes(args), Vec::new());
@@ -55,7 +56,7 @@ pub(super) async fn run(
         std::fs::create_dir_all(&dir)
             .map_err(|error| Failure::new(format!("{} cannot be created", dir.display()), error))?;
         let cluster = LocalProcesses::start(nodes, shards, nodes.min(3), &dir).await?;
-        let watched = until_interrupted(watch(cluster.nodes().collect(), seconds)).await;
+        let watched = interrupts.or(watch(cluster.nodes().collect(), seconds)).await;
         cluster.stop().await;
         let (used, stolen) = watched?;
         let replication = nodes.min(3);

@@ -32,7 +32,8 @@ pub(super) async fn run(
     let before = fsync::rates(dir, FSYNC_TIME).map_err(failed)?;
     let asks =
         closed_loop::run("one entity alone", Kind::Persist, &alone, IN_FLIGHT, warm_up, time);
-    let mut figures = step("4/4 one entity alone", target, &alone, output, asks).await;
+    let mut figures =
+        step("4/4 one entity alone", target, &alone, output, async { Ok(asks.await) }).await?;
     let after = fsync::rates(dir, FSYNC_TIME).map_err(failed)?;
     figures.name = format!("one entity, {IN_FLIGHT} in flight");
     // The disk's better figures of the two: the comparison shall not flatter us.

@@ -18,8 +18,11 @@ impl Promised {
     /// Makes sure that the path can be written.
     pub(super) fn at(path: &Path) -> Result<Self, Failure> {
         let path_given = || format!("{} cannot be written", path.display());
-        if path.is_dir() {
-            return Err(Failure::usage(path_given(), "it is a directory"));
+        // The file takes the place of what is there, and that must be no device, no pipe and no link to either.
+        if let Ok(there) = std::fs::symlink_metadata(path)
+            && !there.is_file()
+        {
+            return Err(Failure::usage(path_given(), "it is there and no regular file"));
         }
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let parent = parent.unwrap_or(Path::new("."));
@@ -63,10 +66,17 @@ mod tests {
     #[test]
     fn what_cannot_be_written_is_said_at_once() {
         let dir = tempfile::tempdir().unwrap();
-        for path in [dir.path().to_owned(), dir.path().join("nowhere/report.html")] {
+        let (link, target) = (dir.path().join("link"), dir.path().join("target"));
+        std::fs::write(&target, "old").unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        let socket = dir.path().join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let nowhere = dir.path().join("nowhere/report.html");
+        for path in [dir.path().to_owned(), nowhere, link.clone(), socket, "/dev/null".into()] {
             let failure = Promised::at(&path).unwrap_err();
             assert_eq!(failure.exit, Exit::Usage, "{failure}");
             assert!(failure.error.contains("cannot be written"), "{failure}");
         }
+        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
     }
 }

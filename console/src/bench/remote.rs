@@ -16,7 +16,7 @@ use super::args::BenchArgs;
 use super::closed_loop;
 use super::cluster::{LocalProcesses, Target};
 use super::document::StepFigures;
-use super::step::{step, times, until_interrupted};
+use super::step::{Interrupts, step, times};
 use super::work::{Kind, Work};
 use crate::output::{Failure, Output};
 
@@ -39,13 +39,14 @@ const FEW: u64 = 50;
 pub(super) async fn run(
     args: &BenchArgs,
     dir: &Path,
+    interrupts: &mut Interrupts,
     output: Output,
 ) -> Result<Vec<StepFigures>, Failure> {
     let dir = dir.join("remote");
     std::fs::create_dir_all(&dir)
         .map_err(|error| Failure::new(format!("{} cannot be created", dir.display()), error))?;
     let target = start(args.shards, &dir).await?;
-    let figures = until_interrupted(measure(args, &target, output)).await;
+    let figures = interrupts.or(measure(args, &target, output)).await;
     target.stop().await;
     figures
 }
@@ -86,7 +87,7 @@ async fn measure(
             let (warm_up, time) = times(args);
             let asks = closed_loop::run(&name, kind, &work, in_flight, warm_up, time);
             let (here, asked) = (answered_here(&target.holm), work.asked());
-            let mut figures = step(&name, target, &work, output, asks).await;
+            let mut figures = step(&name, target, &work, output, async { Ok(asks.await) }).await?;
             figures.replicas = Some(1);
             stayed_there(answered_here(&target.holm) - here, work.asked() - asked)?;
             all.push(figures);

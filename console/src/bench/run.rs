@@ -9,7 +9,7 @@ use super::document::{BenchDocument, StepFigures};
 use super::promised::Promised;
 use super::report::{self, Run};
 use super::saved::{self, Scratch};
-use super::step::{difference, step, times, until_interrupted};
+use super::step::{Interrupts, difference, step, times};
 use super::work::{Kind, Work};
 use super::{
     closed_loop, compare, environment, fixed_rate, hdr, idle, one_entity, remote, show, sleepers,
@@ -84,6 +84,7 @@ fn told(what: &str, path: &Path, output: Output) {
 
 /// Everything that was asked for, one cluster after the other.
 async fn measure(args: &BenchArgs, output: Output) -> Result<BenchDocument, Failure> {
+    let mut interrupts = Interrupts::listen()?;
     let dir = Scratch::create(args.data_dir.as_deref())?;
     let mut document = BenchDocument {
         environment: environment::look(&dir.path),
@@ -100,17 +101,17 @@ async fn measure(args: &BenchArgs, output: Output) -> Result<BenchDocument, Fail
         document.replication = document.nodes.min(3);
         (document.entities, document.in_flight, document.seconds) = (0, 0, seconds);
         output.progress(show::header(&document));
-        document.idle = idle::run(args, seconds, &dir.path, output).await?;
+        document.idle = idle::run(args, seconds, &dir.path, &mut interrupts, output).await?;
         return Ok(document);
     }
     output.progress(show::header(&document));
     let target = Target::start(args.nodes, args.shards, &dir.path).await?;
     let steps = steps(args, &target, &dir.path, &mut document, output);
-    let done = until_interrupted(steps).await;
+    let done = interrupts.or(steps).await;
     target.stop().await;
     done?;
     if args.remote {
-        document.steps.extend(remote::run(args, &dir.path, output).await?);
+        document.steps.extend(remote::run(args, &dir.path, &mut interrupts, output).await?);
     }
     Ok(document)
 }
@@ -128,9 +129,9 @@ async fn steps(
     closed_loop::open_accounts(&work, args.in_flight).await.map_err(unopened)?;
     let begun = target.fsyncs();
     let read = closed(args, Kind::Read, &work);
-    document.steps.push(step("1/4 read state", target, &work, output, read).await);
+    document.steps.push(step("1/4 read state", target, &work, output, read).await?);
     let persist = closed(args, Kind::Persist, &work);
-    let persisted = step("2/4 command+persist", target, &work, output, persist).await;
+    let persisted = step("2/4 command+persist", target, &work, output, persist).await?;
     let half = [half(persisted.rate)];
     let rates = if args.rate.is_empty() { &half[..] } else { &args.rate };
     document.steps.push(persisted);
@@ -142,8 +143,7 @@ async fn steps(
             _ => format!("… at {}/s", grouped(rate.into())),
         };
         let fixed = fixed_rate::run(&name, Kind::Persist, &work, rate, warm_up, time);
-        let fixed = async { fixed.await.unwrap_or_default() };
-        document.steps.push(step("3/4 fixed rate", target, &work, output, fixed).await);
+        document.steps.push(step("3/4 fixed rate", target, &work, output, fixed).await?);
     }
     if let (Some(subscribers), Some(&rate)) = (args.sleepers, rates.first()) {
         let measured = sleepers::run(target, &work, (subscribers, rate), times(args).1).await?;
@@ -161,13 +161,14 @@ fn closed<'a>(
     args: &BenchArgs,
     kind: Kind,
     work: &'a Arc<Work>,
-) -> impl Future<Output = StepFigures> + 'a {
+) -> impl Future<Output = Result<StepFigures, Failure>> + 'a {
     let (warm_up, time) = times(args);
     let name = match kind {
         Kind::Read => "read state",
         Kind::Persist => "command+persist",
     };
-    closed_loop::run(name, kind, work, args.in_flight, warm_up, time)
+    let in_flight = args.in_flight;
+    async move { Ok(closed_loop::run(name, kind, work, in_flight, warm_up, time).await) }
 }
 
 #[expect(

@@ -57,17 +57,42 @@ pub(super) fn step_line(label: &str, figures: &StepFigures) -> String {
 }
 
 pub(super) fn sleepers_line(measured: &Sleepers) -> String {
-    let Sleepers { subscribers, rate, turns, p50_ms, p99_ms, ratio, between, grown_kib } = measured;
+    let Sleepers { subscribers, turns, p50_ms, p99_ms, grown_kib, .. } = measured;
+    let change = |ratio: f64| 100.0 * (ratio - 1.0);
+    let ratio = measured.ratio.map_or_else(
+        || "no ratio: nothing was answered in some turns".to_owned(),
+        |ratio| format!("p99 {:+.1} %", change(ratio)),
+    );
+    let between = measured.between.map_or_else(String::new, |(low, high)| {
+        format!(
+            " ({:+.1} to {:+.1} % in nine of ten draws of the turns)",
+            change(low),
+            change(high)
+        )
+    });
+    let errors = match (measured.errors, &measured.first_error) {
+        (0, _) => String::new(),
+        (errors, first) => {
+            let first = first.as_deref().unwrap_or_default();
+            format!("\n    {} without an answer; the first: {first}", grouped(errors))
+        }
+    };
+    let late = match measured.late {
+        late if late > LATE_SHARE => {
+            format!(
+                "\n    {:.0} % of a turn were sent late: the generator was measured too",
+                100.0 * late
+            )
+        }
+        _ => String::new(),
+    };
     format!(
-        "  {subscribers} subscribers that sleep, {turns} turns of each kind at {}/s\n    without: p50 {}, p99 {}   with: p50 {}, p99 {}   p99 {:+.1} % ({:+.1} to {:+.1} % in nine of ten draws of the turns)\n    memory grew by {} KiB without, by {} KiB with them",
-        grouped((*rate).into()),
+        "  {subscribers} subscribers that sleep, {turns} turns of each kind at {}/s\n    without: p50 {}, p99 {}   with: p50 {}, p99 {}   {ratio}{between}\n    memory grew by {} KiB without, by {} KiB with them, in the turns{errors}{late}",
+        grouped(measured.rate.into()),
         ms(p50_ms.0),
         ms(p99_ms.0),
         ms(p50_ms.1),
         ms(p99_ms.1),
-        100.0 * (ratio - 1.0),
-        100.0 * (between.0 - 1.0),
-        100.0 * (between.1 - 1.0),
         grown_kib.0,
         grown_kib.1
     )

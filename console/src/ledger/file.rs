@@ -1,6 +1,6 @@
 //! The ledger on disk: one JSON document a line, appended by one process, read by any.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -32,12 +32,19 @@ pub struct LedgerFile {
 }
 
 impl LedgerFile {
-    /// Opens a ledger for appending; an earlier run's lines stay, but for a last one that it was killed in.
+    /// Opens a ledger for appending; an earlier run's lines stay, but for a last one that it was killed in. The file is locked as long as this lives.
     ///
     /// # Errors
-    /// When the file cannot be opened, read or cut.
+    /// When another process appends to it, or the file cannot be opened, read or cut.
     pub fn append(path: &Path) -> io::Result<Self> {
         let mut file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
+        // What another is about to finish looks like a torn line, so the lock comes before the cut.
+        file.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => {
+                io::Error::new(io::ErrorKind::WouldBlock, "another process appends to it")
+            }
+            TryLockError::Error(error) => error,
+        })?;
         cut_torn_line(&mut file)?;
         let (lines, waiting) = sync_channel(WAITING_LINES);
         let writer = std::thread::Builder::new()
@@ -128,7 +135,8 @@ fn write_lines(lines: &Receiver<LedgerLine>, file: File) -> io::Result<()> {
     }
 }
 
-/// A line goes to the buffer whole, so that the file grows by whole lines: who reads or appends beside this thread never meets half of one.
+/// A line goes to the buffer whole and so to the file in one write. A reader may still meet half of it, since a large write becomes visible page by page;
+/// it leaves that half for the next time.
 fn take(line: LedgerLine, scratch: &mut Vec<u8>, out: &mut BufWriter<File>) -> io::Result<()> {
     match line {
         LedgerLine::Append(entry) => {
@@ -182,15 +190,16 @@ impl LedgerReader {
         };
         file.seek(SeekFrom::Start(self.bytes))?;
         let mut reader = BufReader::with_capacity(256 * 1024, file);
-        let mut line = String::new();
+        // Bytes, not text: a torn line may end within a character.
+        let mut line = Vec::new();
         loop {
             line.clear();
-            let bytes = reader.read_line(&mut line)?;
-            if bytes == 0 || !line.ends_with('\n') {
+            let bytes = reader.read_until(b'\n', &mut line)?;
+            if !line.ends_with(b"\n") {
                 return Ok(self.lines);
             }
             let number = self.lines + 1;
-            let entry = serde_json::from_str(&line).map_err(|error| {
+            let entry = serde_json::from_slice(&line).map_err(|error| {
                 io::Error::other(format!("{}, line {number}: {error}", self.path.display()))
             })?;
             each(entry);
@@ -277,6 +286,35 @@ mod tests {
             ledger.close().unwrap();
             assert_eq!(keys(&path), left);
         }
+    }
+
+    #[test]
+    fn a_line_that_was_torn_within_a_character_is_left_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.ndjson");
+        let whole = serde_json::to_string(&entry(1)).unwrap();
+        let mut torn = format!("{whole}\n{{\"error\":\"zur\u{fc}").into_bytes();
+        torn.pop();
+        std::fs::write(&path, torn).unwrap();
+        assert_eq!(keys(&path), ["1"]);
+    }
+
+    #[test]
+    fn a_second_writer_is_refused_and_cuts_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.ndjson");
+        let first = LedgerFile::append(&path).unwrap();
+        first.record(entry(1));
+        first.flush();
+        // Half of a line that the first is about to finish.
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"entity\"").unwrap();
+        let length = std::fs::metadata(&path).unwrap().len();
+        let refused = LedgerFile::append(&path).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::WouldBlock, "{refused}");
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), length);
+        first.close().unwrap();
+        LedgerFile::append(&path).unwrap().close().unwrap();
+        assert_eq!(keys(&path), ["1"]);
     }
 
     #[test]

@@ -77,12 +77,16 @@ impl<'a, H: Hands> Campaign<'a, H> {
             true => Some(Followers::start(&status).map_err(readers)?),
             false => None,
         };
-        let transfers = match self.terms.transfers {
-            Some(count) => Some(Transfers::begin(&status, count, self.terms.seed).await?),
+        let mut transfers = match self.terms.transfers {
+            Some(count) => {
+                let (seed, rounds) = (self.terms.seed, planned.len());
+                Some(Transfers::begin(&status, count, seed, rounds).await?)
+            }
             None => None,
         };
         let mut ledger = LedgerFollower::new(&status.ledger);
-        let carried_out = self.carry_out(planned, &mut ledger, followers.as_mut()).await;
+        let carried_out =
+            self.carry_out(planned, &mut ledger, followers.as_mut(), transfers.as_mut()).await;
         if let Some(transfers) = transfers {
             match &carried_out {
                 Ok(()) => self.count(transfers).await?,
@@ -102,6 +106,7 @@ impl<'a, H: Hands> Campaign<'a, H> {
         planned: Vec<Planned>,
         ledger: &mut LedgerFollower,
         mut followers: Option<&mut Followers>,
+        mut transfers: Option<&mut Transfers>,
     ) -> Result<(), Failure> {
         for planned in planned {
             let mut site = Site {
@@ -109,6 +114,7 @@ impl<'a, H: Hands> Campaign<'a, H> {
                 control: self.control,
                 ledger,
                 followers: followers.as_deref_mut(),
+                transfers: transfers.as_deref_mut(),
                 terms: &self.terms,
                 probed: self.document.probed,
             };
@@ -152,8 +158,12 @@ impl<'a, H: Hands> Campaign<'a, H> {
 
     /// Where the money is.
     async fn count(&mut self, transfers: Transfers) -> Result<(), Failure> {
-        let money = transfers.judge().await?;
+        let well = self.document.rounds.iter().all(|round| round.problems.is_empty());
+        let money = transfers.judge(well, self.output).await?;
         self.document.problems.extend(money.problems.iter().map(|it| format!("transfers: {it}")));
+        if money.unlisted > 0 {
+            self.document.problems.push(format!("transfers: {} more problems", money.unlisted));
+        }
         self.document.transfers = Some(money);
         Ok(())
     }

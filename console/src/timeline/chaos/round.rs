@@ -7,10 +7,11 @@ use tokio::time::{Instant, sleep};
 
 use super::campaign::Terms;
 use super::document::RoundDocument;
-use super::fault::{Whom, may_fail};
+use super::fault::{Shape, Whom, may_fail};
 use super::followers::Followers;
 use super::hands::{Hands, Inflicted};
 use super::schedule::Planned;
+use super::transfers::Transfers;
 use crate::api_client::{ApiClient, ClientOptions};
 use crate::dev::control::Control;
 use crate::dev::state::{DevStatus, NodeStatus, ProcessState};
@@ -37,6 +38,7 @@ pub(super) struct Site<'a, H> {
     pub(super) control: &'a mut Control,
     pub(super) ledger: &'a mut LedgerFollower,
     pub(super) followers: Option<&'a mut Followers>,
+    pub(super) transfers: Option<&'a mut Transfers>,
     pub(super) terms: &'a Terms,
     pub(super) probed: ProbeKind,
 }
@@ -63,10 +65,7 @@ pub(super) async fn carry_out<H: Hands>(
     let failure = |error: anyhow::Error| {
         Failure::new(format!("{shape} could not be done"), format!("{error:#}"))
     };
-    let done = site.hands.inflict(shape, &cast.victims, site.control).await.map_err(failure)?;
-    if let Some(followers) = &mut site.followers {
-        followers.harm(planned.nth, shape.kind()).await.map_err(failure)?;
-    }
+    let done = inflict(planned, &cast, site).await.map_err(failure)?;
     let begun = Instant::now();
     if shape.is_borne() && !shape.is_brief() {
         let served = until(site.terms.within, || probes.all_answered(done.at_us)).await;
@@ -83,10 +82,7 @@ pub(super) async fn carry_out<H: Hands>(
     drop(probes);
     let held = begun.elapsed();
     let healed_us = now_us();
-    site.hands.heal(shape, &cast.victims, site.control).await.map_err(failure)?;
-    if let Some(followers) = &mut site.followers {
-        followers.rouse().map_err(failure)?;
-    }
+    heal(shape, &cast, site).await.map_err(failure)?;
     let healed = until_well(healed_us, &status, site).await?;
     if healed.is_none() {
         let within = site.terms.within.as_secs();
@@ -121,6 +117,37 @@ pub(super) async fn carry_out<H: Hands>(
         acknowledged: verdict.read_back,
         problems,
     })
+}
+
+/// Does the harm to the nodes, with money on its way, and to those who follow.
+async fn inflict<H: Hands>(
+    planned: &Planned,
+    cast: &Cast,
+    site: &mut Site<'_, H>,
+) -> anyhow::Result<Inflicted> {
+    if let Some(transfers) = &mut site.transfers {
+        transfers.before_harm().await;
+    }
+    let done = site.hands.inflict(planned.shape, &cast.victims, site.control).await?;
+    if let Some(transfers) = &mut site.transfers {
+        transfers.harmed(done.at_us);
+    }
+    if let Some(followers) = &mut site.followers {
+        followers.harm(planned.nth, planned.shape.kind()).await?;
+    }
+    Ok(done)
+}
+
+/// Takes it back.
+async fn heal<H: Hands>(shape: Shape, cast: &Cast, site: &mut Site<'_, H>) -> anyhow::Result<()> {
+    if let Some(transfers) = &mut site.transfers {
+        transfers.before_heal();
+    }
+    site.hands.heal(shape, &cast.victims, site.control).await?;
+    if let Some(followers) = &mut site.followers {
+        followers.rouse()?;
+    }
+    Ok(())
 }
 
 /// Whom the fault hits, by its rule; where chance decides, the schedule's draw does.

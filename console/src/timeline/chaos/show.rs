@@ -1,6 +1,7 @@
 //! A campaign as a person reads it.
 
 use super::document::{CampaignDocument, RoundDocument};
+use super::transfers::TransfersDocument;
 use crate::output::{Mark, Output};
 use crate::timeline::Waits;
 
@@ -77,13 +78,7 @@ pub(super) fn report(document: &CampaignDocument, output: Output) {
         ));
     }
     if let Some(money) = &document.transfers {
-        let mark = output.mark(if money.problems.is_empty() { Mark::Good } else { Mark::Bad });
-        let stages: Vec<_> =
-            money.stages.iter().map(|(stage, count)| format!("{count} {stage}")).collect();
-        output.line(format_args!(
-            "  {mark} Transfers      {} started between {} accounts   {}   {} of {} cents   {} questions asked again",
-            money.started, money.accounts, stages.join(", "), money.sum, money.paid_in, money.retries
-        ));
+        transfers(money, output);
     }
     for node in &document.resources {
         output.line(format_args!(
@@ -117,6 +112,19 @@ fn left_out(document: &CampaignDocument, output: Output) {
             skipped.fault,
             skipped.reason
         ));
+    }
+}
+
+fn transfers(money: &TransfersDocument, output: Output) {
+    let mark = output.mark(if money.problems.is_empty() { Mark::Good } else { Mark::Bad });
+    let stages: Vec<_> =
+        money.stages.iter().map(|(stage, count)| format!("{count} {stage}")).collect();
+    output.line(format_args!(
+        "  {mark} Transfers      {} of {} started between {} accounts, {} of which were closed   {}   {} of {} cents   {} questions asked again",
+        money.started, money.planned, money.accounts, money.closed, stages.join(", "), money.sum, money.paid_in, money.retries
+    ));
+    if let (Some(least), Some(most)) = (money.at_harm.iter().min(), money.at_harm.iter().max()) {
+        output.line(format_args!("    at each harm {least} to {most} of them were under way"));
     }
 }
 
