@@ -145,7 +145,7 @@ pub fn law_t10_where_one_is_kept_it_is_the_newest(subject: &mut dyn Subject) {
     assert_eq!(load(subject, &alice, before), None);
     assert_eq!(load(subject, &alice, SnapshotCriteria::default()), Some(4));
     assert_eq!(wait(subject.log().trim(SHARD, &alice, SequenceNumber(3))), Ok(()));
-    let history = subject.log().history(SHARD, &alice, SequenceNumber::ZERO, usize::MAX);
+    let history = subject.log().history(SHARD, &alice, SequenceNumber(3), usize::MAX);
     assert_eq!(history.expect("readable").records.len(), 1);
     assert_eq!(load(subject, &alice, SnapshotCriteria::default()), Some(4));
 }
