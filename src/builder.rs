@@ -247,8 +247,9 @@ impl Builder {
         if self.shards == 0 {
             return Err(StartError::Settings { reason: "there must be at least one shard".into() });
         }
-        Policy::check(&self.policies)
-            .map_err(|error| StartError::Settings { reason: error.to_string() })?;
+        let unfit = |reason: String| StartError::Settings { reason };
+        self.limits.check().map_err(|error| unfit(error.to_string()))?;
+        Policy::check(&self.policies).map_err(|error| unfit(error.to_string()))?;
         let disk = self.disk;
         let holm = match self.cluster.clone() {
             None => single::start(self).await?,

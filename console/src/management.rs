@@ -22,8 +22,10 @@ mod probes;
 mod problem;
 mod projections;
 mod records;
+mod refusals;
 mod routes;
 mod server;
+mod socket;
 mod stream;
 
 pub use measures::DURATION_BUCKETS;

@@ -22,6 +22,6 @@ pub use entropy::{Entropy, OsEntropy, SeededEntropy};
 pub use envelope::{Answer, CommandEnvelope, Verdict};
 pub use error::{AskError, ErrorKind, Limit, Outcome};
 pub use idempotency::{IdempotencyKey, InvalidKey, MAX_KEY_BYTES};
-pub use limits::Limits;
+pub use limits::{Limits, ZeroLimit};
 pub use lineage::{CausationId, CommandId, CorrelationId, FailureId};
 pub use shard_hash::shard_of;

@@ -41,10 +41,10 @@ pub struct Limits {
     pub window_keys: usize,
     /// Age at which an idempotency key is forgotten.
     pub window_age: Duration,
-    /// Events after which a snapshot is taken. One that would be large against the events since the last waits for more of them, at most 64 times as
+    /// Events after which a snapshot is taken; at least one. One that would be large against the events since the last waits for more of them, at most 64 times as
     /// many.
     pub snapshot_every: u64,
-    /// Snapshots kept of one entity.
+    /// Snapshots kept of one entity; at least one.
     pub snapshots_kept: usize,
     /// Entities of one shard whose recent failures are remembered. One takes some 300 bytes. Beyond it the one whose last failure is oldest is
     /// forgiven: it restarts at once and is counted from nothing. A quarantine is in the log and is never forgotten.
@@ -83,5 +83,30 @@ impl Default for Limits {
             failures_waiting: 1_024,
             ask_timeout: Duration::from_secs(5),
         }
+    }
+}
+
+/// A limit that is zero and must not be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the limit {limit} is 0, it must be at least 1")]
+pub struct ZeroLimit {
+    /// Its name.
+    pub limit: &'static str,
+}
+
+impl Limits {
+    /// Refuses what would mean nothing: a snapshot after no event, and snapshots of which none is kept (law T9). Others may be zero, which then
+    /// refuses everything they bound, or switches it off where they say so.
+    ///
+    /// # Errors
+    /// [`ZeroLimit`] names the limit.
+    pub const fn check(&self) -> Result<(), ZeroLimit> {
+        if self.snapshot_every == 0 {
+            return Err(ZeroLimit { limit: "snapshot_every" });
+        }
+        if self.snapshots_kept == 0 {
+            return Err(ZeroLimit { limit: "snapshots_kept" });
+        }
+        Ok(())
     }
 }

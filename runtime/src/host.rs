@@ -9,7 +9,7 @@ use actix::Actor;
 use actix::dev::SendError;
 use holm_core::{
     AskError, CommandEnvelope, CorrelationId, EntityAddress, Limit, Offset, Outcome,
-    SequenceNumber, ShardId, Term, shard_of,
+    SequenceNumber, ShardId, Term, ZeroLimit, shard_of,
 };
 use holm_persistence::{OpenError, Pending, ReadError, ShardLog};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -53,10 +53,11 @@ impl ShardHost {
     /// With [`Placement::Here`], when it is not called on a `LocalSet`.
     ///
     /// # Errors
-    /// [`StartError`] when the registry is malformed or a thread cannot be started.
+    /// [`StartError`] when the registry is malformed, a limit is zero that must not be, or a thread cannot be started.
     pub fn start(mut options: HostOptions, log: Arc<dyn ShardLog>) -> Result<Self, StartError> {
         options.registry = options.registry.with_system_types();
         options.registry.check()?;
+        options.limits.check()?;
         if options.shards == 0 {
             return Err(StartError::NoShards);
         }
@@ -378,6 +379,9 @@ pub enum StartError {
     /// The registry is malformed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// A limit is zero that must not be.
+    #[error(transparent)]
+    Limit(#[from] ZeroLimit),
     /// There is no shard to host.
     #[error("a cluster has at least one shard")]
     NoShards,

@@ -9,6 +9,8 @@ use holm::{DiskLimits, FailureEvent, FailureFact, FailureKind, FailureLog, Holm,
 use holm_domains::bank::Account;
 use tempfile::TempDir;
 
+use crate::skipped::skipped;
+
 const LIMITS: DiskLimits =
     DiskLimits { free_percent: 50, free_bytes: 0, look_every: Duration::from_millis(20) };
 
@@ -62,11 +64,12 @@ impl SmallDisk {
         match Command::new("mount").args(mount).arg(dir.path()).output() {
             Ok(output) if output.status.success() => Some(Self(dir)),
             Ok(output) => {
-                println!("skipped: no tmpfs here: {}", String::from_utf8_lossy(&output.stderr));
+                let reason = String::from_utf8_lossy(&output.stderr);
+                skipped(&format!("no tmpfs here: {reason}"));
                 None
             }
             Err(error) => {
-                println!("skipped: mount cannot be started: {error}");
+                skipped(&format!("mount cannot be started: {error}"));
                 None
             }
         }

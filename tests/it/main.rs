@@ -8,5 +8,6 @@ mod facts;
 mod panics;
 mod policies;
 mod single_node;
+mod skipped;
 mod stopping;
 mod transfers;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use holm::{AskError, AskOptions, EntityError, Holm, IdempotencyKey, StartError};
+use holm::{AskError, AskOptions, EntityError, Holm, IdempotencyKey, Limits, StartError};
 use holm_domains::bank::{Account, AccountRejection, Balance, Deposit, Open, Withdraw};
 
 async fn start(dir: &Path, shards: u32) -> Result<Holm, StartError> {
@@ -82,4 +82,18 @@ async fn a_directory_has_one_owner_and_one_shape() {
 async fn a_node_that_is_not_told_where_its_data_goes_does_not_guess() {
     let error = Holm::builder().entity::<Account>().start().await.unwrap_err();
     assert!(matches!(error, StartError::Settings { .. }), "{error}");
+}
+
+/// Law T9: a snapshot after no event, or none kept, is refused at start by its name; nothing is rounded up in silence.
+#[tokio::test]
+async fn a_limit_on_snapshots_that_is_zero_keeps_a_node_from_starting() {
+    let (mut never, mut none) = (Limits::default(), Limits::default());
+    (never.snapshot_every, none.snapshots_kept) = (0, 0);
+    for (limits, named) in [(never, "snapshot_every"), (none, "snapshots_kept")] {
+        let builder = Holm::builder().entity::<Account>().in_memory().limits(limits);
+        let error = builder.start().await.unwrap_err();
+        assert!(matches!(error, StartError::Settings { .. }), "{error:?}");
+        let said = format!("the limit {named} is 0, it must be at least 1");
+        assert!(error.to_string().contains(&said), "{error}");
+    }
 }

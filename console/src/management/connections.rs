@@ -1,11 +1,17 @@
-//! The connections: accepted up to a limit, each with a time limit for the head of a request, and closed in good order at the end.
+//! The connections: accepted up to a limit, each with time limits for the head of a request and for taking the answers, and closed in good order at the
+//! end.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::ConnectInfo;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::AsyncWriteExt as _;
@@ -13,7 +19,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::options::HttpLimits;
+use super::server::Serving;
+use super::socket::{Conduct, Socket};
 
 /// What a connection over the limit gets: short enough to be written without waiting.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
@@ -29,17 +36,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(super) async fn accept(
     listener: TcpListener,
     app: Router,
-    limits: HttpLimits,
+    serving: Arc<Serving>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let places = Arc::new(Semaphore::new(limits.connections));
+    let places = Arc::new(Semaphore::new(serving.options.limits.connections));
     let mut connections = JoinSet::new();
     loop {
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             () = wait_for_stop(&mut stopped) => break,
             Some(_) = connections.join_next() => continue,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     pause_after(&error).await;
                     continue;
@@ -48,13 +55,17 @@ pub(super) async fn accept(
         };
         match Arc::clone(&places).try_acquire_owned() {
             Ok(place) => {
-                let (app, limits, stopped) = (app.clone(), limits.clone(), stopped.clone());
+                let (app, serving) = (app.clone(), Arc::clone(&serving));
+                let stopped = stopped.clone();
                 connections.spawn(async move {
-                    serve(stream, app, &limits, stopped).await;
+                    serve(stream, peer, app, &serving, stopped).await;
                     drop(place);
                 });
             }
-            Err(_) => refuse(stream).await,
+            Err(_) => {
+                serving.refusals.tell(peer, "overloaded", "every connection is taken");
+                refuse(stream).await;
+            }
         }
     }
     drop(listener);
@@ -63,27 +74,54 @@ pub(super) async fn accept(
 
 async fn serve(
     stream: TcpStream,
+    peer: SocketAddr,
     app: Router,
-    limits: &HttpLimits,
+    serving: &Serving,
     mut stopped: watch::Receiver<bool>,
 ) {
     // Answers are small and somebody waits for each.
     let _ = stream.set_nodelay(true);
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.head_timeout)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
-    let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = wait_for_stop(&mut stopped) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let limits = &serving.options.limits;
+    let socket = Socket::new(stream, limits.write_stall);
+    let conduct = socket.conduct();
+    let app = TowerToHyperService::new(app);
+    let from_peer = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        app.call(request)
+    });
+    let ended = {
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.head_timeout)
+            .serve_connection(TokioIo::new(socket), from_peer);
+        let mut connection = std::pin::pin!(connection);
+        tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = wait_for_stop(&mut stopped) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         }
     };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection of the management HTTP ended early");
+    let Err(error) = ended else { return };
+    match reason(&error, &conduct) {
+        Some((reason, detail)) => serving.refusals.tell(peer, reason, detail),
+        None => tracing::debug!(%peer, %error, "a connection of the management HTTP ended early"),
     }
+}
+
+/// Why a connection had to be ended, and what the client did; none when it went away by itself, or had nothing more to say.
+fn reason(error: &hyper::Error, conduct: &Conduct) -> Option<(&'static str, &'static str)> {
+    if conduct.is_deaf() {
+        return Some(("deaf", "it does not read its answers"));
+    }
+    if error.is_timeout() && conduct.spoke() {
+        return Some(("slow-head", "the head of its request did not end in time"));
+    }
+    if error.is_parse_too_large() {
+        return Some(("long-head", "the head of its request is too long"));
+    }
+    error.is_parse().then_some(("no-http", "what it says is no HTTP"))
 }
 
 /// Writes at once or not at all: who is over the limit must not take our time.

@@ -1,12 +1,12 @@
 //! The guard before every route: is this request meant for this node, does it come from where it should, and may its sender ask?
 //!
 //! `Host` is checked against DNS rebinding and `Origin` against pages of other sites: both are how a page in a browser would reach a node on
-//! loopback. A token, where there is one, is compared in constant time.
+//! loopback. A token, where there is one, is compared in constant time. Who is refused is named in the log.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -20,6 +20,7 @@ const POLICY: &str = "default-src 'self'; frame-ancestors 'none'";
 /// Passes the request on, or answers with the reason why not.
 pub(super) async fn check(
     State(serving): State<Arc<Serving>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -29,7 +30,11 @@ pub(super) async fn check(
         .and_then(|()| check_content_type(request.method(), request.headers()));
     let mut response = match refused {
         Ok(()) => next.run(request).await,
-        Err(problem) => problem.of(&serving).into_response(),
+        Err(problem) => {
+            let (reason, detail) = problem.told();
+            serving.refusals.tell(peer, reason, detail);
+            problem.of(&serving).into_response()
+        }
     };
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, header::HeaderValue::from_static("nosniff"));

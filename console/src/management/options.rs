@@ -58,6 +58,8 @@ pub struct HttpLimits {
     pub head_timeout: Duration,
     /// Time for the whole body of a request.
     pub body_timeout: Duration,
+    /// Time in which a client must take at least one byte of what is written to it, an answer or a stream; else its connection is closed.
+    pub write_stall: Duration,
     /// The longest time that a caller may let a command wait.
     pub longest_wait: Duration,
     /// Rows of one page.
@@ -83,6 +85,8 @@ impl Default for HttpLimits {
             // Long enough that a client's pool of idle connections is of use between two commands of a person.
             head_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(10),
+            // A machine that wakes up or changes its network is back within that; nobody who reads is so slow.
+            write_stall: Duration::from_secs(30),
             longest_wait: Duration::from_secs(60),
             page_rows: 1_000,
             // About 200 bytes each: 40 MiB.

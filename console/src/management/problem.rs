@@ -8,6 +8,9 @@ use holm::{AskError, ErrorKind, Limit, Outcome};
 use super::server::Serving;
 use crate::views::ProblemDocument;
 
+/// What the type of every problem begins with.
+const URN: &str = "urn:holm:problem:";
+
 /// An error on its way to a client. Boxed, because it is the rare half of nearly every result here.
 #[derive(Debug)]
 pub(super) struct Problem {
@@ -23,7 +26,7 @@ impl Problem {
         Self {
             status,
             document: Box::new(ProblemDocument {
-                problem_type: format!("urn:holm:problem:{name}"),
+                problem_type: format!("{URN}{name}"),
                 title: title.to_owned(),
                 status: status.as_u16(),
                 detail: title.to_owned(),
@@ -64,6 +67,12 @@ impl Problem {
     pub(super) fn of(mut self, serving: &Serving) -> Self {
         self.document.served_by = serving.name();
         self
+    }
+
+    /// Its name and what happened this time: for the log.
+    pub(super) fn told(&self) -> (&str, &str) {
+        let name = self.document.problem_type.trim_start_matches(URN);
+        (name, &self.document.detail)
     }
 
     /// Something in this node is not as it should be.

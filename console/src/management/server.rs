@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::options::{HttpOptions, ServeError};
+use super::refusals::Refusals;
 use super::{connections, routes};
 
 /// How often the runtime shows that it is alive.
@@ -69,6 +70,7 @@ impl BoundHttp {
             replays: Semaphore::new(self.options.limits.concurrent_replays),
             searches: Semaphore::new(self.options.limits.concurrent_searches),
             streams: Arc::new(Semaphore::new(self.options.limits.concurrent_streams)),
+            refusals: Refusals::default(),
             options: self.options,
             started: Instant::now(),
             beat_ms: AtomicU64::new(0),
@@ -77,12 +79,8 @@ impl BoundHttp {
         });
         let (stop, stopped) = watch::channel(false);
         let app = routes::all(Arc::clone(&serving));
-        let accepting = tokio::spawn(connections::accept(
-            self.listener,
-            app,
-            serving.options.limits.clone(),
-            stopped,
-        ));
+        let accepting = connections::accept(self.listener, app, Arc::clone(&serving), stopped);
+        let accepting = tokio::spawn(accepting);
         let beating = tokio::spawn(beat(Arc::clone(&serving)));
         HttpServer { address: self.address, url, serving, stop, accepting, beating }
     }
@@ -149,6 +147,7 @@ pub(super) struct Serving {
     pub(super) replays: Semaphore,
     pub(super) searches: Semaphore,
     pub(super) streams: Arc<Semaphore>,
+    pub(super) refusals: Refusals,
     started: Instant,
     /// Milliseconds from `started` to the last heartbeat.
     beat_ms: AtomicU64,

@@ -106,3 +106,18 @@ fn no_money_is_sent_off_after_a_round_that_does_not_hold() {
     assert!(started > 0 && started <= 100, "a third was allowed: {money}");
     assert_eq!((&money["problems"], &money["sum"]), (&json!([]), &json!(30_000)), "{money}");
 }
+
+/// Whether processes grow is judged of those that live through enough rounds, and the report says of how many; none would mean that nothing was looked at.
+#[test]
+fn processes_that_live_long_are_judged_by_what_they_use() {
+    let cluster = LocalCluster::start(&["--no-load", "--shards", "8"]);
+    let report = cluster.json(&["chaos", "--faults", "pause-second:6", "--seed", "4"]);
+    assert_eq!((&report["holds"], &report["problems"]), (&json!(true), &json!([])));
+    let judged = report["resources"].as_array().unwrap();
+    assert_eq!((&report["processes"], judged.len()), (&json!(3), 3), "{report}");
+    for node in judged {
+        assert_eq!(node["rounds"], 6, "{node}");
+        assert!(node["memory_kib"]["to"].as_u64() > Some(1_000), "{node}");
+        assert!(node["descriptors"]["to"].as_u64() > Some(3), "{node}");
+    }
+}

@@ -98,5 +98,6 @@ async fn failures_name_what_became_of_the_command() {
     let (status, body) = ask(&url, "sulk", &sulk, "3").await;
     assert_eq!(status, 503, "{body}");
     assert!(["retry", "back_off"].contains(&body["kind"].as_str().unwrap()), "{body}");
+    assert_eq!(body["outcome"], "not_applied", "nobody took it: {body}");
     server.shutdown(Duration::from_secs(5)).await;
 }

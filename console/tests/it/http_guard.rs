@@ -1,4 +1,4 @@
-//! Who may ask a node: names, pages of other sites, tokens, content types, and the limits on connections and slow clients.
+//! Who may ask a node: names, pages of other sites, tokens, content types, and the limits on connections and slow clients; and that the log names who may not.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use super::log_lines::{keep, logged};
 use super::one_node::{OneNode, answer};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
@@ -97,6 +98,7 @@ async fn an_address_that_others_can_reach_needs_a_token() {
 /// Promise G9: connections are bounded, and the one too many is told so.
 #[tokio::test]
 async fn the_connection_too_many_is_told_so() {
+    keep();
     let limits = HttpLimits { connections: 2, ..HttpLimits::default() };
     let node = OneNode::with(HttpOptions { limits, ..HttpOptions::default() }).await;
     let mut held = Vec::new();
@@ -108,9 +110,11 @@ async fn the_connection_too_many_is_told_so() {
         held.push(stream);
     }
     let mut stream = TcpStream::connect(node.server().address()).await.unwrap();
+    let me = stream.local_addr().unwrap().to_string();
     let mut text = String::new();
     stream.read_to_string(&mut text).await.unwrap();
     assert!(text.starts_with("HTTP/1.1 503 ") && text.contains("every connection"), "{text}");
+    logged(&["WARN", &me, "every connection is taken"]).await;
     drop(held);
     node.stop().await;
 }
@@ -137,5 +141,50 @@ async fn a_slow_client_loses_its_place() {
     let mut text = [0; 12];
     body.read_exact(&mut text).await.unwrap();
     assert_eq!(&text, b"HTTP/1.1 408");
+    node.stop().await;
+}
+
+/// Says something on a new connection, and gives the line of the log that names it.
+async fn logged_about(node: &OneNode, said: &str) -> String {
+    let mut stream = TcpStream::connect(node.server().address()).await.unwrap();
+    let me = format!("peer={}", stream.local_addr().unwrap());
+    // What is too long may be cut off before all of it was said.
+    let _ = stream.write_all(said.as_bytes()).await;
+    logged(&["WARN", "refused a client of the management HTTP", &me]).await
+}
+
+/// Promise G9: who is refused is named in the log with the reason, and what it sent cannot forge a line.
+#[tokio::test]
+async fn who_is_refused_is_named_in_the_log() {
+    keep();
+    let node = OneNode::start().await;
+    let post = "POST /api/v1/entities/account/a/commands/open HTTP/1.1\r\nhost: localhost\r\n";
+    for (said, reason, detail) in [
+        ("GET / HTTP/1.1\r\nhost: evil.example\r\n\r\n".to_owned(), "host-refused", "evil.example"),
+        (
+            format!("{post}origin: http://evil.example\r\n\r\n"),
+            "origin-refused",
+            "http://evil.example",
+        ),
+        (format!("{post}content-length: 0\r\n\r\n"), "content-type-refused", "application/json"),
+        ("HELO localhost\r\n\r\n".to_owned(), "no-http", "no HTTP"),
+        (format!("GET /{} HTTP/1.1\r\n\r\n", "y".repeat(500_000)), "long-head", "too long"),
+    ] {
+        let line = logged_about(&node, &said).await;
+        assert!(line.contains(reason) && line.contains(detail), "{reason}: {line}");
+    }
+    node.stop().await;
+
+    let options = HttpOptions { token: Some(TOKEN.to_owned()), ..HttpOptions::default() };
+    let node = OneNode::with(options).await;
+    let wrong = "GET /api/v1/cluster HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer not-this-one\r\n\r\n";
+    let line = logged_about(&node, wrong).await;
+    assert!(line.contains("token-missing") && !line.contains("not-this-one"), "{line}");
+    node.stop().await;
+
+    let limits = HttpLimits { head_timeout: Duration::from_millis(100), ..HttpLimits::default() };
+    let node = OneNode::with(HttpOptions { limits, ..HttpOptions::default() }).await;
+    let line = logged_about(&node, "GET /livez HTTP/1.1\r\n").await;
+    assert!(line.contains("slow-head"), "{line}");
     node.stop().await;
 }

@@ -17,12 +17,15 @@ mod http_edges;
 mod http_failures;
 mod http_guard;
 mod http_reads;
+mod http_slow_readers;
 mod http_stream;
 mod import_flights;
 mod import_under_fire;
 mod keys;
 mod life_of_a_cluster;
 mod local_cluster;
+#[path = "../../../sharding/tests/it/log_lines.rs"]
+mod log_lines;
 mod membership;
 mod node_edges;
 mod node_process;

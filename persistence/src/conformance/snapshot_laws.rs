@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use holm_core::{EntityAddress, Offset, SequenceNumber, Timestamp};
 
-use super::{Check, OTHER_SHARD, SHARD, Subject, Writer, address, list_checks};
+use super::{Check, OTHER_SHARD, SHARD, Subject, Writer, address, list_checks, wait};
 use crate::shard_log::{Snapshot, SnapshotCriteria};
 
 /// The checks of this module.
@@ -17,6 +17,7 @@ pub const CHECKS: &[Check] = list_checks![
     law_n16_ids_that_begin_alike_do_not_mix,
     law_n17_a_snapshot_needs_no_events,
     law_t9_only_the_newest_are_kept,
+    law_t10_where_one_is_kept_it_is_the_newest,
 ];
 
 const KEEP: usize = 10;
@@ -129,6 +130,24 @@ pub fn law_t9_only_the_newest_are_kept(subject: &mut dyn Subject) {
     assert_eq!(load(subject, &alice, bounded(9)), Some(6));
     assert_eq!(load(subject, &alice, bounded(5)), Some(4));
     assert_eq!(load(subject, &alice, bounded(3)), None);
+}
+
+/// Law T10: where one is kept, it is the newest, without anybody sending a delete; and the events can be trimmed up to it all the same.
+pub fn law_t10_where_one_is_kept_it_is_the_newest(subject: &mut dyn Subject) {
+    let alice = address("account/alice");
+    let mut writer = Writer::lead(subject, SHARD);
+    for number in 1..=4 {
+        assert_eq!(writer.write(subject, &[(&alice, 1)]), Ok(()));
+        let saved = subject.log().save_snapshot(SHARD, &alice, snapshot(number, 1, b""), 1);
+        assert_eq!(saved, Ok(()));
+    }
+    let before = SnapshotCriteria { max_sequence: Some(SequenceNumber(3)), ..Default::default() };
+    assert_eq!(load(subject, &alice, before), None);
+    assert_eq!(load(subject, &alice, SnapshotCriteria::default()), Some(4));
+    assert_eq!(wait(subject.log().trim(SHARD, &alice, SequenceNumber(3))), Ok(()));
+    let history = subject.log().history(SHARD, &alice, SequenceNumber(3), usize::MAX);
+    assert_eq!(history.expect("readable").records.len(), 1);
+    assert_eq!(load(subject, &alice, SnapshotCriteria::default()), Some(4));
 }
 
 pub(super) fn snapshot(number: u64, at_millis: u64, payload: &[u8]) -> Snapshot {

@@ -12,6 +12,7 @@ use holm_persistence::{
 use tempfile::TempDir;
 
 use crate::child::{ShardWriter, entity};
+use crate::skipped::skipped;
 use crate::subjects::SHARDS;
 
 const SHARD: ShardId = ShardId(0);
@@ -110,11 +111,12 @@ impl SmallDisk {
         match mounted {
             Ok(output) if output.status.success() => Some(Self { dir }),
             Ok(output) => {
-                println!("skipped: no tmpfs here: {}", String::from_utf8_lossy(&output.stderr));
+                let reason = String::from_utf8_lossy(&output.stderr);
+                skipped(&format!("no tmpfs here: {reason}"));
                 None
             }
             Err(error) => {
-                println!("skipped: mount cannot be started: {error}");
+                skipped(&format!("mount cannot be started: {error}"));
                 None
             }
         }

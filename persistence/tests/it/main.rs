@@ -11,4 +11,6 @@ mod kills;
 mod laws;
 mod real_fsync;
 mod round_trip;
+#[path = "../../../tests/it/skipped.rs"]
+mod skipped;
 mod subjects;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::child::{self, Mode};
+use crate::skipped::skipped;
 
 const BATCHES: usize = 20;
 
@@ -78,11 +79,11 @@ fn traced(calls: &str) -> Option<(String, String)> {
         }
         Ok(output) => {
             let reason = String::from_utf8_lossy(&output.stderr);
-            println!("skipped: strace cannot trace here: {reason}");
+            skipped(&format!("strace cannot trace here: {reason}"));
             None
         }
         Err(error) => {
-            println!("skipped: strace cannot be started: {error}");
+            skipped(&format!("strace cannot be started: {error}"));
             None
         }
     }

@@ -75,7 +75,7 @@ impl<T> ShardEngine<T> {
 
     /// Takes a snapshot when this record's events reached or passed a multiple of the interval (laws T1, T2) and it is worth its size.
     pub(super) fn snapshot_when_due(&mut self, now: Timestamp, id: SlotId, base: SequenceNumber) {
-        let every = self.limits.snapshot_every.max(1);
+        let every = self.limits.snapshot_every;
         let slot = self.slots.get(id);
         let (sequence, head) = (slot.sequence, slot.head);
         if sequence.0 / every == base.0 / every {
@@ -99,7 +99,7 @@ impl<T> ShardEngine<T> {
 
     fn put_to_rest(&mut self, now: Timestamp, id: SlotId) {
         let unsaved = u64::from(self.slots.get(id).unsaved);
-        if unsaved * WORTH_A_SNAPSHOT >= self.limits.snapshot_every.max(1)
+        if unsaved * WORTH_A_SNAPSHOT >= self.limits.snapshot_every
             && unsaved > 0
             && let Some(snapshot) = self.snapshot(now, id)
         {

@@ -11,10 +11,12 @@ use holm_sharding::{Lane, Peers, PeersOptions, Secret};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::log_lines::{keep, logged};
 use crate::strangers::shake_hands;
 use crate::support::{PATIENCE, ask, ask_until_answered, client, echo, impatient, node, start};
 
 async fn impatient_node() -> (Peers, SocketAddr) {
+    keep();
     let server = start(PeersOptions { limits: impatient(), ..node(1) }, echo()).await;
     let address = server.local_addr().unwrap();
     (server, address)
@@ -24,6 +26,12 @@ async fn friend_of(address: SocketAddr) -> Peers {
     let friend = start(client(), echo()).await;
     friend.set_address(NodeId(1), address);
     friend
+}
+
+/// Waits for a line of the node's log about this connection.
+async fn logged_about(stream: &TcpStream, wanted: &[&str]) {
+    let remote = format!("remote={}", stream.local_addr().unwrap());
+    logged(&[&[&*remote], wanted].concat()).await;
 }
 
 /// Whatever a peer still sends is read until the connection ends.
@@ -47,7 +55,9 @@ async fn a_frame_that_is_too_long_is_refused_by_its_length() {
         let _ = stream.write_all(&[&claim.to_le_bytes()[..], &[0; 64]].concat()).await;
         let said = until_closed(&mut stream).await;
         let said = String::from_utf8_lossy(&said).into_owned();
-        assert!(said.contains(&format!("a frame claims {claim} bytes")), "{claim}: {said}");
+        let claims = format!("a frame claims {claim} bytes");
+        assert!(said.contains(&claims), "{claim}: {said}");
+        logged_about(&stream, &["WARN", "closing the connection of a peer", &claims]).await;
     }
     ask(&friend, 1, "after").await.unwrap();
 }
@@ -71,6 +81,7 @@ async fn a_frame_that_is_cut_off_does_not_hold_its_place() {
     }
     for stream in &mut cut_off {
         until_closed(stream).await;
+        logged_about(stream, &["nothing was heard of the peer"]).await;
     }
     ask(&friend, 1, "after").await.unwrap();
 }
@@ -88,12 +99,15 @@ async fn a_thousand_idle_connections_keep_nobody_out() {
     for stream in &mut idle {
         until_closed(stream).await;
     }
+    let first = &idle[0];
+    logged_about(first, &["WARN", "refused a connection", "the handshake took longer"]).await;
     ask(&friend, 1, "still there").await.unwrap();
 }
 
 /// Promise G9: who asks and does not read is let go when as much waits for it as may wait, and its neighbour notices nothing.
 #[tokio::test]
 async fn a_peer_that_does_not_read_is_let_go() {
+    keep();
     let mut options = node(1);
     options.limits.lane_bytes = 4 * 1024 * 1024;
     let server = start(options, echo()).await;
@@ -117,6 +131,7 @@ async fn a_peer_that_does_not_read_is_let_go() {
         }
     };
     println!("let go after {number} requests of 60,000 bytes: {refused}");
+    logged_about(&deaf, &["WARN", "a peer that does not read its answers"]).await;
     ask(&friend, 1, "after").await.unwrap();
 }
 

@@ -6,6 +6,7 @@ mod cluster;
 mod connections;
 mod edges;
 mod gossip;
+mod log_lines;
 mod messages;
 mod routing;
 mod strangers;

@@ -204,6 +204,7 @@ impl<'a, H: Hands> Campaign<'a, H> {
             ));
         }
         document.order = Some(order);
+        document.processes = self.resources.processes();
         document.resources = self.resources.summary();
         let grown = document.resources.iter().flat_map(super::NodeResources::problems);
         document.problems.extend(grown.collect::<Vec<_>>());

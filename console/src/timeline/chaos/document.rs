@@ -101,7 +101,9 @@ pub struct CampaignDocument {
     pub followers: Option<FollowersDocument>,
     /// What became of the transfers, with `--transfers`.
     pub transfers: Option<TransfersDocument>,
-    /// What the processes used.
+    /// How many processes the nodes were meanwhile: one that is started again is another.
+    pub processes: u32,
+    /// What each of them used that lived long enough to be judged, for six rounds.
     pub resources: Vec<NodeResources>,
     /// Checks that did not hold.
     pub problems: Vec<String>,

@@ -73,6 +73,11 @@ impl Resources {
         }
     }
 
+    /// How many processes were looked at, also those that did not live long enough to be judged.
+    pub(super) fn processes(&self) -> u32 {
+        u32::try_from(self.samples.len()).unwrap_or(u32::MAX)
+    }
+
     /// What every process used, those that lived long enough to be judged.
     pub(super) fn summary(&self) -> Vec<NodeResources> {
         let long = self.samples.iter().filter(|(_, samples)| samples.len() >= FEWEST_SAMPLES);

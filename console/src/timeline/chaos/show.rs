@@ -80,6 +80,13 @@ pub(super) fn report(document: &CampaignDocument, output: Output) {
     if let Some(money) = &document.transfers {
         transfers(money, output);
     }
+    // None that grew says nothing where none was judged.
+    let judged = document.resources.len();
+    let mark = output.mark(if judged == 0 { Mark::Warning } else { Mark::Good });
+    output.line(format_args!(
+        "  {mark} Growth         {judged} of {} processes lived long enough to be judged",
+        document.processes
+    ));
     for node in &document.resources {
         output.line(format_args!(
             "    {:<8} pid {:<7} {:>4} rounds   memory {} to {} MiB   descriptors {} to {}   threads {} to {}",

@@ -64,6 +64,24 @@ fn snapshots_come_every_n_events() {
     assert_eq!(driver.snapshots, [2, 3]);
 }
 
+/// Law T7: with "every event" there is one for each command, none early and none late, and the newest leaves nothing to replay. Events are never deleted.
+#[test]
+fn every_event_may_have_its_snapshot() {
+    let mut driver = Driver::new(limits(1));
+    for n in 1..=4 {
+        driver.ask("a", &Deposit { amount: n }, &format!("k{n}")).unwrap();
+    }
+    driver.ask("a", &DepositAndDouble { amount: 1 }, "k5").unwrap();
+    assert_eq!(driver.snapshots, [1, 2, 3, 4, 6]);
+    driver.reopen();
+    let replayed = driver.engine.counters().events_replayed;
+    assert_eq!(number(&driver.ask("a", &Balance {}, "b")), (1 + 2 + 3 + 4 + 1) * 2);
+    assert_eq!(driver.engine.counters().events_replayed, replayed);
+    let address = EntityAddress::new("account", "a").unwrap();
+    let history = driver.log.history(SHARD, &address, SequenceNumber::ZERO, usize::MAX).unwrap();
+    assert_eq!((history.records.len(), history.highest), (5, SequenceNumber(6)));
+}
+
 /// Laws N14, J-snapshots: an unreadable snapshot is stepped over with a fact, to the one before it or to a full replay.
 #[test]
 fn unreadable_snapshots_are_stepped_over() {

@@ -1,0 +1,123 @@
+//! The socket of one client. What is written to it must get on: who asks and does not read loses its place.
+//!
+//! TCP itself knows no such limit: a peer whose window is closed may keep a connection for ever, as long as its kernel answers.
+
+use std::future::Future as _;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Sleep;
+
+/// What a client did, for whoever has to say why its connection ended.
+#[derive(Debug, Default)]
+pub(super) struct Conduct {
+    spoke: AtomicBool,
+    deaf: AtomicBool,
+}
+
+impl Conduct {
+    /// It said something that was not answered yet.
+    pub(super) fn spoke(&self) -> bool {
+        self.spoke.load(Ordering::Relaxed)
+    }
+
+    /// It took not one byte for as long as it may.
+    pub(super) fn is_deaf(&self) -> bool {
+        self.deaf.load(Ordering::Relaxed)
+    }
+}
+
+/// A stream whose writes fail when not one byte could be written for `stall`.
+#[derive(Debug)]
+pub(super) struct Socket {
+    stream: TcpStream,
+    stall: Duration,
+    /// Runs while a write waits.
+    waits: Option<Pin<Box<Sleep>>>,
+    conduct: Arc<Conduct>,
+}
+
+impl Socket {
+    pub(super) fn new(stream: TcpStream, stall: Duration) -> Self {
+        Self { stream, stall, waits: None, conduct: Arc::default() }
+    }
+
+    pub(super) fn conduct(&self) -> Arc<Conduct> {
+        Arc::clone(&self.conduct)
+    }
+
+    fn within_the_stall(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.waits = None;
+            self.conduct.spoke.store(false, Ordering::Relaxed);
+            return written;
+        }
+        let stall = self.stall;
+        let waits = self.waits.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
+        ready!(waits.as_mut().poll(cx));
+        self.conduct.deaf.store(true, Ordering::Relaxed);
+        // Otherwise the kernel would go on trying to deliver what was not read. It is no harm if that cannot be switched off.
+        let _ = self.stream.set_zero_linger();
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            this.conduct.spoke.store(true, Ordering::Relaxed);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        this.within_the_stall(cx, written)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write_vectored(cx, parts);
+        this.within_the_stall(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
