@@ -64,6 +64,7 @@ pub struct Builder {
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) in_memory: bool,
     pub(crate) correlation_index: bool,
+    pub(crate) event_namespace: String,
     pub(crate) node_name: String,
     pub(crate) shards: u32,
     pub(crate) arbiters: Option<usize>,
@@ -81,6 +82,7 @@ impl Builder {
             data_dir: None,
             in_memory: false,
             correlation_index: true,
+            event_namespace: NAMESPACE.to_owned(),
             node_name: "holm-1".to_owned(),
             // Enough to spread over ten nodes, few enough that the heartbeats of all groups cost little. Fixed when the data is created.
             shards: 32,
@@ -125,6 +127,13 @@ impl Builder {
     /// costs eight bytes a record. Switched on later, it knows what is written from then on.
     pub fn correlation_index(mut self, correlation_index: bool) -> Self {
         self.correlation_index = correlation_index;
+        self
+    }
+
+    /// What the types of this program's events begin with where they leave it as CloudEvents: its domain backwards, as in `com.acme.bank`, which makes
+    /// `com.acme.bank.account.withdrawn.v1`. The same on every node. Default `holm`.
+    pub fn event_namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.event_namespace = namespace.into();
         self
     }
 
@@ -248,6 +257,12 @@ impl Builder {
             return Err(StartError::Settings { reason: "there must be at least one shard".into() });
         }
         let unfit = |reason: String| StartError::Settings { reason };
+        if !is_namespace(&self.event_namespace) {
+            let namespace = &self.event_namespace;
+            return Err(unfit(format!(
+                "`{namespace}` is no namespace of events: a domain backwards, as in com.acme.bank"
+            )));
+        }
         self.limits.check().map_err(|error| unfit(error.to_string()))?;
         Policy::check(&self.policies).map_err(|error| unfit(error.to_string()))?;
         let disk = self.disk;
@@ -258,6 +273,15 @@ impl Builder {
         holm.watch_disk(disk);
         Ok(holm)
     }
+}
+
+/// What types of events begin with when nothing is said.
+pub(crate) const NAMESPACE: &str = "holm";
+
+/// Parts of lower-case letters, digits and hyphens, with dots between.
+fn is_namespace(text: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    text.split('.').all(|part| !part.is_empty() && part.chars().all(is_plain))
 }
 
 #[cfg(test)]
@@ -276,6 +300,16 @@ mod tests {
         let cluster = builder.cluster.unwrap();
         assert_eq!((cluster.name.as_str(), cluster.replication), ("bank", 5));
         assert_eq!(cluster.advertise, Some(([10, 0, 0, 7], 7171).into()));
+    }
+
+    #[test]
+    fn a_namespace_is_a_domain_backwards() {
+        for fine in ["holm", "com.acme.bank", "de.o2-3"] {
+            assert!(is_namespace(fine), "{fine}");
+        }
+        for wrong in ["", ".", "com.", ".com", "com..acme", "com/acme", "Com.acme", "com acme"] {
+            assert!(!is_namespace(wrong), "{wrong}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use holm_core::{Limits, SeededEntropy, SystemClock};
 use holm_runtime::{Caller, Entity, Registry};
 use holm_sharding::{Client, ClientOptions, Secret};
 
+use crate::builder::NAMESPACE;
 use crate::handle::{Holm, Parts, Role};
 use crate::start_error::StartError;
 
@@ -17,6 +18,7 @@ pub struct ClientBuilder {
     registry: Registry,
     options: ClientOptions,
     ask_timeout: Duration,
+    event_namespace: String,
 }
 
 impl ClientBuilder {
@@ -25,6 +27,7 @@ impl ClientBuilder {
             registry: Registry::new(),
             options: ClientOptions::new(cluster, seeds),
             ask_timeout: Limits::default().ask_timeout,
+            event_namespace: NAMESPACE.to_owned(),
         }
     }
 
@@ -43,6 +46,12 @@ impl ClientBuilder {
     /// The cluster's secret.
     pub fn secret(mut self, secret: impl Into<String>) -> Self {
         self.options.secret = Some(Secret::new(secret.into()));
+        self
+    }
+
+    /// What the types of events begin with where they leave this process as CloudEvents, as [`crate::Builder::event_namespace`].
+    pub fn event_namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.event_namespace = namespace.into();
         self
     }
 
@@ -71,6 +80,7 @@ impl ClientBuilder {
             name,
             shards,
             registry: self.registry.with_system_types(),
+            event_namespace: self.event_namespace,
             caller,
             inspector: router,
             policies: None,

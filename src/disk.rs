@@ -1,8 +1,10 @@
-//! A look at the space on the node's disk, once in a while: that little of it is left is a failure fact, and that there is more again.
+//! A look at what the node keeps on its disk, once in a while: that little space is left is a failure fact, that there is more again, and that an index had
+//! to be given up.
 
 use std::sync::{Arc, Weak};
 
-use holm_persistence::{DiskLimits, SpaceWatch, SpaceWord};
+use holm_core::ShardId;
+use holm_persistence::{DiskLimits, IndexTrouble, SpaceWatch, SpaceWord};
 use holm_runtime::{FailureKind, Subject};
 
 use crate::handle::{Holm, Parts};
@@ -25,9 +27,14 @@ async fn look_on(node: Weak<Parts>, limits: DiskLimits) {
         let Some(store) = node.upgrade().and_then(|parts| Holm(parts).store().cloned()) else {
             return;
         };
+        let given_up = store.take_index_troubles();
         // The system answers from memory, but a network disk that is gone may not answer at all.
         let measured = tokio::task::spawn_blocking(move || store.space()).await;
         let Some(holm) = node.upgrade().map(Holm) else { return };
+        for IndexTrouble { log, reason } in given_up {
+            let shard = Subject::Shard(ShardId(log.0));
+            holm.host().map(|host| host.report(FailureKind::IndexFailed, shard, &reason));
+        }
         match measured {
             Ok(Ok(space)) => {
                 let told = watch.look(space, &limits).map(|word| match word {

@@ -31,6 +31,7 @@ pub(crate) struct Parts {
     pub(crate) name: String,
     pub(crate) shards: u32,
     pub(crate) registry: Registry,
+    pub(crate) event_namespace: String,
     pub(crate) caller: Arc<Caller>,
     pub(crate) inspector: Arc<dyn Inspector>,
     /// None where no policy is registered.
@@ -118,6 +119,12 @@ impl Holm {
     #[must_use]
     pub fn registry(&self) -> &Registry {
         &self.0.registry
+    }
+
+    /// What the types of this program's events begin with where they leave it as CloudEvents.
+    #[must_use]
+    pub fn event_namespace(&self) -> &str {
+        &self.0.event_namespace
     }
 
     /// The number of shards.

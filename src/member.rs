@@ -67,6 +67,7 @@ pub(crate) async fn start(builder: Builder, settings: ClusterSettings) -> Result
         name: builder.node_name,
         shards,
         registry,
+        event_namespace: builder.event_namespace,
         caller,
         inspector,
         policies,

@@ -71,6 +71,7 @@ pub(crate) async fn start(builder: Builder) -> Result<Holm, StartError> {
         name: builder.node_name,
         shards,
         registry,
+        event_namespace: builder.event_namespace,
         caller,
         inspector,
         policies,

@@ -122,12 +122,14 @@ impl EntityIndex {
                 Self::anew(store)
             }
             Ok(Some(mark)) => {
-                tracing::warn!(%log, entry = mark.reaches, "the index is ahead of its log; it is built anew");
+                let reason =
+                    format!("it knows entry {}, which its log does not have", mark.reaches);
+                given_up(store, log, &reason);
                 tree::discard(store, log)?;
                 Self::anew(store)
             }
             Err(error) => {
-                tracing::warn!(%log, %error, "the index cannot be read; it is built anew");
+                given_up(store, log, &error.to_string());
                 tree::discard(store, log)?;
                 Self::anew(store)
             }
@@ -286,7 +288,7 @@ impl EntityIndex {
             // What lies there belongs to a newer one.
             return StoreError::Reopened { log: shared.log };
         }
-        tracing::warn!(log = %shared.log, reason, "the index is damaged; it is built anew");
+        given_up(&shared.store, shared.log, reason);
         let dir = shared.store.dir().to_owned();
         let reason = format!("{reason}; the index is built anew");
         let damaged = StoreError::Damaged { dir, during: "reading the entity index", reason };
@@ -318,6 +320,12 @@ impl EntityIndex {
             state = shared.wait(state);
         }
     }
+}
+
+/// Says that an index is of no use any more.
+fn given_up(store: &Store, log: LogId, reason: &str) {
+    tracing::warn!(%log, reason, "an index is given up; it is built anew from its log");
+    store.note_index_trouble(log, reason);
 }
 
 /// When a flush of this log begins. Shards that are equally busy would all flush at the same time, and stop the commits for as long.
@@ -390,8 +398,8 @@ impl Shared {
                 state.flushed = whole;
             }
             Err(error) => {
-                if !matches!(error, StoreError::Reopened { .. }) {
-                    tracing::error!(log = %self.log, %error, "the index cannot be written");
+                if !matches!(error, StoreError::Reopened { .. } | StoreError::Closed { .. }) {
+                    given_up(&self.store, self.log, &error.to_string());
                 }
                 state.failed = Some(error);
             }

@@ -42,7 +42,7 @@ pub use sled_log::SledLog;
 pub use snapshot_store::SnapshotStore;
 pub use space::{DiskLimits, DiskSpace, SpaceWatch, SpaceWord};
 pub use store::{
-    Aftermath, Commit, Crash, Damage, Disk, DiskPoint, Done, FaultKind, Identity, LogId,
-    Membership, Op, Pump, SimulatedDisk, Store, StoreError, StoreOptions,
+    Aftermath, Commit, Crash, Damage, Disk, DiskPoint, Done, FaultKind, Identity, IndexTrouble,
+    LogId, Membership, Op, Pump, SimulatedDisk, Store, StoreError, StoreOptions,
 };
 pub use trims::Trims;

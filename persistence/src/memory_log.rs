@@ -16,6 +16,9 @@ use crate::shard_log::{
 };
 use shard::MemoryShard;
 
+/// What errors say that were asked for.
+const FAULT: &str = "a fault was injected";
+
 /// A shard log that lives as long as the process.
 #[derive(Debug, Default)]
 pub struct MemoryLog {
@@ -29,6 +32,10 @@ struct State {
     queue: VecDeque<Queued>,
     /// Conversations are looked for by whoever wants to know.
     without_conversations: bool,
+    /// Nothing of an entity can be read.
+    unreadable: bool,
+    /// No snapshot can be saved.
+    snapshots_fail: bool,
 }
 
 /// A batch that passed the gate and is not durable yet.
@@ -77,6 +84,16 @@ impl MemoryLog {
         self.lock().shard(shard).next_fate = Some(Fate::StoredUnsaid);
     }
 
+    /// From now on no entity can be read, or each can again.
+    pub fn fail_reads(&self, fail: bool) {
+        self.lock().unreadable = fail;
+    }
+
+    /// From now on no snapshot can be saved, or each can again.
+    pub fn fail_snapshots(&self, fail: bool) {
+        self.lock().snapshots_fail = fail;
+    }
+
     /// From now on no append becomes durable until it is released.
     pub fn hold(&self) {
         self.lock().holding = true;
@@ -103,6 +120,14 @@ impl MemoryLog {
         while state.store_next() {}
     }
 
+    fn readable(&self, shard: ShardId) -> Result<MutexGuard<'_, State>, ReadError> {
+        let state = self.lock();
+        match state.unreadable {
+            true => Err(ReadError::Store { shard, reason: FAULT.to_owned() }),
+            false => Ok(state),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -124,12 +149,12 @@ impl State {
         let outcome = if fate == Fate::Stored {
             Ok(())
         } else {
-            shard.gate.fail(term, "a fault was injected");
+            shard.gate.fail(term, FAULT);
             self.forget_queued(id, |batch| AppendError::Unknown {
                 shard: batch.shard(),
                 reason: "the write before it failed".to_owned(),
             });
-            Err(AppendError::Unknown { shard: id, reason: "a fault was injected".to_owned() })
+            Err(AppendError::Unknown { shard: id, reason: FAULT.to_owned() })
         };
         // A caller that went away needs no answer.
         let _ = done.send(outcome);
@@ -212,7 +237,7 @@ impl ShardLog for MemoryLog {
         after: SequenceNumber,
         max_records: usize,
     ) -> Result<History, ReadError> {
-        self.lock().shard(shard).walk(address, After::Sequence(after), max_records)
+        self.readable(shard)?.shard(shard).walk(address, After::Sequence(after), max_records)
     }
 
     fn records_after(
@@ -222,7 +247,7 @@ impl ShardLog for MemoryLog {
         after: Offset,
         max_records: usize,
     ) -> Result<History, ReadError> {
-        self.lock().shard(shard).walk(address, After::Offset(after), max_records)
+        self.readable(shard)?.shard(shard).walk(address, After::Offset(after), max_records)
     }
 
     fn conversation(
@@ -246,7 +271,11 @@ impl ShardLog for MemoryLog {
         snapshot: Snapshot,
         keep: usize,
     ) -> Result<(), ReadError> {
-        self.lock().shard(shard).save_snapshot(address, snapshot, keep);
+        let mut state = self.lock();
+        if state.snapshots_fail {
+            return Err(ReadError::Store { shard, reason: FAULT.to_owned() });
+        }
+        state.shard(shard).save_snapshot(address, snapshot, keep);
         Ok(())
     }
 

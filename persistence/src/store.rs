@@ -28,6 +28,7 @@ mod sled_database;
 mod tail_file;
 #[cfg(test)]
 mod tests;
+mod troubles;
 pub(crate) mod value;
 
 use std::fmt;
@@ -52,6 +53,8 @@ pub use options::StoreOptions;
 pub use pump::{Commit, Pump};
 use queue::Wake;
 pub use simulated::{Aftermath, Crash, Damage, SimulatedDisk};
+pub use troubles::IndexTrouble;
+use troubles::IndexTroubles;
 
 /// What is called when a commit is durable, or failed. Called on the committer thread: it must not block.
 pub type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
@@ -81,6 +84,7 @@ pub struct Store {
     inner: Arc<Inner>,
     /// None once it was joined, or when the store is pumped.
     committer: Mutex<Option<JoinHandle<()>>>,
+    index_troubles: IndexTroubles,
 }
 
 impl Store {
@@ -98,7 +102,7 @@ impl Store {
             .name("holm-committer".to_owned())
             .spawn(move || committer::run(&committing))
             .map_err(failed)?;
-        Ok(Arc::new(Self { inner, committer: Mutex::new(Some(committer)) }))
+        Ok(Arc::new(Self::of(inner, Some(committer))))
     }
 
     /// Opens a data directory without threads: nothing is committed but by the pump.
@@ -110,7 +114,11 @@ impl Store {
         let keeper = Keeper::pumped(Arc::clone(&wake));
         let inner = Arc::new(Inner::open(medium, options, keeper, Some(wake))?);
         let pump = Pump::new(Arc::clone(&inner));
-        Ok((Arc::new(Self { inner, committer: Mutex::new(None) }), pump))
+        Ok((Arc::new(Self::of(inner, None)), pump))
+    }
+
+    fn of(inner: Arc<Inner>, committer: Option<JoinHandle<()>>) -> Self {
+        Self { inner, committer: Mutex::new(committer), index_troubles: IndexTroubles::default() }
     }
 
     /// The data directory.
@@ -244,6 +252,13 @@ impl Store {
         self.inner.failure()
     }
 
+    /// The indexes that were given up since this was last asked: damaged, ahead of their log, or not to be written. They are caches, so nobody waits for
+    /// them; that they are built anew is for whoever looks after the node.
+    #[must_use]
+    pub fn take_index_troubles(&self) -> Vec<IndexTrouble> {
+        self.index_troubles.take()
+    }
+
     /// Opens the database again after a failure, in place, and verifies it. Does nothing while the store is healthy. Indexes of before
     /// answer [`StoreError::Reopened`] from then on.
     ///
@@ -275,6 +290,10 @@ impl Store {
         }
         self.inner.unlock();
         closed
+    }
+
+    pub(crate) fn note_index_trouble(&self, log: LogId, reason: &str) {
+        self.index_troubles.note(log, reason);
     }
 
     /// Changes with every reopening: what was read before may be gone.

@@ -30,7 +30,7 @@ pub(crate) mod topic;
 mod topic_name;
 mod watch;
 
-pub use cloud_event::CloudEvent;
+pub use cloud_event::{CloudEvent, Publisher};
 pub use door::Bus;
 pub use durable::{DurableSubscription, SubscribeError};
 pub use fact::{Fact, FactId};

@@ -28,6 +28,7 @@ mod recovery;
 mod rehydrate;
 mod repeats;
 mod rest;
+mod running_handler;
 mod running_time;
 mod slots;
 mod supervision;
@@ -53,6 +54,8 @@ pub use self::ports::{
 pub(crate) use self::quarantine::{QUARANTINED, RELEASE};
 pub use self::quarantine::{Release, Released};
 use self::recovery::Recoveries;
+use self::running_handler::RunningHandler;
+pub use self::running_handler::{Run, Sight};
 use self::running_time::RunningTime;
 use self::slots::{SlotId, Slots};
 use self::supervision::Supervisor;
@@ -73,6 +76,7 @@ pub struct ShardEngine<T> {
     /// Names failures; apart from the randomness that handlers see, which a failure must not change.
     names: SeededEntropy,
     running: RunningTime,
+    handler: RunningHandler,
     phase: Phase,
     slots: Slots,
     pipeline: Pipeline<T>,
@@ -121,6 +125,7 @@ impl<T> ShardEngine<T> {
             // Two leaderships of one shard never give the same name, whatever their seeds are.
             names: SeededEntropy::new(!entropy_seed ^ term.0.rotate_left(32)),
             running: RunningTime::default(),
+            handler: RunningHandler::default(),
             phase: Phase::Serving,
             slots: Slots::new(),
             pipeline: Pipeline::new((shard, term, node), last, &limits, pace),
@@ -288,6 +293,11 @@ impl<T> ShardEngine<T> {
         self.pipeline.stop_anticipating();
         self.flush();
         self.note_drained();
+    }
+
+    /// Shows other threads which handler runs.
+    pub fn sight(&self) -> Sight {
+        self.handler.sight()
     }
 
     /// True when the shell should not submit more until the log has caught up.

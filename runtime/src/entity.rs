@@ -73,7 +73,8 @@ pub trait Entity: Default + Serialize + DeserializeOwned + Send + Sized + 'stati
     /// What becomes of an entity of this type when it failed while it handled a command.
     const SUPERVISION: Supervision = Supervision::DEFAULT;
 
-    /// What becomes of it when it cannot be rebuilt from its history. Nothing helps there but another version of the program, so waiting costs least.
+    /// What becomes of it when it cannot be rebuilt from its history. Nothing helps there but another version of the program, so waiting costs least: it is never
+    /// tried again by itself, and `Resume` means that the next command tries. That the log cannot be read is not the entity's doing: it is not counted here.
     const RECOVERY_SUPERVISION: Supervision = Self::SUPERVISION;
 
     /// Changes the state by one event that happened: the only place where state changes. It must not fail, and it must depend on nothing but

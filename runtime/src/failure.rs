@@ -1,6 +1,8 @@
 //! The failure fact: what failed, where, during which command, and what became of it. A value; who stores it and who acts on it stands elsewhere.
 
+use std::error::Error;
 use std::fmt;
+use std::iter::successors;
 
 use bytes::Bytes;
 use holm_core::{
@@ -156,11 +158,13 @@ pub enum FailureKind {
     DiskNearlyFull,
     /// There is more again.
     DiskFreeAgain,
+    /// The index of a shard on a node is damaged or cannot be written; it is built anew from the log.
+    IndexFailed,
 }
 
 impl FailureKind {
     /// Every kind.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Panicked,
         Self::RecoveryFailed,
         Self::SnapshotUnreadable,
@@ -182,6 +186,7 @@ impl FailureKind {
         Self::SubscriberCaughtUp,
         Self::DiskNearlyFull,
         Self::DiskFreeAgain,
+        Self::IndexFailed,
     ];
 
     /// The name in metrics, documents and filters.
@@ -209,6 +214,7 @@ impl FailureKind {
             Self::SubscriberCaughtUp => "subscriber_caught_up",
             Self::DiskNearlyFull => "disk_nearly_full",
             Self::DiskFreeAgain => "disk_free_again",
+            Self::IndexFailed => "index_failed",
         }
     }
 
@@ -236,7 +242,8 @@ impl FailureKind {
             | Self::NodeSuspected
             | Self::FactsLost
             | Self::SubscriberLagging
-            | Self::DiskNearlyFull => Severity::Warning,
+            | Self::DiskNearlyFull
+            | Self::IndexFailed => Severity::Warning,
         }
     }
 }
@@ -270,6 +277,12 @@ impl FailureFact {
         self
     }
 
+    /// The same with everything that was said, behind the causes there are.
+    #[must_use]
+    pub(crate) fn because_of(self, causes: &Causes) -> Self {
+        causes.0.iter().fold(self, |fact, cause| fact.because(cause))
+    }
+
     /// What was said first; empty when nothing was.
     #[must_use]
     pub fn reason(&self) -> &str {
@@ -283,6 +296,44 @@ impl FailureFact {
             Subject::Entity(address) => Some(address),
             _ => None,
         }
+    }
+}
+
+/// Why something failed, the outermost cause first: what a fact keeps of an error, which may have a source, which may have one too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Causes(Vec<Box<str>>);
+
+impl Causes {
+    /// An error and the sources behind it.
+    pub(crate) fn of(error: &(dyn Error + 'static)) -> Self {
+        let chain = successors(Some(error), |error| (*error).source()).take(MOST_CAUSES);
+        Self(chain.map(|error| shortened(&error.to_string()).into()).collect())
+    }
+
+    /// The same as the cause of something else.
+    pub(crate) fn within(mut self, what: &str) -> Self {
+        self.0.truncate(MOST_CAUSES - 1);
+        self.0.insert(0, shortened(what).into());
+        self
+    }
+}
+
+impl From<&str> for Causes {
+    fn from(said: &str) -> Self {
+        Self(vec![shortened(said).into()])
+    }
+}
+
+impl From<String> for Causes {
+    fn from(said: String) -> Self {
+        Self::from(&*said)
+    }
+}
+
+/// All of them, for callers who are told one text.
+impl fmt::Display for Causes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join(": "))
     }
 }
 
@@ -318,5 +369,30 @@ fn shortened(text: &str) -> &str {
     match text.char_indices().find(|(at, c)| at + c.len_utf8() > CAUSE_BYTES) {
         Some((at, _)) => &text[..at],
         None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("step {0}")]
+    struct Step(u32, #[source] Option<Box<Step>>);
+
+    fn steps(count: u32) -> Step {
+        (1..=count).rev().fold(Step(0, None), |behind, step| Step(step, Some(Box::new(behind))))
+    }
+
+    #[test]
+    fn a_fact_keeps_the_chain_of_causes_as_far_as_the_bound() {
+        let subject = Subject::Node(NodeId(1));
+        let fact = FailureFact::new(FailureId(1), FailureKind::Panicked, subject, Timestamp::EPOCH);
+        let causes = |causes: Causes| fact.clone().because_of(&causes).causes.join(", ");
+        assert_eq!(causes(Causes::of(&Step(7, None))), "step 7");
+        let long = Causes::of(&steps(100));
+        assert_eq!(causes(long.clone()), "step 1, step 2, step 3, step 4");
+        assert_eq!(causes(long.within("the start")), "the start, step 1, step 2, step 3");
+        assert_eq!(Causes::from("a").within("b").to_string(), "b: a");
     }
 }

@@ -26,6 +26,7 @@ use crate::shell::courier::Askers;
 use crate::shell::leadership::Input;
 use crate::shell::loaders::{Job, Loaders};
 use crate::shell::seat::{Board, Seat, Standing};
+use crate::shell::watchdog::Watchdog;
 
 /// The shards of one node. Cheap to clone; the threads end with [`ShardHost::stop`] or with the last clone.
 ///
@@ -81,9 +82,19 @@ impl ShardHost {
         let (askers, reacting) = watch::channel(None);
         let (options, log, loaders) = (&options, &log, &loaders);
         let surroundings = Surroundings { options, log, loaders, askers: &reacting };
-        let seats = (0..options.shards)
+        let seats: Vec<_> = (0..options.shards)
             .map(|number| seat(ShardId(number), &surroundings, &failures, arbiters.as_ref()))
             .collect();
+        // On one thread nobody can look while a handler runs.
+        if let Some(arbiters) = &arbiters {
+            let watchdog = Watchdog {
+                boards: seats.iter().map(|seat| Arc::clone(&seat.board)).collect(),
+                registry: options.registry.clone(),
+                limit: options.limits.slow_handler,
+                failures: Arc::downgrade(&failures),
+            };
+            arbiters.beside().spawn(watchdog.run());
+        }
         let (options, log, loaders) = (options.clone(), log.clone(), loaders.clone());
         Ok(Self(Arc::new(Inner {
             options,

@@ -102,7 +102,8 @@ impl fmt::Debug for HostOptions {
 /// is unknown; the question is who opens the shard again.
 #[derive(Clone)]
 pub enum WriteFailurePolicy {
-    /// The host opens the shard again by itself, at the next term: for a single node, where nobody else could lead.
+    /// The host opens the shard again by itself, at the next term: for a single node, where nobody else could lead. As often as it takes: a host that gave up
+    /// would need a restart to serve again, and that a log goes on failing is told once and costs one try each `longest_wait`.
     Reopen {
         /// The first wait; it doubles with each failure.
         first_wait: Duration,

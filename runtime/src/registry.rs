@@ -75,6 +75,11 @@ impl Registry {
         self.add::<E>(true)
     }
 
+    /// Whether a type is one of Holm's own.
+    pub(crate) fn is_system(&self, entity_type: &str) -> bool {
+        self.kind(entity_type).is_ok_and(|kind| kind.system)
+    }
+
     pub(crate) fn has_system_types(&self) -> bool {
         self.kinds.iter().any(|kind| kind.system)
     }

@@ -11,3 +11,4 @@ pub(crate) mod metering;
 pub(crate) mod pulse;
 pub(crate) mod seat;
 mod telling;
+pub(crate) mod watchdog;

@@ -5,6 +5,7 @@ mod cluster;
 mod disk;
 mod examples;
 mod facts;
+mod index;
 mod panics;
 mod policies;
 mod single_node;

@@ -1,11 +1,17 @@
 //! Money that moves between accounts while its node comes and goes.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use holm::{AskError, EntityAddress, EntityError, EntityRef, Holm, SequenceNumber, decode};
-use holm_domains::bank::transfer::{Stage, Start, TransferStatus};
+use holm::{
+    AskError, Caller, Entity, EntityAddress, EntityError, EntityRef, Holm, ManualClock, Registry,
+    SeededEntropy, SequenceNumber, ShardId, Term, Timestamp, decode, shard_of,
+};
+use holm_domains::bank::transfer::{DEADLINE, Stage, Start, TransferStatus};
 use holm_domains::bank::{Account, AccountEvent, Balance, Close, Deposit, Open, Transfer};
+use holm_persistence::MemoryLog;
+use holm_runtime::{HostOptions, ShardHost};
 use tokio::task::JoinSet;
 
 const ACCOUNTS: u64 = 50;
@@ -124,4 +130,63 @@ async fn no_money_is_made_or_lost() {
     }
     assert_eq!(sum, ACCOUNTS * OPENING);
     holm.shutdown().await;
+}
+
+/// Promise G6: a withdrawal that turns out to have happened after the deadline is paid back: on a running node whose clock is the test's, where the paying account
+/// cannot be reached before the deadline has passed.
+#[tokio::test]
+async fn a_withdrawal_that_came_too_late_is_paid_back() {
+    const SHARDS: u32 = 8;
+    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_000_000)));
+    let registry = Registry::new().entity::<Account>().entity::<Transfer>();
+    let options = HostOptions {
+        clock: clock.clone(),
+        tick_interval: Duration::from_millis(5),
+        ..HostOptions::new(registry, SHARDS)
+    };
+    let host = ShardHost::start(options, Arc::new(MemoryLog::new())).unwrap();
+    for shard in (0..SHARDS).map(ShardId) {
+        host.lead(shard, Term(1)).await.unwrap();
+    }
+    host.connect_to_itself();
+    let (asker, timeout) = (Arc::new(host.clone()), Duration::from_secs(10));
+    let caller = Caller::new(asker, clock.clone(), timeout, SeededEntropy::new(1));
+    let account = |id: &str| EntityRef::<Account>::new(Arc::clone(&caller), id);
+    for id in ["a", "b"] {
+        account(id).ask(Open { owner: "Ada".into() }).await.unwrap();
+        account(id).ask(Deposit { amount: OPENING }).await.unwrap();
+    }
+    let at = |entity: &str, id: &str| shard_of(&EntityAddress::new(entity, id).unwrap(), SHARDS);
+    let payer = at(Account::TYPE, "a");
+    let id = (0..).map(|n| format!("t{n}")).find(|id| at(Transfer::TYPE, id) != payer).unwrap();
+    let transfer = EntityRef::<Transfer>::new(Arc::clone(&caller), &id);
+    // What of the outbox is tried again later is tried by this clock too.
+    let until = async |wanted: fn(&Transfer) -> bool| loop {
+        let status = transfer.ask(TransferStatus {}).await.unwrap();
+        if wanted(&status) {
+            return status;
+        }
+        clock.advance(Duration::from_millis(100));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+
+    host.depose(payer);
+    while host.is_leading(payer) {
+        tokio::task::yield_now().await;
+    }
+    let (from, to) = ("a".to_owned(), "b".to_owned());
+    transfer.ask(Start { from, to, amount: 40 }).await.unwrap();
+    clock.advance(DEADLINE);
+    let overdue = until(|transfer| transfer.overdue).await;
+    assert_eq!(overdue.stage, Stage::Withdrawing, "nobody knows yet what becomes of it");
+    host.lead(payer, Term(2)).await.unwrap();
+    let over = until(|transfer| {
+        transfer.stage != Stage::Withdrawing && transfer.stage != Stage::Refunding
+    })
+    .await;
+    assert_eq!((over.stage, &*over.reason), (Stage::Refunded, "the deadline passed"));
+    for id in ["a", "b"] {
+        assert_eq!(account(id).ask(Balance {}).await, Ok(OPENING), "{id}");
+    }
+    host.stop().await;
 }

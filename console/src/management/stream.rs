@@ -13,7 +13,7 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::{Stream, stream};
-use holm::bus::{CloudEvent, FeedError, Interest, Position, Start, Subscription};
+use holm::bus::{CloudEvent, FeedError, Interest, Position, Publisher, Start, Subscription};
 use holm::{ClusterFacts, Entity as _, ErrorKind, FailureLog, Offset, ShardId};
 use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
@@ -124,7 +124,9 @@ impl Following {
             }
         };
         let said = fact.map_err(|error| error.to_string()).and_then(|fact| {
-            CloudEvent::of(&fact, &self.cluster, self.serving.holm.registry())
+            let holm = &self.serving.holm;
+            let (cluster, namespace) = (&self.cluster, holm.event_namespace());
+            CloudEvent::of(&fact, Publisher { cluster, namespace, registry: holm.registry() })
                 .and_then(|event| serde_json::to_string(&event).map_err(|error| error.to_string()))
         });
         Some(match said {

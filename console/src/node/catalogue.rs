@@ -76,6 +76,11 @@ pub(super) fn describe() {
         Unit::Seconds,
         "how long the oldest record has waited that a projection has not read"
     );
+    describe_gauge!(
+        "holm.subscription.lag.time",
+        Unit::Seconds,
+        "how old the oldest fact is that a subscriber with a name was given here and has not gone beyond"
+    );
     describe_histogram!("holm.journal.append.size", Unit::Bytes, "bytes of a batch");
     describe_histogram!("holm.journal.append.records", Unit::Count, "records of a batch");
 }

@@ -4,7 +4,8 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 use clap::Args;
 use holm::bus::CloudEvent;
-use holm::{FailureFact, Severity, Subject};
+use holm::{FailureFact, FailureFilter, FailureKind, Severity, Subject};
+use serde::Deserialize;
 
 use super::follow::Follow;
 use super::{LOOK_TIMEOUT, first_to_answer};
@@ -48,7 +49,7 @@ impl FailuresArgs {
     /// When no node can be reached, or the filter is none.
     pub async fn run(self, global: &Global, output: Output) -> Result<Exit, Failure> {
         if self.follow {
-            return follow(global, output).await;
+            return follow(&self.filter, global, output).await;
         }
         let act = match (&self.retry, &self.skip, &self.resume) {
             (Some(filter), ..) => Some(("retry", filter)),
@@ -75,38 +76,60 @@ impl FailuresArgs {
     }
 }
 
-async fn follow(global: &Global, output: Output) -> Result<Exit, Failure> {
-    let query = vec![("topics", "failures".to_owned()), ("from", "now".to_owned())];
-    let wish = StreamWish { query, last_id: None };
-    let show = |event: &StreamEvent| {
-        if output.is_json() {
-            return output.is_read(&event.data);
-        }
-        output.is_read(line_of(&event.data, output).unwrap_or_else(|error| {
-            format!("{} a failure that cannot be read: {error}", output.mark(Mark::Warning))
-        }))
-    };
-    Follow { wish, forever: true, limit: None }.run(global, show).await
+/// What the log of failures tells.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Told {
+    /// Something failed.
+    Failed { fact: FailureFact },
+    /// Something was done about it.
+    Settled { subject: Subject, kind: FailureKind, how: String },
 }
 
-/// One line for a failure, or for what was done about one.
-fn line_of(data: &str, output: Output) -> Result<String, serde_json::Error> {
-    let event: CloudEvent = serde_json::from_str(data)?;
-    let (time, data) = (clock_of_day(&event.time), event.data.unwrap_or_default());
-    if let Some(fact) = data.get("fact") {
-        let fact: FailureFact = serde_json::from_value(fact.clone())?;
-        let mark = if fact.severity < Severity::Error { Mark::Warning } else { Mark::Bad };
-        let (mark, said) = (output.mark(mark), fact.causes.first().map_or("", |cause| cause));
-        let (subject, kind) = (output.strong(&fact.subject), fact.kind.name());
-        return Ok(format!(
-            "{time}  {mark} {subject}  {kind}  {}",
-            said.lines().next().unwrap_or("")
-        ));
+impl Told {
+    /// What is told, and when it happened.
+    fn read(data: &str) -> Result<(Self, String), serde_json::Error> {
+        let event: CloudEvent = serde_json::from_str(data)?;
+        Ok((serde_json::from_value(event.data.unwrap_or_default())?, event.time))
     }
-    let subject: Subject = serde_json::from_value(data["subject"].clone())?;
-    let (mark, how) = (output.mark(Mark::Good), data["how"].as_str().unwrap_or("settled"));
-    let kind = data["kind"].as_str().unwrap_or_default();
-    Ok(format!("{time}  {mark} {}  {kind}  {how}", output.strong(&subject)))
+
+    fn is_meant_by(&self, filter: &FailureFilter) -> bool {
+        match self {
+            Self::Failed { fact } => filter.means(&fact.subject, fact.kind),
+            Self::Settled { subject, kind, .. } => filter.means(subject, *kind),
+        }
+    }
+
+    /// One line.
+    fn line(&self, time: &str, output: Output) -> String {
+        let (mark, subject, kind, said) = match self {
+            Self::Failed { fact } => {
+                let mark = if fact.severity < Severity::Error { Mark::Warning } else { Mark::Bad };
+                (mark, &fact.subject, fact.kind, fact.reason().lines().next().unwrap_or(""))
+            }
+            Self::Settled { subject, kind, how } => (Mark::Good, subject, *kind, how.as_str()),
+        };
+        let (mark, subject) = (output.mark(mark), output.strong(subject));
+        format!("{}  {mark} {subject}  {}  {said}", clock_of_day(time), kind.name())
+    }
+}
+
+async fn follow(filter: &str, global: &Global, output: Output) -> Result<Exit, Failure> {
+    let filter: FailureFilter = filter
+        .parse()
+        .map_err(|error| Failure::usage(format!("`{filter}` is no filter"), error))?;
+    let query = vec![("topics", "failures".to_owned()), ("from", "now".to_owned())];
+    let wish = StreamWish { query, last_id: None };
+    let show = |event: &StreamEvent| match Told::read(&event.data) {
+        Ok((told, _)) if !told.is_meant_by(&filter) => true,
+        _ if output.is_json() => output.is_read(&event.data),
+        Ok((told, time)) => output.is_read(told.line(&time, output)),
+        Err(error) => output.is_read(format_args!(
+            "{} a failure that cannot be read: {error}",
+            output.mark(Mark::Warning)
+        )),
+    };
+    Follow { wish, forever: true, limit: None }.run(global, show).await
 }
 
 /// Says how many commands are about to be given up, and asks.

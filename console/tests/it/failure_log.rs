@@ -1,20 +1,21 @@
 //! `holm failures` and its HTTP: what failed is listed, counted and measured, and each way to act on it says what became of each failure (promise G7).
 
+use std::process::Stdio;
 use std::time::Duration;
 
-use holm::{
-    Command, Commands, Context, Effect, Entity, Event, Handle, Holm, NoRejection, Supervision,
-};
+use holm::{Command, Commands, Context, Effect, Entity, Event, Handle, Holm, Supervision};
 use holm_console::api_client::{ApiClient, ClientOptions, StreamWish};
 use holm_console::management::{self, HttpOptions, HttpServer};
 use reqwest::Client;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command as Process};
 
 use super::one_node::{answer, read};
 use super::verbs::holm;
 
-/// An entity that panics on thirteen.
+/// An entity that panics on thirteen, unless it is full.
 #[derive(Default, Serialize, Deserialize)]
 struct Brittle {
     total: u64,
@@ -31,11 +32,15 @@ struct Add {
     amount: u64,
 }
 
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
+#[error("it holds a hundred")]
+struct Full {}
+
 impl Entity for Brittle {
     const TYPE: &'static str = "brittle";
     const SUPERVISION: Supervision = Supervision::quarantine(2, Duration::from_secs(60));
     type Event = BrittleEvent;
-    type Rejection = NoRejection;
+    type Rejection = Full;
 
     fn apply(&mut self, BrittleEvent::Added { amount }: &BrittleEvent) {
         self.total += amount;
@@ -51,7 +56,10 @@ impl Handle<Add> for Brittle {
         &self,
         Add { amount }: Add,
         cx: &mut Context<'_, Self>,
-    ) -> Result<Effect<Self, u64>, NoRejection> {
+    ) -> Result<Effect<Self, u64>, Full> {
+        if self.total >= 100 {
+            return Err(Full {});
+        }
         assert_ne!(amount, 13, "thirteen");
         Ok(cx.persist(BrittleEvent::Added { amount }).reply(|brittle| brittle.total))
     }
@@ -143,17 +151,90 @@ async fn failures_are_listed_and_handled_over_http() {
     node.stop().await;
 }
 
+/// Runs the verb against a node; its exit code, and what it wrote.
+async fn run(node: &Node, arguments: &[&str]) -> (i32, String, String) {
+    let arguments: Vec<_> = ["--url", node.server.url()].iter().chain(arguments).copied().collect();
+    let output = holm(&arguments).await;
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+/// The verb as it follows failures, and the lines that it prints.
+struct Followed(Child, Lines<BufReader<ChildStdout>>);
+
+impl Followed {
+    fn start(node: &Node, arguments: &[&str]) -> Self {
+        let mut command = Process::new(env!("CARGO_BIN_EXE_holm"));
+        command.args(["--url", node.server.url(), "failures", "--follow"]).args(arguments);
+        command.env("LC_ALL", "C.UTF-8").env_remove("HOLM_HTTP__TOKEN").kill_on_drop(true);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self(child, lines)
+    }
+
+    async fn line(&mut self) -> String {
+        self.1.next_line().await.unwrap().expect("it goes on")
+    }
+}
+
+/// Promise G7: the verb follows those failures that are meant, and what is done about them, and nothing else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_verb_follows_what_is_meant() {
+    let node = Node::start().await;
+    let (code, _, error) = run(&node, &["failures", "one two", "--follow"]).await;
+    assert!(code == 2 && error.contains("one two"), "{error}");
+    let mut followed = Followed::start(&node, &["brittle/a"]);
+    // When it has begun nobody says, so something fails until it is seen.
+    let (mut number, mut line) = (0, None);
+    while line.is_none() {
+        number += 1;
+        node.break_down(&format!("b{number}")).await;
+        node.break_down(&format!("a{number}")).await;
+        let soon = tokio::time::timeout(Duration::from_millis(200), followed.line());
+        line = soon.await.ok();
+    }
+    let line = line.unwrap();
+    assert!(line.contains("brittle/a") && line.contains("thirteen"), "{line}");
+    node.break_down("b-last").await;
+    run(&node, &["failures", "--resume", "brittle/b-last"]).await;
+    let meant = format!("brittle/a{number}");
+    let (code, resumed, _) = run(&node, &["failures", "--resume", &meant]).await;
+    assert!(code == 0 && resumed.contains("resume: 1 done"), "{resumed}");
+    let settled = loop {
+        let line = followed.line().await;
+        assert!(line.contains("brittle/a"), "{line}");
+        if line.contains("resumed") {
+            break line;
+        }
+    };
+    assert!(settled.contains(&meant) && settled.contains("panicked"), "{settled}");
+    node.stop().await;
+}
+
+/// Promise G7: a command that is asked again and refused has its answer; where there is nothing to do, that is said.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_verb_says_what_became_of_each() {
+    let node = Node::start().await;
+    node.add("a", 13).await;
+    while node.get("/api/v1/failures?filter=brittle/a").await["failures"][0].is_null() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let (code, nothing, _) = run(&node, &["failures", "--resume", "brittle/a"]).await;
+    assert!(code == 0 && nothing.contains("1 nothing"), "{nothing}");
+    assert!(nothing.contains("in no quarantine"), "{nothing}");
+    assert_eq!(node.add("a", 100).await.0, 200);
+    let (code, rejected, _) = run(&node, &["failures", "--retry", "brittle/a"]).await;
+    assert!(code == 0 && rejected.contains("1 rejected"), "{rejected}");
+    let settled = node.get("/api/v1/failures?filter=brittle/a").await;
+    assert_eq!(settled["failures"][0]["settled"], "retried", "an answer settles it: {settled}");
+    node.stop().await;
+}
+
 /// Promise G7: the verb lists, asks before it gives commands up, and says by its exit code whether everything went well.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_verb_shows_and_handles_failures() {
     let node = Node::start().await;
-    let url = node.server.url().to_owned();
-    let run = async |arguments: &[&str]| {
-        let arguments: Vec<_> = ["--url", &url].iter().chain(arguments).copied().collect();
-        let output = holm(&arguments).await;
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
-    };
+    let run = async |arguments: &[&str]| run(&node, arguments).await;
     let (code, none, _) = run(&["failures"]).await;
     assert!(code == 0 && none.contains("no failures"), "{none}");
     node.break_down("a").await;

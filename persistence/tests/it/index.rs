@@ -5,7 +5,8 @@ use std::sync::Arc;
 use holm_core::{Offset, SeededEntropy, SequenceNumber, ShardId};
 use holm_persistence::conformance::wait;
 use holm_persistence::{
-    EntityIndex, History, LogId, ShardLog as _, SledLog, Store, StoreError, StoreOptions,
+    EntityIndex, History, IndexTrouble, LogId, ShardLog as _, SledLog, Store, StoreError,
+    StoreOptions,
 };
 
 use crate::child::{ENTITIES, ShardWriter, entity};
@@ -77,6 +78,10 @@ fn an_index_ahead_of_its_log_is_discarded() {
     drop(log);
     let log = open(dir.path());
     assert_eq!(EntityIndex::open(log.store(), LOG).unwrap().watermark(), 0);
+    let troubles = log.store().take_index_troubles();
+    assert!(matches!(&troubles[..], [IndexTrouble { log: LOG, .. }]), "it is told: {troubles:?}");
+    assert!(troubles[0].reason.contains("entry 30"), "{}", troubles[0].reason);
+    assert_eq!(log.store().take_index_troubles(), [], "and once");
     let last = log.last_offset(SHARD).unwrap();
     let histories = histories(&log);
     assert!(last > Offset(20) && histories.iter().any(|history| history.head == last));

@@ -1,6 +1,7 @@
 //! Facts as CloudEvents 1.0, for those who follow from outside: brokers, pages, other services.
 //!
-//! The form is that of <https://github.com/cloudevents/spec>, with its extensions `partitionkey`, `sequence` and the pair of correlation and causation ids.
+//! The form is that of <https://github.com/cloudevents/spec>, with its extensions `partitionkey`, `sequence`, `recordedtime` and the pair of correlation and
+//! causation ids. There is no `traceparent`: spans are not recorded with commands.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -14,27 +15,32 @@ use crate::registry::Registry;
 pub struct CloudEvent {
     /// The version of the form: `1.0`.
     pub specversion: String,
-    /// The fact's name for ever: the id of its command and its place among the command's events.
+    /// The fact's name for ever: the id of its command, for the first of the command's events, and `{id}-1` and so on for those behind it.
     pub id: String,
     /// `/clusters/{cluster}/{entity_type}/{entity_id}`; `sequence` counts within it.
     pub source: String,
-    /// `holm.{entity_type}.{event}.v{schema_version}`, the event in snake case.
+    /// `{namespace}.{entity_type}.{event}.v{schema_version}`, the event in snake case. The namespace of Holm's own types is `holm`.
     #[serde(rename = "type")]
     pub event_type: String,
     /// The entity's id.
     pub subject: String,
     /// When it happened, RFC 3339 in UTC.
     pub time: String,
+    /// When its record was made, which is when its command was handled: the same moment as `time`.
+    pub recordedtime: String,
     /// `application/json`.
     pub datacontenttype: String,
+    /// Names the version of the event that `data` is: `urn:holm:{namespace}:{entity_type}:{event}:{schema_version}`. Nothing can be fetched there.
+    pub dataschema: String,
     /// The entity's id: what has the same one stays in order.
     pub partitionkey: String,
     /// The place in the entity's history, with 20 digits, because it is compared as text.
     pub sequence: String,
     /// The conversation.
     pub correlationid: String,
-    /// What caused it.
-    pub causationid: String,
+    /// The id of the command that caused this one's, which is the `id` of its first event when it had any; missing where the conversation begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub causationid: Option<String>,
     /// The shard whose log it stands in.
     pub holmshard: u32,
     /// The offset of its record there, as text, because it may pass what a JSON number holds.
@@ -44,31 +50,48 @@ pub struct CloudEvent {
     pub data: Option<Value>,
 }
 
+/// Whose facts become CloudEvents.
+#[derive(Debug, Clone, Copy)]
+pub struct Publisher<'a> {
+    /// The cluster's name.
+    pub cluster: &'a str,
+    /// What the types of a program's events begin with: its domain backwards, as in `com.acme.bank`.
+    pub namespace: &'a str,
+    /// Knows how events are read.
+    pub registry: &'a Registry,
+}
+
+/// What the types of Holm's own events begin with.
+const OWN_NAMESPACE: &str = "holm";
+
 impl CloudEvent {
-    /// A fact of `cluster`. The registry knows how its event is read.
+    /// A fact of this publisher.
     ///
     /// # Errors
     /// When the event cannot be read.
-    pub fn of(fact: &Fact, cluster: &str, registry: &Registry) -> Result<Self, String> {
+    pub fn of(fact: &Fact, publisher: Publisher<'_>) -> Result<Self, String> {
+        let Publisher { cluster, namespace, registry } = publisher;
         let data = if fact.is_notification() { None } else { Some(data(fact, registry)?) };
         let address = fact.address();
         let (entity_type, id) = (address.entity_type(), address.id());
+        let namespace = if registry.is_system(entity_type) { OWN_NAMESPACE } else { namespace };
+        let (event, version) = (snake_case(fact.name()), fact.schema_version());
+        let (time, command) = (rfc3339(fact.at().as_millis()), fact.command_id());
+        let causation = Some(fact.causation_id()).filter(|cause| *cause != command.causes());
         Ok(Self {
             specversion: "1.0".to_owned(),
-            id: fact.id().to_string(),
+            id: if fact.index() == 0 { command.to_string() } else { fact.id().to_string() },
             source: format!("/clusters/{cluster}/{entity_type}/{id}"),
-            event_type: format!(
-                "holm.{entity_type}.{}.v{}",
-                snake_case(fact.name()),
-                fact.schema_version()
-            ),
+            event_type: format!("{namespace}.{entity_type}.{event}.v{version}"),
             subject: id.to_owned(),
-            time: rfc3339(fact.at().as_millis()),
+            recordedtime: time.clone(),
+            time,
+            dataschema: format!("urn:holm:{namespace}:{entity_type}:{event}:{version}"),
             datacontenttype: "application/json".to_owned(),
             partitionkey: id.to_owned(),
             sequence: format!("{:020}", fact.sequence().get()),
             correlationid: fact.correlation_id().to_string(),
-            causationid: fact.causation_id().to_string(),
+            causationid: causation.map(|cause| cause.to_string()),
             holmshard: fact.shard().0,
             holmoffset: fact.offset().to_string(),
             data,

@@ -82,7 +82,7 @@ impl Bus {
         self
     }
 
-    /// The same, whose live subscriptions are named so where they lag, as in `projection totals`.
+    /// The same, whose live subscriptions are named so where they lag, as in `projection totals`, and in the metric of their lag. One without a name has no metric.
     #[must_use]
     pub fn reader(mut self, name: impl Into<Arc<str>>) -> Self {
         self.reader = Some(name.into());
@@ -103,7 +103,8 @@ impl Bus {
         let with = (Some(Arc::clone(&mark)), self.tagger());
         let subscribed =
             Subscription::start_with(inspector, interest, self.shards, start, with).await?;
-        self.watch(&mark, self.reader.as_deref().unwrap_or("live subscription"), None);
+        let name = self.reader.as_deref();
+        self.watch(&mark, name.unwrap_or("live subscription"), name);
         Ok(subscribed)
     }
 

@@ -104,7 +104,7 @@ impl Mark {
 pub(super) struct Watched {
     /// As facts name it.
     pub(super) reader: Box<str>,
-    /// As the gauge names it; none where something else measures it.
+    /// As the gauge names it; none where it has no name.
     pub(super) gauge: Option<Box<str>>,
     pub(super) limit: LagLimit,
     pub(super) node: NodeId,
@@ -126,12 +126,10 @@ async fn look_on(mark: Weak<Mark>, watched: Watched) {
         let Some((behind, first_reading)) =
             mark.upgrade().map(|it| (it.behind(watched.caller.now()), it.is_first_reading()))
         else {
-            return;
+            // It is over, and so is its lag.
+            return watched.measure(Duration::ZERO);
         };
-        if let Some(name) = &watched.gauge {
-            gauge!("holm_subscription_lag_time_seconds", "subscription" => name.to_string())
-                .set(behind.as_secs_f64());
-        }
+        watched.measure(behind);
         let counts = if first_reading { Duration::ZERO } else { behind };
         if let Some(word) = episode.look(counts, began.elapsed()) {
             let is_gone = || mark.strong_count() == 0;
@@ -142,6 +140,13 @@ async fn look_on(mark: Weak<Mark>, watched: Watched) {
 }
 
 impl Watched {
+    fn measure(&self, behind: Duration) {
+        if let Some(name) = &self.gauge {
+            gauge!("holm.subscription.lag.time", "subscription" => name.to_string())
+                .set(behind.as_secs_f64());
+        }
+    }
+
     fn fact(&self, word: Word) -> FailureFact {
         let now = self.caller.now();
         let id = FailureId::generate(now, &mut SeededEntropy::new(self.caller.draw()));

@@ -11,7 +11,9 @@ use super::slots::SlotId;
 use super::supervision::Decision;
 use super::tally::CommandIndex;
 use super::{Output, ShardEngine};
-use crate::failure::{FailedCommand, FailureFact, FailureKind, Severity, Standing, Subject};
+use crate::failure::{
+    Causes, FailedCommand, FailureFact, FailureKind, Severity, Standing, Subject,
+};
 
 /// The command that a handler saw last: plain numbers, so that noting it costs nothing.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +41,7 @@ impl<T> ShardEngine<T> {
             return;
         }
         let reason = format!("it ran {} ms and held up its shard", time.as_millis());
-        let mut fact = self.fact(now, FailureKind::SlowHandler, step.slot, &reason);
+        let mut fact = self.fact(now, FailureKind::SlowHandler, step.slot, &reason.into());
         let kind = self.registry.kind_at(step.index.kind);
         fact.command = Some(FailedCommand {
             name: kind.command_name(step.index.command).into(),
@@ -89,8 +91,14 @@ impl<T> ShardEngine<T> {
     }
 
     /// Something of an entity failed, and it goes on.
-    pub(super) fn report(&mut self, now: Timestamp, kind: FailureKind, id: SlotId, reason: &str) {
-        let fact = self.fact(now, kind, id, reason);
+    pub(super) fn report(
+        &mut self,
+        now: Timestamp,
+        kind: FailureKind,
+        id: SlotId,
+        causes: &Causes,
+    ) {
+        let fact = self.fact(now, kind, id, causes);
         self.outputs.push_back(Output::Failure(fact));
     }
 
@@ -100,11 +108,11 @@ impl<T> ShardEngine<T> {
         now: Timestamp,
         kind: FailureKind,
         id: SlotId,
-        reason: &str,
+        causes: &Causes,
     ) -> FailureFact {
         let subject = Subject::Entity(self.address_of(id));
         let failure = FailureId::generate(now, &mut self.names);
-        let fact = FailureFact::new(failure, kind, subject, now).because(reason);
+        let fact = FailureFact::new(failure, kind, subject, now).because_of(causes);
         FailureFact { node: self.node, shard: Some(self.shard), ..fact }
     }
 }

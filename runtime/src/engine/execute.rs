@@ -17,7 +17,7 @@ use super::repeats::Repeat;
 use super::slots::SlotId;
 use super::tally::CommandIndex;
 use crate::context::Facts;
-use crate::failure::{FailedCommand, FailureKind};
+use crate::failure::{Causes, FailedCommand, FailureKind};
 use crate::panic_text;
 use crate::registry::{Executed, Fault, PayloadLimits};
 
@@ -135,16 +135,20 @@ impl<T> ShardEngine<T> {
         let limits = PayloadLimits::of(&self.limits);
         let state = slot.state.as_mut().expect("only live entities execute");
         let (entropy, scratch) = (&mut self.entropy, &mut self.scratch);
+        self.handler.begins(index);
         let executed = catch_unwind(AssertUnwindSafe(|| {
             command.execute(state, &envelope.payload, facts, entropy, limits, scratch)
         }));
+        self.handler.ends();
         match executed {
             Ok(Ok(executed)) => {
                 let run = Run { now, id, index, deadline: envelope.deadline, executed };
                 if reads { self.answer_read(run, reply) } else { self.record(run, envelope, reply) }
             }
             Ok(Err(fault)) => self.refuse(now, id, envelope, fault, reply),
-            Err(panic) => self.fail_entity(now, id, envelope, &panic_text(&*panic), reply),
+            Err(panic) => {
+                self.fail_entity(now, id, envelope, &panic_text(&*panic).into(), reply);
+            }
         }
     }
 
@@ -178,7 +182,7 @@ impl<T> ShardEngine<T> {
         let (base, sequence) = (slot.sequence, record.last_sequence());
         let offset = match self.pipeline.push(&record) {
             Ok(offset) => offset,
-            Err(error) => return self.fail_entity(now, id, envelope, &error.to_string(), reply),
+            Err(error) => return self.fail_entity(now, id, envelope, &Causes::of(&error), reply),
         };
         (slot.sequence, slot.head) = (sequence, offset);
         slot.window.remember(envelope.key.digest(), offset, running, bounds);
@@ -253,7 +257,7 @@ impl<T> ShardEngine<T> {
                 }
             }
             Fault::Unencodable { reason, .. } => {
-                self.fail_entity(now, id, envelope, &reason, reply);
+                self.fail_entity(now, id, envelope, &reason.into(), reply);
             }
         }
     }
@@ -264,7 +268,7 @@ impl<T> ShardEngine<T> {
         now: Timestamp,
         id: SlotId,
         envelope: &CommandEnvelope,
-        reason: &str,
+        causes: &Causes,
         reply: T,
     ) {
         self.counters.failures += 1;
@@ -274,13 +278,13 @@ impl<T> ShardEngine<T> {
         let supervision = self.registry.kind_at(slot.kind).supervision;
         let (decision, attempt) = self.supervisor.failed(subject, supervision, running);
         let end = (slot.head, slot.sequence);
-        let mut fact = self.fact(now, FailureKind::Panicked, id, reason);
+        let mut fact = self.fact(now, FailureKind::Panicked, id, causes);
         fact.attempt = attempt;
         fact.command = Some(FailedCommand::of(envelope));
         // The fact first: whoever hears of the failure finds it told.
         self.carry_out(now, id, decision, Some(end), fact);
         let (address, command) = (envelope.address.clone(), (*envelope.command).into());
-        let reason = reason.into();
+        let reason = causes.to_string().into();
         self.answer(reply, Err(AskError::EntityFailed { address, command, reason }));
     }
 

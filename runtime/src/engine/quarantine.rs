@@ -19,7 +19,7 @@ use super::slots::SlotId;
 use super::supervision::{Admission, Quarantine};
 use super::tally::CommandIndex;
 use super::{Output, ShardEngine};
-use crate::failure::{FailureFact, Standing};
+use crate::failure::{Causes, FailureFact, Standing};
 use crate::registry::Executed;
 
 /// The command that lifts a quarantine. It goes the way of every command, and the shard carries it out.
@@ -59,18 +59,23 @@ struct Sentence {
     reason: Box<str>,
 }
 
+/// What is said of a record that cannot be read.
+pub(super) fn unreadable_record(stored: &StoredRecord) -> String {
+    format!("the record at offset {} cannot be read", stored.offset)
+}
+
 /// What the newest record of an entity says about it.
-pub(super) fn sentence(newest: &StoredRecord) -> Result<Option<Quarantine>, String> {
-    let unreadable =
-        |error: &dyn std::fmt::Display| format!("the record at offset {}: {error}", newest.offset);
-    let record = newest.decode().map_err(|error| unreadable(&error))?;
+pub(super) fn sentence(newest: &StoredRecord) -> Result<Option<Quarantine>, Causes> {
+    let unreadable = |causes: Causes| causes.within(&unreadable_record(newest));
+    let record = newest.decode().map_err(|error| unreadable(Causes::of(&error)))?;
     if record.command != QUARANTINED {
         return Ok(None);
     }
     let StoredVerdict::Accepted(bytes) = record.verdict else {
-        return Err(unreadable(&"a quarantine without a reason"));
+        return Err(unreadable("a quarantine without a reason".into()));
     };
-    let Sentence { failure, reason } = decode(bytes).map_err(|error| unreadable(&error))?;
+    let Sentence { failure, reason } =
+        decode(bytes).map_err(|error| unreadable(Causes::of(&error)))?;
     let (offset, sequence) = (newest.offset, record.last_sequence());
     Ok(Some(Quarantine { failure, reason, offset, sequence }))
 }
@@ -84,7 +89,7 @@ impl<T> ShardEngine<T> {
         (head, sequence): (Offset, SequenceNumber),
         fact: FailureFact,
     ) {
-        let sentence = Sentence { failure: fact.id, reason: fact.reason().into() };
+        let sentence = Sentence { failure: fact.id, reason: fact.causes.join(": ").into() };
         let told = encode(&sentence).expect("an id and a text can be encoded");
         let command = fact.command.as_ref();
         let record = Record {

@@ -12,7 +12,7 @@ use super::rehydrate::Rehydration;
 use super::repeats::Repeat;
 use super::slots::{self, SlotId};
 use super::supervision::{Decision, Quarantine};
-use crate::failure::FailureKind;
+use crate::failure::{Causes, FailureKind};
 
 /// Records of one page. 256 small records are some tens of KiB: one read, and memory stays bounded whatever the length of the history.
 const PAGE_RECORDS: usize = 256;
@@ -179,7 +179,7 @@ impl<T> ShardEngine<T> {
             (Some(Awaited::Record(repeat)), Err(error)) => self.record_loaded(repeat, Err(error)),
             (Some(Awaited::Recovery(slot)), Ok(loaded)) => self.proceed(now, slot, &loaded),
             (Some(Awaited::Recovery(slot)), Err(error)) => {
-                self.unreadable(now, slot, &error.to_string());
+                self.unreadable(now, slot, &Causes::of(&error));
             }
         }
     }
@@ -213,16 +213,19 @@ impl<T> ShardEngine<T> {
         }
         let (progress, history) = match loaded {
             Loaded::Record(_) => {
-                return self.recovery_failed(now, slot, "the log answered another question");
+                let causes = Causes::from("the log answered another question");
+                return self.recovery_failed(now, slot, &causes);
             }
-            Loaded::More(history) => (recovery.progress.take().ok_or_else(String::new), history),
+            Loaded::More(history) => {
+                (recovery.progress.take().ok_or_else(|| Causes::from("it did not begin")), history)
+            }
             Loaded::Start { snapshot: None, history, .. } => {
                 (Rehydration::from_nothing(kind), history)
             }
             Loaded::Start { snapshot: Some(snapshot), history, .. } => {
                 match Rehydration::from_snapshot(kind, snapshot, history.head, (running, bounds)) {
                     Ok(progress) => (Ok(progress), history),
-                    Err(reason) => return self.step_over(now, slot, snapshot, &reason),
+                    Err(causes) => return self.step_over(now, slot, snapshot, causes),
                 }
             }
         };
@@ -242,9 +245,9 @@ impl<T> ShardEngine<T> {
     }
 
     /// A snapshot cannot be read: the one before it, or all events, must do (law N14).
-    fn step_over(&mut self, now: Timestamp, slot: SlotId, snapshot: &Snapshot, reason: &str) {
-        let reason = format!("at sequence number {}: {reason}", snapshot.sequence);
-        self.report(now, FailureKind::SnapshotUnreadable, slot, &reason);
+    fn step_over(&mut self, now: Timestamp, slot: SlotId, snapshot: &Snapshot, causes: Causes) {
+        let which = format!("the snapshot at sequence number {}", snapshot.sequence);
+        self.report(now, FailureKind::SnapshotUnreadable, slot, &causes.within(&which));
         let next = match snapshot.sequence.0.checked_sub(1) {
             Some(below) => UsableSnapshots::UpTo(holm_core::SequenceNumber(below)),
             None => UsableSnapshots::None,
@@ -276,33 +279,33 @@ impl<T> ShardEngine<T> {
     }
 
     /// The log cannot be read: that is not the entity's doing, so it is not counted, and the next command may try again.
-    fn unreadable(&mut self, now: Timestamp, slot: SlotId, reason: &str) {
-        let fact = self.fact(now, FailureKind::RecoveryFailed, slot, reason);
-        self.refuse_held(slot, reason);
+    fn unreadable(&mut self, now: Timestamp, slot: SlotId, causes: &Causes) {
+        let fact = self.fact(now, FailureKind::RecoveryFailed, slot, causes);
+        self.refuse_held(slot, causes);
         self.carry_out(now, slot, Decision::Stop, None, fact);
     }
 
-    fn recovery_failed(&mut self, now: Timestamp, id: SlotId, reason: &str) {
+    fn recovery_failed(&mut self, now: Timestamp, id: SlotId, causes: &Causes) {
         let running = self.running.at(now);
         let slot = self.slots.get(id);
         let subject = (slot.kind, &*slot.id);
         let supervision = self.registry.kind_at(slot.kind).recovery_supervision;
         let (decision, attempt) = self.supervisor.failed(subject, supervision, running);
-        let mut fact = self.fact(now, FailureKind::RecoveryFailed, id, reason);
+        let mut fact = self.fact(now, FailureKind::RecoveryFailed, id, causes);
         fact.attempt = attempt;
         let end = self.recoveries.by_slot.get(&id).and_then(|recovery| recovery.end);
-        self.refuse_held(id, reason);
+        self.refuse_held(id, causes);
         // The same history would fail the same way: it is tried again when somebody asks, never in a circle.
         let decision = if decision == Decision::Again { Decision::Stop } else { decision };
         self.carry_out(now, id, decision, end, fact);
     }
 
     /// Those who waited for a recovery that failed hear so.
-    fn refuse_held(&mut self, slot: SlotId, reason: &str) {
-        let address = self.address_of(slot);
+    fn refuse_held(&mut self, slot: SlotId, causes: &Causes) {
+        let (address, reason) = (self.address_of(slot), causes.to_string());
         for (_, reply) in self.end_recovery(slot) {
             self.counters.failures += 1;
-            let (address, reason) = (address.clone(), reason.into());
+            let (address, reason) = (address.clone(), reason.as_str().into());
             self.answer(reply, Err(AskError::RecoveryFailed { address, reason }));
         }
     }

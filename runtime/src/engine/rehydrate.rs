@@ -8,7 +8,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use holm_core::{Offset, SequenceNumber, Timestamp};
 use holm_persistence::{History, Record, Snapshot};
 
+use super::quarantine::unreadable_record;
 use super::window::{Window, WindowBounds};
+use crate::failure::Causes;
 use crate::registry::{Kind, State};
 use crate::{panic_text, snapshot_payload};
 
@@ -27,7 +29,7 @@ pub(super) struct Rehydration {
 
 impl Rehydration {
     /// Begins with nothing.
-    pub(super) fn from_nothing(kind: &Kind) -> Result<Self, String> {
+    pub(super) fn from_nothing(kind: &Kind) -> Result<Self, Causes> {
         let state = guarded(|| Ok(kind.entity.fresh()))?;
         Ok(Self {
             state,
@@ -45,15 +47,17 @@ impl Rehydration {
         snapshot: &Snapshot,
         log_head: Offset,
         window: (Timestamp, WindowBounds),
-    ) -> Result<Self, String> {
+    ) -> Result<Self, Causes> {
         if snapshot.offset > log_head {
             let at = snapshot.offset;
-            return Err(format!(
-                "it reflects offset {at}, the entity's newest record is {log_head}"
-            ));
+            let reason =
+                format!("it reflects offset {at}, the entity's newest record is {log_head}");
+            return Err(reason.into());
         }
-        let parts = snapshot_payload::read(&snapshot.payload).map_err(|error| error.to_string())?;
-        let state = guarded(|| kind.entity.decode_state(parts.state).map_err(|e| e.to_string()))?;
+        let parts =
+            snapshot_payload::read(&snapshot.payload).map_err(|error| Causes::of(&error))?;
+        let decoded = || kind.entity.decode_state(parts.state).map_err(|error| Causes::of(&error));
+        let state = guarded(decoded)?;
         Ok(Self {
             state,
             window: Window::from_entries(&parts.window, window),
@@ -70,19 +74,20 @@ impl Rehydration {
         kind: &Kind,
         history: &History,
         window: (Timestamp, WindowBounds),
-    ) -> Result<bool, String> {
+    ) -> Result<bool, Causes> {
         for stored in &history.records {
             let record = stored
                 .decode()
-                .map_err(|error| format!("the record at offset {}: {error}", stored.offset))?;
+                .map_err(|error| Causes::of(&error).within(&unreadable_record(stored)))?;
             self.apply(kind, stored.offset, &record, window)?;
         }
         if history.more && history.records.is_empty() {
-            return Err("the log promised more records and gave none".to_owned());
+            return Err("the log promised more records and gave none".into());
         }
         if !history.more && self.head != history.head {
             let (ours, newest) = (self.head, history.head);
-            return Err(format!("the records end at offset {ours}, the newest is {newest}"));
+            let reason = format!("the records end at offset {ours}, the newest is {newest}");
+            return Err(reason.into());
         }
         Ok(history.more)
     }
@@ -93,18 +98,20 @@ impl Rehydration {
         offset: Offset,
         record: &Record<'_>,
         window: (Timestamp, WindowBounds),
-    ) -> Result<(), String> {
+    ) -> Result<(), Causes> {
         if record.previous != self.head || record.base != self.sequence {
-            return Err(format!(
+            let reason = format!(
                 "the record at offset {offset} follows offset {} and sequence number {}, but the history ends at {} and {}",
                 record.previous, record.base, self.head, self.sequence
-            ));
+            );
+            return Err(reason.into());
         }
         let state = &mut self.state;
         guarded(|| {
             for (step, event) in record.events.iter().enumerate() {
                 kind.entity.apply(state, event).map_err(|error| {
-                    format!("event {}: {error}", record.base.plus(step as u64 + 1))
+                    let number = record.base.plus(step as u64 + 1);
+                    Causes::of(&error).within(&format!("event {number} cannot be read"))
                 })?;
             }
             Ok(())
@@ -119,7 +126,7 @@ impl Rehydration {
 }
 
 /// Runs code of the entity; a panic is an error.
-fn guarded<R>(code: impl FnOnce() -> Result<R, String>) -> Result<R, String> {
+fn guarded<R>(code: impl FnOnce() -> Result<R, Causes>) -> Result<R, Causes> {
     catch_unwind(AssertUnwindSafe(code))
-        .unwrap_or_else(|panic| Err(format!("a panic: {}", panic_text(&*panic))))
+        .unwrap_or_else(|panic| Err(Causes::from(panic_text(&*panic)).within("a panic")))
 }

@@ -11,7 +11,7 @@ use holm_persistence::Snapshot;
 use super::ShardEngine;
 use super::ports::Output;
 use super::slots::{self, SlotId};
-use crate::failure::FailureKind;
+use crate::failure::{Causes, FailureKind};
 use crate::panic_text;
 use crate::snapshot_payload::{self, Parts};
 
@@ -127,8 +127,8 @@ impl<T> ShardEngine<T> {
                 (slot.unsaved, slot.snapshot_kib) = (0, slots::kib(payload.len()));
                 return Some(Snapshot { sequence, offset, at, payload: payload.into() });
             }
-            Ok(Err(error)) => error.to_string(),
-            Err(panic) => panic_text(&*panic),
+            Ok(Err(error)) => Causes::of(&error),
+            Err(panic) => panic_text(&*panic).into(),
         };
         self.report(at, FailureKind::SnapshotFailed, id, &failure);
         None

@@ -55,7 +55,13 @@ impl FailureFilter {
     /// Whether a failure is meant.
     #[must_use]
     pub fn wants(&self, row: &FailureRow) -> bool {
-        let address = match &row.subject {
+        self.means(&row.subject, row.kind)
+    }
+
+    /// Whether failures of this kind are meant that this subject has.
+    #[must_use]
+    pub fn means(&self, subject: &Subject, kind: FailureKind) -> bool {
+        let address = match subject {
             Subject::Entity(address) => Some(address),
             _ => None,
         };
@@ -66,7 +72,7 @@ impl FailureFilter {
         let begins = self.prefix.as_ref().is_none_or(|prefix| {
             address.is_some_and(|address| address.to_string().starts_with(&**prefix))
         });
-        self.kind.is_none_or(|kind| kind == row.kind) && of_type && begins
+        self.kind.is_none_or(|meant| meant == kind) && of_type && begins
     }
 }
 

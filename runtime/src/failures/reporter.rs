@@ -21,7 +21,7 @@ use super::log::{FailureLog, Report, part_of};
 use crate::ask::Asker;
 use crate::entity::{Command, Entity};
 use crate::entity_ref::Caller;
-use crate::failure::{FailureFact, FailureKind, Subject};
+use crate::failure::{Causes, FailureFact, FailureKind, Subject};
 
 /// Facts that are stored at the same time. They go to sixteen entities; four for each fill a batch.
 const AT_ONCE: usize = 64;
@@ -88,13 +88,18 @@ impl Outlet {
     }
 
     /// A fact about something that is no entity.
-    pub(crate) fn fact(&self, kind: FailureKind, subject: Subject, reason: &str) -> FailureFact {
+    pub(crate) fn fact(
+        &self,
+        kind: FailureKind,
+        subject: Subject,
+        causes: impl Into<Causes>,
+    ) -> FailureFact {
         let (id, now) = self.name();
         let shard = match &subject {
             Subject::Shard(shard) => Some(*shard),
             _ => None,
         };
-        let fact = FailureFact::new(id, kind, subject, now).because(reason);
+        let fact = FailureFact::new(id, kind, subject, now).because_of(&causes.into());
         FailureFact { node: self.node, shard, ..fact }
     }
 
@@ -108,6 +113,11 @@ impl Outlet {
         self.idle.notify_waiters();
         self.told.notify_waiters();
         self.told.notify_one();
+    }
+
+    /// Whether it takes no more facts.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
     }
 
     /// How many facts are not stored yet.
@@ -163,7 +173,7 @@ pub(crate) async fn report(outlet: Arc<Outlet>, asker: Arc<dyn Asker>) {
             Some(facts) => {
                 let stored = facts
                     .into_iter()
-                    .map(|fact| store(&*asker, &*outlet.clock, fact, || outlet.lock().closed));
+                    .map(|fact| store(&*asker, &*outlet.clock, fact, || outlet.is_closed()));
                 join_all(stored).await;
                 outlet.lock().under_way = 0;
                 outlet.idle.notify_waiters();

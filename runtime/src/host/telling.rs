@@ -27,7 +27,10 @@ impl ShardHost {
         let reporter = report(Arc::clone(&self.0.failures), Arc::clone(&asker));
         let herald = proclaim(Arc::clone(&self.0.herald), asker);
         match &self.0.arbiters {
-            Some(arbiters) => _ = (arbiters.of(0).spawn(reporter), arbiters.of(0).spawn(herald)),
+            // Apart from the handlers: one that does not come back must not keep anybody from hearing of it.
+            Some(arbiters) => {
+                _ = (arbiters.beside().spawn(reporter), arbiters.beside().spawn(herald));
+            }
             None => {
                 drop(tokio::task::spawn_local(reporter));
                 drop(tokio::task::spawn_local(herald));

@@ -119,9 +119,8 @@ impl ShardActor {
                     self.leadership.confirms.push_back((token, pending));
                 }
                 Output::SaveSnapshot(address, snapshot) => {
-                    let shard = self.shard;
-                    if !self.loaders.save((shard, address), snapshot) {
-                        tracing::debug!(%shard, "a snapshot was left out: too many wait");
+                    if !self.loaders.save((self.shard, address), snapshot) {
+                        self.watch.snapshot_left_out();
                     }
                 }
                 Output::React(batch) => {

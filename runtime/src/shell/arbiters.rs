@@ -13,28 +13,37 @@ use tokio::sync::oneshot;
 #[derive(Debug)]
 pub(crate) struct Arbiters {
     handles: Vec<ArbiterHandle>,
+    /// One on which no handler ever runs.
+    beside: ArbiterHandle,
     stop: Mutex<Option<oneshot::Sender<()>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Arbiters {
-    /// Starts `count` arbiter threads, at least one.
+    /// Starts `count` arbiter threads, at least one, and one for what must go on when a handler does not come back.
     pub(crate) fn start(count: usize) -> io::Result<Self> {
         let (stop, stopped) = oneshot::channel();
         let (ready, started) = std::sync::mpsc::sync_channel(1);
         let thread =
             std::thread::Builder::new().name("holm-system".to_owned()).spawn(move || {
-                run(count.max(1), &ready, stopped);
+                run(count.max(1) + 1, &ready, stopped);
             })?;
-        let handles = started
+        let mut handles = started
             .recv()
             .unwrap_or_else(|_| Err(io::Error::other("the actix system ended before it began")))?;
-        Ok(Self { handles, stop: Mutex::new(Some(stop)), thread: Mutex::new(Some(thread)) })
+        let beside = handles.pop().ok_or_else(|| io::Error::other("there is no arbiter"))?;
+        let (stop, thread) = (Mutex::new(Some(stop)), Mutex::new(Some(thread)));
+        Ok(Self { handles, beside, stop, thread })
     }
 
     /// The arbiter of the `index`th shard.
     pub(crate) fn of(&self, index: usize) -> &ArbiterHandle {
         &self.handles[index % self.handles.len()]
+    }
+
+    /// The arbiter of what looks at the shards and tells of them.
+    pub(crate) fn beside(&self) -> &ArbiterHandle {
+        &self.beside
     }
 
     /// Tells all threads to end; gives the thread to wait for, the first time.

@@ -124,6 +124,7 @@ impl ShardActor {
         }
         self.carry_out();
         self.tell_overflow(now);
+        self.tell_left_out(now);
         let stats = self.board.stats();
         self.meter.publish(&stats, self.leadership.engine.as_mut());
     }
@@ -192,7 +193,7 @@ impl ShardActor {
         let shard = u64::from(self.shard.0).rotate_left(32);
         let mut seeds = SeededEntropy::new(options.entropy_seed ^ shard ^ leadership);
         self.leadership.epoch += 1;
-        self.leadership.engine = Some(ShardEngine::new(EngineOptions {
+        let engine = ShardEngine::new(EngineOptions {
             shard: self.shard,
             term,
             last: opened.last,
@@ -204,7 +205,9 @@ impl ShardActor {
                 anticipated_turns: ANTICIPATED_TURNS,
             },
             entropy_seed: seeds.next_u64(),
-        }));
+        });
+        self.board.show(engine.sight());
+        self.leadership.engine = Some(engine);
         let courier = Courier {
             shard: self.shard,
             options: Arc::clone(options),
@@ -281,6 +284,11 @@ impl ShardActor {
         match &self.options.on_write_failure {
             WriteFailurePolicy::Reopen { .. } => self.reopen_after(term),
             WriteFailurePolicy::StepDown(lost) => {
+                // When it is led here again and takes a write, that is told. That another leads is no failure to come back from.
+                if !matches!(error, AppendError::Fenced { .. }) {
+                    let failures = &mut self.leadership.failures_in_a_row;
+                    *failures = failures.saturating_add(1);
+                }
                 self.board.stand(Standing::Away);
                 lost(self.shard, term, error);
             }

@@ -14,7 +14,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::leadership::Input;
 use crate::engine::{LoadRequest, Loaded, UsableSnapshots, Wanted};
-use crate::failure::{self, FailureFact, FailureKind};
+use crate::failure::{self, Causes, FailureFact, FailureKind};
 use crate::failures::Outlet;
 use crate::options::{HostOptions, Placement, ReadDelay, SnapshotObserver};
 use crate::panic_text;
@@ -230,15 +230,15 @@ impl Shared {
             }
             Ok::<_, ReadError>(())
         }));
-        let reason = match saved {
+        let causes = match saved {
             Ok(Ok(())) => return,
-            Ok(Err(error)) => error.to_string(),
-            Err(panic) => panic_text(&*panic),
+            Ok(Err(error)) => Causes::of(&error),
+            Err(panic) => panic_text(&*panic).into(),
         };
         // Law T11: said, and no reason to stop the entity.
-        tracing::warn!(%shard, %address, reason, "a snapshot could not be saved");
+        tracing::warn!(%shard, %address, reason = %causes, "a snapshot could not be saved");
         let subject = failure::Subject::Entity(address.clone());
-        let fact = self.failures.fact(FailureKind::SnapshotFailed, subject, &reason);
+        let fact = self.failures.fact(FailureKind::SnapshotFailed, subject, causes);
         self.failures.offer(FailureFact { shard: Some(*shard), ..fact });
     }
 }

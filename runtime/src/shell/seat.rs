@@ -9,6 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::actor::ShardActor;
 use super::leadership::Input;
+use crate::engine::{Run, Sight};
 use crate::options::ShardStats;
 
 /// One shard as the host sees it.
@@ -26,6 +27,8 @@ pub(crate) struct Board {
     /// Commands that found the mailbox full, since that was last looked at.
     overflowed: AtomicU64,
     stats: Mutex<ShardStats>,
+    /// Of the present engine, or the last.
+    sight: Mutex<Sight>,
 }
 
 /// Whether a shard is led here.
@@ -47,6 +50,7 @@ impl Board {
             standing: AtomicU8::new(Standing::Away as u8),
             overflowed: AtomicU64::new(0),
             stats: Mutex::new(stats),
+            sight: Mutex::default(),
         }
     }
 
@@ -77,6 +81,16 @@ impl Board {
 
     pub(crate) fn stats(&self) -> ShardStats {
         *self.stats.lock().expect("nobody panics while holding it")
+    }
+
+    /// Another engine begins.
+    pub(crate) fn show(&self, sight: Sight) {
+        *self.sight.lock().expect("nobody panics while holding it") = sight;
+    }
+
+    /// The handler that runs now, when one does.
+    pub(crate) fn running(&self) -> Option<Run> {
+        self.sight.lock().expect("nobody panics while holding it").look()
     }
 
     pub(crate) fn publish(&self, stats: ShardStats) {

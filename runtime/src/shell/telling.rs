@@ -7,11 +7,11 @@ use holm_persistence::AppendError;
 
 use super::actor::ShardActor;
 use crate::engine::ShardEngine;
-use crate::failure::{FailureFact, FailureKind, Severity, Subject};
+use crate::failure::{Causes, FailureFact, FailureKind, Severity, Subject};
 use crate::outbox::Undelivered;
 
-/// Time between two facts about the full mailbox of one shard.
-const OVERFLOW_TOLD_EVERY: Duration = Duration::from_secs(5);
+/// Time between two facts of one shard about what is gathered: commands that found its mailbox full, snapshots that were left out.
+const TOLD_EVERY: Duration = Duration::from_secs(5);
 
 /// Watches how long the steps of a shard take.
 ///
@@ -22,6 +22,9 @@ pub(super) struct Watch {
     /// When the step before began.
     step: Option<Timestamp>,
     overflow_told: Option<Timestamp>,
+    /// Snapshots that were left out since that was last told.
+    left_out: u64,
+    left_out_told: Option<Timestamp>,
 }
 
 impl Watch {
@@ -33,6 +36,16 @@ impl Watch {
             engine.took(now, now.since(began));
         }
     }
+
+    /// A snapshot found too many waiting to be saved.
+    pub(super) fn snapshot_left_out(&mut self) {
+        self.left_out += 1;
+    }
+}
+
+/// Whether something is told again.
+fn is_due(told: Option<Timestamp>, now: Timestamp) -> bool {
+    told.is_none_or(|told| now.since(told) >= TOLD_EVERY)
 }
 
 impl ShardActor {
@@ -71,18 +84,18 @@ impl ShardActor {
     pub(super) fn tell_undelivered(&mut self, told: Undelivered) {
         let Undelivered { to, command, reason } = told;
         let kind = FailureKind::ReactionUndelivered;
-        let fact = self.failures.fact(kind, Subject::Entity(to), &reason);
+        let fact = self.failures.fact(kind, Subject::Entity(to), &*reason);
         self.tell(FailureFact { command: Some(command), shard: Some(self.shard), ..fact });
     }
 
-    fn tell_of_shard(&mut self, kind: FailureKind, reason: &str, count: u64) {
-        let fact = self.failures.fact(kind, Subject::Shard(self.shard), reason);
+    fn tell_of_shard(&mut self, kind: FailureKind, causes: impl Into<Causes>, count: u64) {
+        let fact = self.failures.fact(kind, Subject::Shard(self.shard), causes);
         self.tell(FailureFact { count, ..fact });
     }
 
     /// Tells of commands that found the mailbox full, when it was not just done.
     pub(super) fn tell_overflow(&mut self, now: Timestamp) {
-        if self.watch.overflow_told.is_some_and(|told| now.since(told) < OVERFLOW_TOLD_EVERY) {
+        if !is_due(self.watch.overflow_told, now) {
             return;
         }
         let count = self.board.take_overflowed();
@@ -93,10 +106,20 @@ impl ShardActor {
         }
     }
 
+    /// Tells of snapshots that were left out, when it was not just done (law T11).
+    pub(super) fn tell_left_out(&mut self, now: Timestamp) {
+        if self.watch.left_out > 0 && is_due(self.watch.left_out_told, now) {
+            self.watch.left_out_told = Some(now);
+            let count = std::mem::take(&mut self.watch.left_out);
+            let reason = "snapshots were left out: too many wait for the disk";
+            self.tell_of_shard(FailureKind::SnapshotFailed, reason, count);
+        }
+    }
+
     /// Tells of a write that failed. That another leads meanwhile is no failure, and a log that goes on failing was told of.
     pub(super) fn tell_write_failed(&mut self, error: &AppendError, in_a_row: u32) {
         if in_a_row == 0 && !matches!(error, AppendError::Fenced { .. }) {
-            self.tell_of_shard(FailureKind::WriteFailed, &error.to_string(), 1);
+            self.tell_of_shard(FailureKind::WriteFailed, Causes::of(error), 1);
         }
     }
 

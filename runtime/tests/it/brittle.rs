@@ -26,7 +26,7 @@ pub(crate) struct Add {
 pub(crate) struct Total {}
 
 macro_rules! brittle {
-    ($($entity:ident $name:literal $supervision:expr;)*) => {
+    ($($entity:ident $name:literal $supervision:expr $(, in recovery $recovery:expr)?;)*) => {
         $(
             #[derive(Debug, Default, Serialize, Deserialize)]
             pub(crate) struct $entity {
@@ -36,6 +36,7 @@ macro_rules! brittle {
             impl Entity for $entity {
                 const TYPE: &'static str = $name;
                 const SUPERVISION: Supervision = $supervision;
+                $(const RECOVERY_SUPERVISION: Supervision = $recovery;)?
                 type Event = BrittleEvent;
                 type Rejection = NoRejection;
 
@@ -85,4 +86,5 @@ brittle! {
         .limit(5, Duration::from_secs(60));
     Stopping "stopping" Supervision::Stop;
     Quarantining "quarantining" Supervision::quarantine(3, Duration::from_secs(60));
+    Apart "apart" Supervision::Resume, in recovery Supervision::quarantine(2, Duration::from_secs(60));
 }

@@ -1,5 +1,6 @@
 //! The bus: subscriptions over a host with a log in memory.
 
+mod cloud_events;
 mod cluster;
 mod durable;
 mod interests;
@@ -9,6 +10,7 @@ mod newest;
 mod places;
 mod tags;
 mod topic;
+mod unread;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

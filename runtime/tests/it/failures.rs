@@ -1,6 +1,9 @@
 //! The five rules of failure (promise G7), one test each, on a host with its actors: contained, reified, signalled asynchronously, observed, managed
 //! from outside. Then all of them at once, under load.
 
+mod kinds;
+mod mending;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -11,7 +11,7 @@ use holm_runtime::{ClusterEvent, FailureKind, Subject};
 
 use crate::view::{ClusterView, MemberState, MemberView, ShardState};
 
-/// How long a node remembers what another one should have told. An election takes less than a second.
+/// How long a node remembers what another one should have told, while somebody leads. An election takes less than a second.
 const REMEMBERED: Duration = Duration::from_secs(10);
 
 /// How much it remembers: every shard of a large cluster once.
@@ -58,6 +58,10 @@ impl Troubles {
         let mut seen = self.of_members(view, now);
         seen.extend(self.of_shards(view, now));
         let mine = self.of_leader(view, me, leader, now);
+        if leader.is_none() {
+            // Nobody could tell it so far, however long that lasts: a lost majority is told when it is back.
+            self.untold.iter_mut().for_each(|(at, ..)| *at = now);
+        }
         while self.untold.front().is_some_and(|(at, ..)| now.since(*at) > REMEMBERED) {
             self.untold.pop_front();
         }

@@ -6,4 +6,5 @@ mod forming;
 mod harness;
 mod losing;
 mod moving;
+mod told;
 mod watched;

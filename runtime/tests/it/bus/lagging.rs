@@ -1,15 +1,21 @@
 //! Subscribers that fall behind: told once, and told once when it is over.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use holm_runtime::bus::{Bus, Interest, LagLimit, Start, Subscription};
 use holm_runtime::{FailureEvent, FailureFact, FailureKind, FailureLog, Subject};
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 
 use super::Node;
 use crate::account::Account;
 
 const LIMIT: LagLimit =
     LagLimit { behind: Duration::from_secs(10), lasting: Duration::from_millis(80) };
+
+const SHORT: Duration = Duration::from_millis(5);
 
 /// Three looks of the watcher.
 const SOME_LOOKS: Duration = Duration::from_millis(80);
@@ -24,6 +30,66 @@ impl Node {
         let failures = Interest::of::<FailureLog>();
         self.bus().unwatched().subscribe(failures, Start::Beginning).await.unwrap()
     }
+}
+
+/// Keeps the gauges of one thread.
+#[derive(Default)]
+struct Gauges(Mutex<BTreeMap<String, Arc<AtomicU64>>>);
+
+impl Gauges {
+    fn seconds(&self, key: &str) -> Option<f64> {
+        let gauges = self.0.lock().unwrap();
+        gauges.get(key).map(|it| f64::from_bits(it.load(Ordering::Relaxed)))
+    }
+}
+
+impl Recorder for Gauges {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::noop()
+    }
+
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        let labels: Vec<_> =
+            key.labels().map(|it| format!("{}={}", it.key(), it.value())).collect();
+        let key = format!("{} {}", key.name(), labels.join(","));
+        Gauge::from_arc(Arc::clone(self.0.lock().unwrap().entry(key).or_default()))
+    }
+
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
+    }
+}
+
+/// Promise G8: how far a subscriber with a name is behind is measured, of a durable one and of a live one, and is nothing once it ended.
+#[tokio::test]
+async fn the_lag_of_a_subscriber_is_measured() {
+    let gauges = Gauges::default();
+    let _here = metrics::set_default_local_recorder(&gauges);
+    let node = Node::start().await;
+    let until = async |name: &str, seconds: f64| {
+        let key = format!("holm.subscription.lag.time subscription={name}");
+        while gauges.seconds(&key) != Some(seconds) {
+            tokio::time::sleep(SHORT).await;
+        }
+    };
+    let interest = Interest::of::<Account>();
+    let bus = node.strict();
+    let mut mail = bus.subscribe_durable("mail", interest.clone(), Start::Now).await.unwrap();
+    let mut page = bus.reader("page").subscribe(interest, Start::Now).await.unwrap();
+    node.deposits(3, 1).await;
+    mail.next().await.unwrap();
+    page.next().await.unwrap();
+    node.clock.advance(Duration::from_secs(7));
+    until("mail", 7.0).await;
+    until("page", 7.0).await;
+    drop((mail, page));
+    until("mail", 0.0).await;
+    until("page", 0.0).await;
+    node.host.stop().await;
 }
 
 async fn next(failures: &mut Subscription) -> FailureFact {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use holm_core::{CommandId, Offset, SeededEntropy, ShardId, Timestamp};
 use holm_persistence::{decode, encode};
-use holm_runtime::bus::{CloudEvent, Fact, FactId, Interest, Position, Seen, Start};
+use holm_runtime::bus::{CloudEvent, Fact, FactId, Interest, Position, Publisher, Seen, Start};
 
 use super::{Node, Order, SHARDS};
 use crate::account::{Account, Collect, Deposit, Withdraw, registry};
@@ -133,7 +133,9 @@ async fn places_have_an_order() {
         assert!(seen.is_new(fact), "9 is before 10, of offsets and of indexes: {fact:?}");
         seen.note(fact);
     }
-    let text = |fact: &Fact| CloudEvent::of(fact, "c", &registry()).unwrap().sequence;
+    let registry = registry();
+    let publisher = Publisher { cluster: "c", namespace: "holm", registry: &registry };
+    let text = |fact: &Fact| CloudEvent::of(fact, publisher).unwrap().sequence;
     assert!(facts.windows(2).all(|pair| text(&pair[0]) < text(&pair[1])));
 
     let at = |places: &[(u32, u64)]| {

@@ -253,14 +253,76 @@ fn a_poisoned_history_ends_in_quarantine() {
     assert_eq!(driver.failures.len(), 3, "and its history was not tried again");
 }
 
+/// What stands of an entity after each of so many tries to recover it, a quarter of a second apart.
+fn tries_to_recover(driver: &mut Driver, to: &str, tries: usize) -> Vec<Standing> {
+    driver.ask_of(to, &FINE, "k1").unwrap();
+    poison(driver);
+    driver.reopen();
+    driver.failures.clear();
+    for n in 0..tries {
+        driver.ask_of(to, &Total {}, &format!("r{n}")).unwrap_err();
+        driver.tick(millis(250));
+    }
+    let facts = &driver.failures;
+    assert!(facts.iter().all(|fact| fact.kind == FailureKind::RecoveryFailed), "{facts:?}");
+    facts.iter().map(|fact| fact.standing).collect()
+}
+
+/// Promise G7: each strategy in recovery. Nothing is tried again by itself; with `Restart` the waits are kept, and its limit.
+#[test]
+fn each_strategy_holds_in_recovery() {
+    let mut driver = Driver::new(Limits::default());
+    assert_eq!(tries_to_recover(&mut driver, "resuming/a", 6), [Standing::Stopped; 6]);
+    let mut driver = Driver::new(Limits::default());
+    assert_eq!(tries_to_recover(&mut driver, "stopping/a", 6), [Standing::Stopped; 6]);
+    let mut driver = Driver::new(Limits::default());
+    let waits = |after_ms| Standing::Restarting { after_ms };
+    assert_eq!(
+        tries_to_recover(&mut driver, "restarting/a", 7),
+        [Standing::Stopped, waits(100), waits(200), waits(300), Standing::Quarantined],
+        "in the last wait, and in quarantine, it is not tried"
+    );
+}
+
+/// Promise G7: what a type says of its recovery holds there, and what it says of its commands holds for them.
+#[test]
+fn recovery_has_a_strategy_of_its_own() {
+    let mut driver = Driver::new(Limits::default());
+    for n in 0..5 {
+        driver.ask_of("apart/b", &BAD, &format!("b{n}")).unwrap_err();
+    }
+    assert!(driver.failures.iter().all(|fact| fact.standing == Standing::Running));
+    let mut driver = Driver::new(Limits::default());
+    let standings = tries_to_recover(&mut driver, "apart/a", 4);
+    assert_eq!(standings, [Standing::Stopped, Standing::Quarantined]);
+}
+
+/// Promise G7: the fact about a history that cannot be read tells which event, and behind that, why.
+#[test]
+fn what_cannot_be_read_is_told_with_its_causes() {
+    let mut driver = Driver::new(Limits::default());
+    driver.ask_of("quarantining/a", &FINE, "k1").unwrap();
+    store_event(&driver, "Unheard", &[]);
+    driver.reopen();
+    let error = driver.ask_of("quarantining/a", &Total {}, "r1").unwrap_err();
+    let causes = &driver.failures[0].causes;
+    assert_eq!(&*causes[0], "event 2 cannot be read");
+    assert!(causes.len() == 2 && causes[1].contains("`Unheard`"), "{causes:?}");
+    let AskError::RecoveryFailed { reason, .. } = error else { panic!("{error}") };
+    assert_eq!(&*reason, causes.join(": "), "its caller hears all of it");
+}
+
 /// Writes the event on which `apply` panics behind the log's end, as an older version of the program might have.
 fn poison(driver: &Driver) {
-    use crate::brittle::BrittleEvent;
+    let payload = encode(&crate::brittle::BrittleEvent::Added { amount: 1_000 }).unwrap();
+    store_event(driver, "Added", &payload);
+}
+
+fn store_event(driver: &Driver, name: &str, payload: &[u8]) {
     use holm_persistence::{BatchBuilder, Record, ShardLog, StoredEvent};
     let stored = driver.records();
     let first = stored[0].decode().unwrap();
-    let payload = encode(&BrittleEvent::Added { amount: 1_000 }).unwrap();
-    let event = StoredEvent { name: "Added", schema_version: 1, payload: &payload };
+    let event = StoredEvent { name, schema_version: 1, payload };
     let record = Record {
         previous: stored[0].offset,
         base: first.last_sequence(),

@@ -103,8 +103,22 @@ fn the_next_leader_tells_what_the_silent_one_could_not() {
 #[test]
 fn what_is_remembered_is_bounded_in_time() {
     let mut troubles = Troubles::default();
-    troubles.look(&view(&ALL_UP, &[Some(2)]), ME, None, at(1));
+    let leads = Some(NodeId(2));
+    troubles.look(&view(&ALL_UP, &[Some(2)]), ME, leads, at(1));
     let suspect = view(&[(1, Up), (2, Suspect), (3, Up)], &[Some(3)]);
-    troubles.look(&suspect, ME, None, at(2));
+    troubles.look(&suspect, ME, leads, at(2));
     assert_eq!(names(&troubles.look(&suspect, ME, Some(ME), at(30))), ["LeaderChanged"]);
+}
+
+/// Promise G7: a majority that is lost for long is told when it is back, because nobody could tell it meanwhile.
+#[test]
+fn what_nobody_could_tell_is_told_when_somebody_leads() {
+    let mut troubles = Troubles::default();
+    troubles.look(&view(&ALL_UP, &[Some(2)]), ME, Some(NodeId(2)), at(1));
+    let lonely = view(&[(1, Up), (2, Suspect), (3, Suspect)], &[None]);
+    for second in 2..600 {
+        assert_eq!(kinds(&troubles.look(&lonely, ME, None, at(second))), []);
+    }
+    let told = kinds(&troubles.look(&lonely, ME, Some(ME), at(600)));
+    assert!(told.contains(&(FailureKind::ShardWithoutQuorum, "shard 0".to_owned())), "{told:?}");
 }
