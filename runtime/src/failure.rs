@@ -9,6 +9,8 @@ use holm_core::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::bus::Fact;
+
 /// Bytes of a failed command that are kept, so that it can be asked again. Longer ones are the caller's to repeat.
 pub const KEPT_COMMAND_BYTES: usize = 16 * 1024;
 
@@ -156,11 +158,19 @@ pub enum FailureKind {
     DiskNearlyFull,
     /// There is more again.
     DiskFreeAgain,
+    /// A projection cannot go on, and waits for somebody.
+    ProjectionStopped,
+    /// A view that was built anew did not come to its switch; the present one goes on.
+    RebuildFailed,
+    /// A projection left a record out for good.
+    RecordSkipped,
+    /// A projection left a record out, to be handled later.
+    RecordParked,
 }
 
 impl FailureKind {
     /// Every kind.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 25] = [
         Self::Panicked,
         Self::RecoveryFailed,
         Self::SnapshotUnreadable,
@@ -182,6 +192,10 @@ impl FailureKind {
         Self::SubscriberCaughtUp,
         Self::DiskNearlyFull,
         Self::DiskFreeAgain,
+        Self::ProjectionStopped,
+        Self::RebuildFailed,
+        Self::RecordSkipped,
+        Self::RecordParked,
     ];
 
     /// The name in metrics, documents and filters.
@@ -209,6 +223,10 @@ impl FailureKind {
             Self::SubscriberCaughtUp => "subscriber_caught_up",
             Self::DiskNearlyFull => "disk_nearly_full",
             Self::DiskFreeAgain => "disk_free_again",
+            Self::ProjectionStopped => "projection_stopped",
+            Self::RebuildFailed => "rebuild_failed",
+            Self::RecordSkipped => "record_skipped",
+            Self::RecordParked => "record_parked",
         }
     }
 
@@ -221,8 +239,11 @@ impl FailureKind {
             | Self::WriteFailed
             | Self::NodeDown
             | Self::ReactionUndelivered
-            | Self::PolicyFailed => Severity::Error,
-            Self::ShardWithoutQuorum => Severity::Critical,
+            | Self::PolicyFailed
+            | Self::RebuildFailed
+            | Self::RecordSkipped
+            | Self::RecordParked => Severity::Error,
+            Self::ShardWithoutQuorum | Self::ProjectionStopped => Severity::Critical,
             Self::ShardReopened
             | Self::NodeBack
             | Self::ShardMoved
@@ -299,6 +320,18 @@ impl FailedCommand {
             key: envelope.key.to_string().into(),
             // Copied, so that it does not keep the frame alive that it came in.
             payload: fits.then(|| Bytes::copy_from_slice(&envelope.payload)),
+        }
+    }
+
+    /// The command that a fact came of. It did not fail itself, so there is nothing to ask again.
+    pub(crate) fn behind(fact: &Fact) -> Self {
+        Self {
+            name: fact.command().into(),
+            id: fact.command_id(),
+            correlation: fact.correlation_id(),
+            causation: fact.causation_id(),
+            key: "".into(),
+            payload: None,
         }
     }
 }
