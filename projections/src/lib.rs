@@ -33,7 +33,7 @@ pub use failure::{OnFailure, Then};
 pub use handle::{NotPassed, OrderError, ProjectionHandle};
 pub use observer::{Notice, Observer};
 pub use options::Options;
-pub use progress::Progress;
+pub use progress::{Progress, RebuildProgress};
 pub use projection::{HandlerError, Projection};
 pub use shared::Shared;
 pub use sled_view::{RowError, SledRow, SledRows, SledTransaction, SledView};

@@ -26,12 +26,35 @@ pub struct Progress {
     pub rate: f64,
     /// When it will have caught up if it goes on like that; none when it does not move.
     pub time_left: Option<Duration>,
-    /// Records of the logs that the view beside has read, when one is built.
-    pub rebuilt: Option<u64>,
+    /// How far the view is that is built beside the present one, when one is.
+    pub rebuild: Option<RebuildProgress>,
     /// What last went wrong; none once it goes on.
     pub last_error: Option<String>,
     /// Why the last rebuild ended without a switch.
     pub rebuild_error: Option<String>,
+}
+
+/// How far a view is that is built beside the present one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RebuildProgress {
+    /// Everything up to here is in it, or was set aside.
+    pub position: Position,
+    /// Records between that and the ends of the logs, of interest or not.
+    pub lag_events: u64,
+    /// How long the oldest of them has waited.
+    pub lag_time: Duration,
+    /// Facts handled in a second, of late.
+    pub rate: f64,
+    /// When it will take the place of the present one if it goes on like that; none when it does not move.
+    pub time_left: Option<Duration>,
+}
+
+impl RebuildProgress {
+    /// Records up to the position, over all shards.
+    #[must_use]
+    pub fn position_total(&self) -> u64 {
+        total(&self.position)
+    }
 }
 
 impl Progress {
@@ -59,25 +82,24 @@ pub(crate) async fn measure(
     let status = board.status.borrow().clone();
     // Of this moment, as the position is: while more is asked the view goes on, and that takes its time on a busy machine.
     let now = clock.now();
-    let Status { state, position, rebuild, rebuild_error, last_error, rate, .. } = status;
+    let elapsed = board.elapsed();
+    let Status { state, position, rebuild, rebuild_error, last_error, pace, pace_beside, .. } =
+        status;
     // While the ends were asked for it went on, perhaps behind what was said: the logs are at least as long as what was read of them.
-    for (shard, place) in &position.0 {
+    for (shard, place) in position.0.iter().chain(rebuild.iter().flat_map(|it| &it.0)) {
         let end = head.0.entry(*shard).or_default();
         *end = (*end).max(*place);
     }
-    let lagging: Vec<(ShardId, Offset, u64)> = head
-        .0
-        .iter()
-        .map(|(shard, end)| (*shard, position.of(*shard), *end))
-        .filter(|(_, place, end)| place < end)
-        .map(|(shard, place, end)| (shard, place, end.0 - place.0))
-        .collect();
-    let lag_events = lagging.iter().map(|(.., records)| records).sum();
-    let waiting = lagging.iter().map(|(shard, place, _)| bus.time_after(*shard, *place));
-    let waiting = futures::future::try_join_all(waiting).await?;
-    let oldest: Option<Timestamp> = waiting.into_iter().flatten().min();
-    let lag_time = oldest.map_or(Duration::ZERO, |oldest| now.since(oldest));
-    let rate = rate.per_second(board.elapsed());
+    let (lag_events, lag_time) = lag(bus, &position, &head, now).await?;
+    let rebuild = match rebuild {
+        None => None,
+        Some(position) => {
+            let (lag_events, lag_time) = lag(bus, &position, &head, now).await?;
+            let rate = pace_beside.facts.per_second(elapsed);
+            let time_left = time_left(lag_events, pace_beside.records.per_second(elapsed));
+            Some(RebuildProgress { position, lag_events, lag_time, rate, time_left })
+        }
+    };
     metrics::gauge!("holm.projection.lag.events", "projection" => name).set(rough(lag_events));
     metrics::gauge!("holm.projection.lag.time", "projection" => name).set(lag_time.as_secs_f64());
     Ok(Progress {
@@ -85,9 +107,9 @@ pub(crate) async fn measure(
         state,
         lag_events,
         lag_time,
-        rate,
-        time_left: time_left(lag_events, rate),
-        rebuilt: rebuild.as_ref().map(total),
+        rate: pace.facts.per_second(elapsed),
+        time_left: time_left(lag_events, pace.records.per_second(elapsed)),
+        rebuild,
         position,
         head,
         last_error,
@@ -95,12 +117,30 @@ pub(crate) async fn measure(
     })
 }
 
-fn time_left(lag: u64, rate: f64) -> Option<Duration> {
+/// Records between a place and the ends of the logs, and for how long the oldest of them has waited.
+async fn lag(
+    bus: &Bus,
+    position: &Position,
+    head: &Position,
+    now: Timestamp,
+) -> Result<(u64, Duration), FeedError> {
+    let before = |(shard, end): (&ShardId, &Offset)| (*shard, position.of(*shard), *end);
+    let places = head.0.iter().map(before).filter(|(_, place, end)| place < end);
+    let lagging: Vec<(ShardId, Offset, Offset)> = places.collect();
+    let records = lagging.iter().map(|(_, place, end)| end.0 - place.0).sum();
+    let waiting = lagging.iter().map(|(shard, place, _)| bus.time_after(*shard, *place));
+    let waiting = futures::future::try_join_all(waiting).await?;
+    let oldest = waiting.into_iter().flatten().min();
+    Ok((records, oldest.map_or(Duration::ZERO, |oldest| now.since(oldest))))
+}
+
+/// Nothing left to read takes no time. A rate is one of records that it went beyond, because that is what is left.
+fn time_left(lag: u64, per_second: f64) -> Option<Duration> {
     match lag {
         0 => Some(Duration::ZERO),
         // Slower than that is standing still.
-        _ if rate < 0.01 => None,
-        lag => Duration::try_from_secs_f64(rough(lag) / rate).ok(),
+        _ if per_second < 0.01 => None,
+        lag => Duration::try_from_secs_f64(rough(lag) / per_second).ok(),
     }
 }
 

@@ -22,7 +22,7 @@ use crate::options::Options;
 use crate::projection::HandlerError;
 use crate::status::Board;
 use crate::view::Identity;
-use crate::worker::{Ground, ORDERS};
+use crate::worker::{Ground, ORDERS, reader_of};
 
 /// A projection that is handled at least once, by one member of its group for each shard.
 ///
@@ -117,8 +117,11 @@ impl Shared {
             board: Arc::clone(&board),
             under_way: Arc::default(),
             uncounted: watch::Sender::new(0),
+            failures: bus.failures_of(&reader_of(self.name)),
         };
         let handle = ProjectionHandle::new(self.name, bus, clock, board, sender).of_a_group();
-        (handle, SharedWorker::new(Arc::new(ground), self.from, orders).run())
+        let ground = Arc::new(ground);
+        let worker = SharedWorker::new(Arc::clone(&ground), self.from, orders);
+        (handle, async move { ground.failures.beside(worker.run()).await })
     }
 }

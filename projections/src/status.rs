@@ -8,6 +8,21 @@ use tokio::time::Instant;
 
 use crate::rate::Rate;
 
+/// How fast one side goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Pace {
+    /// Facts that it handled.
+    pub(crate) facts: Rate,
+    /// Records that it has gone beyond, of interest or not: that is what it has before it, too.
+    pub(crate) records: Rate,
+}
+
+impl Pace {
+    fn since(now: Duration) -> Self {
+        Self { facts: Rate::since(now), records: Rate::since(now) }
+    }
+}
+
 /// What a projection is doing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum State {
@@ -56,7 +71,11 @@ pub struct Status {
     pub last_error: Option<String>,
     /// Facts that it handled since this process began.
     pub handled: u64,
-    pub(crate) rate: Rate,
+    pub(crate) pace: Pace,
+    /// The pace of the view that is built beside.
+    pub(crate) pace_beside: Pace,
+    /// Where it stands is known: from then on what moves is its own doing.
+    placed: bool,
 }
 
 /// The place where the worker writes its status and others read it.
@@ -86,17 +105,47 @@ impl Board {
         });
     }
 
-    /// Everything up to here is in the view. What was said once is not taken back.
+    /// Everything up to here is in the view. What was said once is not taken back. The first word says where it begins.
     pub(crate) fn reach(&self, position: &Position) {
+        let now = self.elapsed();
         self.status.send_if_modified(|status| {
-            let mut moved = false;
-            for (shard, offset) in &position.0 {
-                let place = status.position.0.entry(*shard).or_default();
-                moved |= *place < *offset;
-                *place = (*place).max(*offset);
+            let moved = advance(&mut status.position, position);
+            if std::mem::replace(&mut status.placed, true) {
+                status.pace.records.count(moved, now);
             }
-            moved
+            moved > 0
         });
+    }
+
+    /// A view is built beside from now on.
+    pub(crate) fn begin_rebuild(&self) {
+        let pace = Pace::since(self.elapsed());
+        self.status.send_modify(|status| {
+            (status.rebuild, status.rebuild_error) = (Some(Position::default()), None);
+            status.pace_beside = pace;
+        });
+    }
+
+    /// The view beside begins here: what is half built already was not built now.
+    pub(crate) fn builds_from(&self, position: &Position) {
+        self.status.send_modify(|status| {
+            advance(status.rebuild.get_or_insert_default(), position);
+        });
+    }
+
+    /// Everything up to here is in the view beside.
+    pub(crate) fn built(&self, position: &Position) {
+        let now = self.elapsed();
+        self.status.send_modify(|status| {
+            let moved = advance(status.rebuild.get_or_insert_default(), position);
+            status.pace_beside.records.count(moved, now);
+        });
+    }
+
+    /// So many facts are in the view beside.
+    pub(crate) fn handled_beside(&self, facts: usize) {
+        let now = self.elapsed();
+        self.status.send_modify(|status| status.pace_beside.facts.count(facts as u64, now));
     }
 
     /// Goes on after trouble, if there was any.
@@ -113,7 +162,18 @@ impl Board {
         let now = self.elapsed();
         self.status.send_modify(|status| {
             status.handled += facts as u64;
-            status.rate.count(facts, now);
+            status.pace.facts.count(facts as u64, now);
         });
     }
+}
+
+/// Moves forwards, and says by how many records.
+fn advance(place: &mut Position, to: &Position) -> u64 {
+    let mut moved = 0;
+    for (shard, offset) in &to.0 {
+        let place = place.0.entry(*shard).or_default();
+        moved += offset.0.saturating_sub(place.0);
+        *place = (*place).max(*offset);
+    }
+    moved
 }

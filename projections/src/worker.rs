@@ -13,12 +13,14 @@ pub use start::{assemble, start};
 
 pub(crate) use orders::Order;
 pub(crate) use record::{set_aside_of, shortened, tell_of};
+pub(crate) use start::reader_of;
 
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use holm_runtime::bus::{Bus, Fact, FeedError, Interest};
+use holm_runtime::{FailureKind, ReaderFailures};
 use tokio::sync::{RwLock, mpsc, oneshot, watch};
 
 use self::rebuild::Rebuild;
@@ -43,6 +45,8 @@ pub(crate) struct Ground<P> {
     pub(crate) under_way: Arc<RwLock<()>>,
     /// Transactions whose end somebody waits for, to count what is in the view then.
     pub(crate) uncounted: watch::Sender<usize>,
+    /// Where it tells what it could not do.
+    pub(crate) failures: ReaderFailures,
 }
 
 /// One of them.
@@ -59,6 +63,14 @@ impl<P> Ground<P> {
         if let Some(observer) = &self.options.observer {
             observer.notice(self.identity.name, notice);
         }
+    }
+
+    /// It stopped, at this fact where it was one, and waits for somebody.
+    pub(crate) fn stopped(&self, at: Option<&Fact>, reason: &str) {
+        tracing::error!(projection = self.identity.name, reason, "a projection stopped");
+        self.board.troubled(State::Failed, reason);
+        self.failures.tell(FailureKind::ProjectionStopped, at, reason);
+        self.notice(&Notice::Failed { reason });
     }
 
     fn uncounted(&self) -> Uncounted<'_> {
@@ -143,6 +155,7 @@ impl<P: Projection<V>, V: View> Worker<P, V> {
         drop(ground.under_way.write().await);
         ground.board.state(State::Stopped);
         ground.notice(&Notice::Stopped);
+        ground.failures.stored().await;
         // Whoever asked may have gone.
         let _ = done.send(());
     }
@@ -257,10 +270,8 @@ impl<P: Projection<V>, V: View> Worker<P, V> {
     }
 
     fn stop_at(&mut self, reason: &str) {
-        tracing::error!(projection = self.ground.identity.name, reason, "a projection stopped");
         self.mode = Mode::Failed;
-        self.ground.board.troubled(State::Failed, reason);
-        self.ground.notice(&Notice::Failed { reason });
+        self.ground.stopped(self.failed_at.as_ref(), reason);
     }
 
     /// Asks the view something, on a thread that may block.

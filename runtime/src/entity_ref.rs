@@ -49,8 +49,8 @@ impl Caller {
         self.clock.now()
     }
 
-    pub(crate) fn clock(&self) -> &dyn Clock {
-        &*self.clock
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
     }
 
     /// 64 random bits.

@@ -11,6 +11,8 @@ use holm_core::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::bus::Fact;
+
 /// Bytes of a failed command that are kept, so that it can be asked again. Longer ones are the caller's to repeat.
 pub const KEPT_COMMAND_BYTES: usize = 16 * 1024;
 
@@ -160,11 +162,19 @@ pub enum FailureKind {
     DiskFreeAgain,
     /// The index of a shard on a node is damaged or cannot be written; it is built anew from the log.
     IndexFailed,
+    /// A projection cannot go on, and waits for somebody.
+    ProjectionStopped,
+    /// A view that was built anew did not come to its switch; the present one goes on.
+    RebuildFailed,
+    /// A projection left a record out for good.
+    RecordSkipped,
+    /// A projection left a record out, to be handled later.
+    RecordParked,
 }
 
 impl FailureKind {
     /// Every kind.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 26] = [
         Self::Panicked,
         Self::RecoveryFailed,
         Self::SnapshotUnreadable,
@@ -187,6 +197,10 @@ impl FailureKind {
         Self::DiskNearlyFull,
         Self::DiskFreeAgain,
         Self::IndexFailed,
+        Self::ProjectionStopped,
+        Self::RebuildFailed,
+        Self::RecordSkipped,
+        Self::RecordParked,
     ];
 
     /// The name in metrics, documents and filters.
@@ -215,6 +229,10 @@ impl FailureKind {
             Self::DiskNearlyFull => "disk_nearly_full",
             Self::DiskFreeAgain => "disk_free_again",
             Self::IndexFailed => "index_failed",
+            Self::ProjectionStopped => "projection_stopped",
+            Self::RebuildFailed => "rebuild_failed",
+            Self::RecordSkipped => "record_skipped",
+            Self::RecordParked => "record_parked",
         }
     }
 
@@ -227,8 +245,11 @@ impl FailureKind {
             | Self::WriteFailed
             | Self::NodeDown
             | Self::ReactionUndelivered
-            | Self::PolicyFailed => Severity::Error,
-            Self::ShardWithoutQuorum => Severity::Critical,
+            | Self::PolicyFailed
+            | Self::RebuildFailed
+            | Self::RecordSkipped
+            | Self::RecordParked => Severity::Error,
+            Self::ShardWithoutQuorum | Self::ProjectionStopped => Severity::Critical,
             Self::ShardReopened
             | Self::NodeBack
             | Self::ShardMoved
@@ -350,6 +371,18 @@ impl FailedCommand {
             key: envelope.key.to_string().into(),
             // Copied, so that it does not keep the frame alive that it came in.
             payload: fits.then(|| Bytes::copy_from_slice(&envelope.payload)),
+        }
+    }
+
+    /// The command that a fact came of. It did not fail itself, so there is nothing to ask again.
+    pub(crate) fn behind(fact: &Fact) -> Self {
+        Self {
+            name: fact.command().into(),
+            id: fact.command_id(),
+            correlation: fact.correlation_id(),
+            causation: fact.causation_id(),
+            key: "".into(),
+            payload: None,
         }
     }
 }

@@ -8,10 +8,12 @@ mod books;
 mod door;
 mod filter;
 mod log;
+mod reader;
 mod reporter;
 
 pub use self::books::{FailureRow, Settlement};
 pub use self::door::{FailureCounts, FailureList, Failures, Handled, HandledOutcome};
 pub use self::filter::{FailureFilter, MalformedFilter};
 pub use self::log::{FailureEvent, FailureLog};
+pub use self::reader::ReaderFailures;
 pub(crate) use self::reporter::{Outlet, report, tell};

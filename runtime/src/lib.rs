@@ -46,7 +46,7 @@ pub use failure::{
 };
 pub use failures::{
     FailureCounts, FailureEvent, FailureFilter, FailureList, FailureLog, FailureRow, Failures,
-    Handled, HandledOutcome, MalformedFilter, Settlement,
+    Handled, HandledOutcome, MalformedFilter, ReaderFailures, Settlement,
 };
 pub use holm_macros::{Command, Event};
 pub use host::{ShardHost, StartError};

@@ -93,7 +93,7 @@ impl<H: Handler> SharedWorker<H> {
         let set_aside = set_aside_of(&self.ground, record, reason.clone(), false);
         let (bus, name) = (&self.ground.bus, self.ground.identity.name);
         bus.leave_out(name, set_aside.clone()).await.map_err(|error| refused(&error))?;
-        tell_of(&self.ground, &set_aside);
+        tell_of(&self.ground, record, &set_aside);
         self.done("skipped");
         Ok(set_aside)
     }

@@ -252,22 +252,21 @@ impl<H: Handler> SharedWorker<H> {
     }
 
     fn cannot_go_on(&mut self, reason: &str) {
-        tracing::error!(projection = self.ground.identity.name, reason, "a projection stopped");
         self.failed = true;
-        self.ground.board.troubled(State::Failed, reason);
-        self.ground.notice(&Notice::Failed { reason });
+        let record = self.at_hand.as_ref().map(|it| &it.record);
+        self.ground.stopped(record.and_then(|it| it.first()), reason);
     }
 
     /// A pause is over, or something is to be stored.
     async fn due(&mut self) {
-        let Some(AtHand { step: Step::LeavingOut(_, aside), .. }) = &self.at_hand else {
+        let Some(AtHand { step: Step::LeavingOut(_, aside), record, .. }) = &self.at_hand else {
             return self.try_it();
         };
-        let aside = (**aside).clone();
+        let (aside, record) = ((**aside).clone(), Arc::clone(record));
         // Before the position goes behind it, so that nothing is left out in silence; left out twice it counts once.
         match self.ground.bus.leave_out(self.ground.identity.name, aside.clone()).await {
             Ok(()) => {
-                tell_of(&self.ground, &aside);
+                tell_of(&self.ground, &record, &aside);
                 self.done(if aside.parked { "parked" } else { "skipped" });
             }
             Err(SubscribeError::Refused(refusal)) => self.stop_at(refusal.to_string()),
@@ -336,6 +335,7 @@ impl<H: Handler> SharedWorker<H> {
         }
         self.ground.board.state(State::Stopped);
         self.ground.notice(&Notice::Stopped);
+        self.ground.failures.stored().await;
     }
 }
 

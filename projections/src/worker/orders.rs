@@ -130,7 +130,7 @@ impl<P: Projection<V>, V: View> Worker<P, V> {
         let nothing: Arc<[Fact]> = Arc::new([]);
         let written = pass::write(&ground, Side::Beside, &self.view, change, &nothing, 0..0).await;
         written.map_err(|error| refused(&error))?;
-        tell_of(&ground, &set_aside);
+        tell_of(&ground, &record, &set_aside);
         ground.count("skipped", record.len());
         self.go_on().await;
         Ok(set_aside)

@@ -9,6 +9,7 @@ use holm_core::{Offset, ShardId};
 use holm_runtime::bus::{Fact, Position, Start, Subscription};
 use tokio::time::Instant;
 
+use super::start::reader_of;
 use super::{Ending, Ground};
 use crate::observer::Notice;
 use crate::projection::{HandlerError, Projection};
@@ -103,14 +104,17 @@ impl<'g, P: Projection<V>, V: View> Pass<'g, P, V> {
         let start = Start::After(stored.position.clone());
         let bus = ground.bus.clone();
         let bus = match side {
-            Side::Present => bus.reader(format!("projection {}", ground.identity.name)),
+            Side::Present => bus.reader(reader_of(ground.identity.name)),
             // What is built beside begins far behind, and nobody reads it yet.
             Side::Beside => bus.unwatched(),
         };
         let subscription = bus.subscribe(ground.interest.clone(), start).await?;
         let (view, kept) = (view.clone(), stored.position);
         let pass = Self { ground, view, side, subscription, kept, due: None };
-        pass.publish(&pass.kept);
+        match side {
+            Side::Present => ground.board.reach(&pass.kept),
+            Side::Beside => ground.board.builds_from(&pass.kept),
+        }
         Ok(pass)
     }
 
@@ -184,12 +188,13 @@ impl<'g, P: Projection<V>, V: View> Pass<'g, P, V> {
 
     /// So many facts are in the view.
     pub(super) fn handled(&self, facts: usize) {
-        if self.side == Side::Present {
-            self.ground.board.well();
-            self.ground.board.handled(facts);
-            self.ground.count("handled", facts);
-            self.ground.notice(&Notice::Handled { facts });
+        if self.side == Side::Beside {
+            return self.ground.board.handled_beside(facts);
         }
+        self.ground.board.well();
+        self.ground.board.handled(facts);
+        self.ground.count("handled", facts);
+        self.ground.notice(&Notice::Handled { facts });
     }
 
     /// The place moved and nobody wanted what was there: that is stored now and then (law La3).
@@ -224,10 +229,7 @@ impl<'g, P: Projection<V>, V: View> Pass<'g, P, V> {
     pub(super) fn publish(&self, place: &Position) {
         match self.side {
             Side::Present => self.ground.board.reach(place),
-            Side::Beside => {
-                let place = Some(place.clone());
-                self.ground.board.status.send_modify(|status| status.rebuild = place);
-            }
+            Side::Beside => self.ground.board.built(place),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holm_core::ErrorKind;
+use holm_runtime::FailureKind;
 use holm_runtime::bus::{FeedError, Position};
 
 use super::pass::{Pass, Side};
@@ -41,9 +42,7 @@ impl<P: Projection<V>, V: View> Worker<P, V> {
     }
 
     pub(super) fn build(&mut self, view: V) {
-        self.ground.board.status.send_modify(|status| {
-            (status.rebuild, status.rebuild_error) = (Some(Position::default()), None);
-        });
+        self.ground.board.begin_rebuild();
         let near = Box::pin(come_near(Arc::clone(&self.ground), view.clone()));
         self.rebuild = Some(Rebuild { view, near });
     }
@@ -92,6 +91,7 @@ impl<P: Projection<V>, V: View> Worker<P, V> {
             status.rebuild = None;
             status.rebuild_error = Some(reason.to_owned());
         });
+        self.ground.failures.tell(FailureKind::RebuildFailed, None, reason);
         self.ground.notice(&Notice::Failed { reason });
     }
 }

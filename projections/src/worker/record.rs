@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use holm_runtime::FailureKind;
 use holm_runtime::bus::{Fact, Position};
 
 use super::pass::{Pass, Side};
@@ -100,7 +101,7 @@ impl<P: Projection<V>, V: View> Pass<'_, P, V> {
             self.ground.board.well();
             self.ground.count(if parked { "parked" } else { "skipped" }, record.len());
         }
-        tell_of(self.ground, &set_aside);
+        tell_of(self.ground, record, &set_aside);
         Ok(())
     }
 
@@ -135,17 +136,14 @@ pub(crate) fn set_aside_of<P>(
     }
 }
 
-/// Nothing is left out in silence.
-pub(crate) fn tell_of<P>(ground: &Ground<P>, set_aside: &SetAside) {
-    tracing::warn!(
-        projection = ground.identity.name,
-        shard = %set_aside.shard,
-        offset = %set_aside.offset,
-        entity = set_aside.entity,
-        reason = set_aside.reason,
-        parked = set_aside.parked,
-        "a record was left out of a view"
-    );
+/// Nothing is left out in silence: it stands where the position does, in the trace, and is a failure fact.
+pub(crate) fn tell_of<P>(ground: &Ground<P>, record: &[Fact], set_aside: &SetAside) {
+    let SetAside { shard, offset, events, entity, reason, parked, .. } = set_aside;
+    let projection = ground.identity.name;
+    tracing::warn!(projection, %shard, %offset, entity, reason, parked, "a record was left out");
+    let kind = if *parked { FailureKind::RecordParked } else { FailureKind::RecordSkipped };
+    let what = format!("offset {offset} of shard {shard} ({events} of {entity}): {reason}");
+    ground.failures.tell(kind, record.first(), &what);
     ground.notice(&Notice::SetAside(set_aside));
 }
 

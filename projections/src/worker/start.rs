@@ -25,6 +25,11 @@ pub fn start<P: Projection<V>, V: View>(
     handle
 }
 
+/// How a projection is called where it lags or fails.
+pub(crate) fn reader_of(name: &str) -> String {
+    format!("projection {name}")
+}
+
 /// The handle of a projection and its work, which the caller runs.
 ///
 /// # Cancel safety
@@ -47,7 +52,10 @@ pub fn assemble<P: Projection<V>, V: View>(
         board: Arc::clone(&board),
         under_way: Arc::default(),
         uncounted: tokio::sync::watch::Sender::new(0),
+        failures: bus.failures_of(&reader_of(P::NAME)),
     };
-    let worker = Worker::new(Arc::new(ground), view, orders);
-    (ProjectionHandle::new(P::NAME, bus, clock, board, sender), worker.run())
+    let ground = Arc::new(ground);
+    let worker = Worker::new(Arc::clone(&ground), view, orders);
+    let work = async move { ground.failures.beside(worker.run()).await };
+    (ProjectionHandle::new(P::NAME, bus, clock, board, sender), work)
 }

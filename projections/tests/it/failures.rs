@@ -4,9 +4,13 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use holm_projections::{NotPassed, Notice, Observer, OnFailure, Options, Projection, State, start};
+use holm_projections::{
+    NotPassed, Notice, Observer, OnFailure, Options, Projection, State, Status, start,
+};
+use holm_runtime::bus::Interest;
+use holm_runtime::{FailureFact, Subject};
 
-use super::node::{Node, PATIENCE};
+use super::node::{Account, Node, PATIENCE, paid};
 use super::tally::{PANICS, REFUSED, Store, Tally, agrees};
 
 struct Setting<V> {
@@ -159,6 +163,52 @@ where
     node.host.stop().await;
 }
 
+/// Promise G7: what is left out, a stop and a rebuild that comes to nothing are failure facts, of the conversation to which the record belongs.
+async fn nothing_goes_wrong_in_silence<V: Store>()
+where
+    Tally: Projection<V>,
+{
+    let Setting { node, view, tally, _dir } = setting::<V>(REFUSED).await;
+    let policies = [OnFailure::skip(), OnFailure::park(), OnFailure::fail()];
+    for policy in policies {
+        node.pay("alice", REFUSED, 1).await;
+        let handle = start(node.bus(), tally.clone(), view.clone(), Options::on_failure(policy));
+        if policy == OnFailure::fail() {
+            let failed = |status: &Status| status.state == State::Failed;
+            handle.wait_until(failed, PATIENCE).await.unwrap();
+            handle.rebuild().await.unwrap();
+            let given_up = |status: &Status| status.rebuild_error.is_some();
+            handle.wait_until(given_up, PATIENCE).await.unwrap();
+        } else {
+            handle
+                .passed_all(&node.ends_of(&Interest::of::<Account>()).await, PATIENCE)
+                .await
+                .unwrap();
+        }
+        handle.stop().await;
+    }
+    let failures = node.failures(5).await;
+    // Those that wait together are stored together, in any order.
+    let mut kinds: Vec<_> = failures.iter().map(|it| it.kind.name()).collect();
+    kinds.sort_unstable();
+    let (skipped, parked) = ("record_skipped", "record_parked");
+    assert_eq!(kinds, ["projection_stopped", "rebuild_failed", parked, skipped, skipped]);
+    let facts = node.facts().await.into_values().flatten();
+    for fact in facts.filter(|fact| paid(fact) == REFUSED) {
+        let of_it = |failure: &&FailureFact| {
+            failure.command.as_ref().is_some_and(|command| command.id == fact.command_id())
+        };
+        let failure = failures.iter().find(of_it).unwrap();
+        assert_eq!(failure.subject, Subject::Reader("projection tally".into()));
+        assert_eq!(failure.shard, Some(fact.shard()));
+        assert_eq!(failure.command.as_ref().unwrap().correlation, fact.correlation_id());
+        let place = format!("offset {} of shard {}", fact.offset(), fact.shard());
+        assert!(failure.reason().contains(&place), "{failure:?}");
+        assert!(failure.reason().ends_with("thirteen is refused"), "{failure:?}");
+    }
+    node.host.stop().await;
+}
+
 #[derive(Default)]
 struct Heard(Mutex<Vec<String>>);
 
@@ -232,6 +282,7 @@ where
 }
 
 on_both!(
+    nothing_goes_wrong_in_silence,
     each_run_begins_and_ends_once,
     a_failure_stops_it_before_the_record,
     it_tries_again_so_many_times,

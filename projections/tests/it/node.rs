@@ -13,7 +13,8 @@ use holm_persistence::{MemoryLog, Pending};
 use holm_runtime::bus::{Bus, Fact, Interest, Position, Start};
 use holm_runtime::{
     AskOptions, Asker, Caller, Command, Commands, Context, Effect, Entity, EntityRef, Event,
-    Handle, HistoryPage, HostOptions, Inspector, NoRejection, Registry, Reply, ShardHost,
+    FailureEvent, FailureFact, FailureLog, Handle, HistoryPage, HostOptions, Inspector,
+    NoRejection, Registry, Reply, ShardHost,
 };
 use serde::{Deserialize, Serialize};
 
@@ -149,6 +150,20 @@ impl Node {
             last.0.insert(fact.shard(), fact.offset());
         }
         last
+    }
+
+    /// The first so many failures that were told.
+    pub(crate) async fn failures(&self, number: usize) -> Vec<FailureFact> {
+        let interest = Interest::of::<FailureLog>();
+        let mut log = self.bus().subscribe(interest, Start::Beginning).await.unwrap();
+        let mut failures = Vec::new();
+        while failures.len() < number {
+            let fact = tokio::time::timeout(PATIENCE, log.next()).await.unwrap().unwrap();
+            if let FailureEvent::Failed { fact } = fact.event::<FailureLog>().unwrap() {
+                failures.push(fact);
+            }
+        }
+        failures
     }
 
     /// What the logs hold, read by itself: the truth that views are compared with.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use holm_projections::rusqlite::{Connection, Transaction};
 use holm_projections::{
     HandlerError, OnFailure, Options, Projection, SledTransaction, SledView, SqliteView, State,
-    start,
+    Status, start,
 };
 use holm_runtime::bus::{Fact, Interest};
 
@@ -51,6 +51,51 @@ where
     assert_eq!(tally.set_aside().await.unwrap(), []);
     assert_eq!(generations(dir.path()), ["tally.2"]);
     assert_eq!(view.sum().await, 20 + REFUSED);
+    tally.stop().await;
+    node.host.stop().await;
+}
+
+/// Of the view that is built, how far it is, how fast, and when it will be there; the present one has nothing left meanwhile.
+async fn a_rebuild_says_how_long_it_takes<V: Store>()
+where
+    Tally: Projection<V>,
+{
+    let (node, dir) = (Node::start().await, tempfile::tempdir().unwrap());
+    let view = V::open(&dir.path().join("tally")).unwrap();
+    let projection = Tally::default();
+    let refuses = projection.refuses.clone();
+    let options = Options {
+        clock: node.clock.clone(),
+        group_facts: 1,
+        on_failure: OnFailure::fail().after_retries(u32::MAX, Duration::from_millis(5)),
+        ..Options::default()
+    };
+    let tally = start(node.bus(), projection, view.clone(), options);
+    for amount in [[1; 10], [REFUSED; 10]].concat() {
+        node.pay("alice", amount, 1).await;
+    }
+    tally.passed_all(&node.ends().await, PATIENCE).await.unwrap();
+    assert_eq!(tally.progress().await.unwrap().rebuild, None);
+
+    // From now on it stands at the first that it refuses.
+    refuses.store(true, Ordering::SeqCst);
+    tally.rebuild().await.unwrap();
+    let read =
+        |status: &Status| status.rebuild.iter().flat_map(|it| it.0.values()).any(|it| it.0 == 10);
+    tally.wait_until(read, PATIENCE).await.unwrap();
+    node.clock.advance(Duration::from_secs(7));
+    let progress = tally.progress().await.unwrap();
+    let rebuild = progress.rebuild.unwrap();
+    assert_eq!((progress.lag_events, progress.time_left), (0, Some(Duration::ZERO)));
+    assert_eq!((rebuild.position_total(), rebuild.lag_events), (10, 10));
+    assert!(rebuild.lag_time >= Duration::from_secs(7), "{rebuild:?}");
+    assert!(rebuild.rate > 0.0, "{rebuild:?}");
+    assert!(rebuild.time_left.is_some_and(|left| left > Duration::ZERO), "{rebuild:?}");
+
+    refuses.store(false, Ordering::SeqCst);
+    tally.wait_until(|status| status.rebuild.is_none(), PATIENCE).await.unwrap();
+    assert_eq!(tally.progress().await.unwrap().rebuild, None);
+    agrees(&node, &view, &[]).await;
     tally.stop().await;
     node.host.stop().await;
 }
@@ -212,4 +257,5 @@ on_both!(
     a_rebuild_begins_from_zero_and_ends_with_a_switch,
     another_version_is_built_beside_the_old_view,
     a_rebuild_that_fails_leaves_the_old_view,
+    a_rebuild_says_how_long_it_takes,
 );

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use holm_projections::{OnFailure, Options, OrderError, ProjectionHandle, Shared, State};
 use holm_runtime::bus::{Fact, Interest, Position, Start};
+use holm_runtime::{FailureKind, Subject};
 
 use super::node::{Account, Node, PATIENCE, paid, place};
 use super::tally::{PANICS, REFUSED};
@@ -151,6 +152,9 @@ async fn a_record_is_retried_and_parked_and_handled_later() {
     handle.passed_all(&node.ends_of(&Interest::of::<Account>()).await, PATIENCE).await.unwrap();
     let parked = handle.set_aside().await.unwrap();
     assert_eq!((parked.len(), parked[0].parked, &*parked[0].entity), (1, true, "account/alice"));
+    let failure = node.failures(1).await.remove(0);
+    assert_eq!((failure.kind, failure.shard), (FailureKind::RecordParked, Some(parked[0].shard)));
+    assert_eq!(failure.subject, Subject::Reader("projection elsewhere".into()));
     let of_the_group = Interest::everything().entity_type("holm-subscription").event("LeftOut");
     let mut facts = node.bus().subscribe(of_the_group, Start::Beginning).await.unwrap();
     tokio::time::timeout(PATIENCE, facts.next()).await.unwrap().unwrap();
@@ -185,6 +189,10 @@ async fn it_stops_at_a_record_until_somebody_decides() {
     assert_eq!(handle.set_aside().await, Ok(vec![skipped.clone()]));
     assert!(!skipped.parked && skipped.reason.contains("panicked"));
     handle.skip_failed().await.unwrap_err();
+    let mut kinds: Vec<_> = node.failures(3).await.iter().map(|it| it.kind).collect();
+    kinds.sort_unstable();
+    let stopped = FailureKind::ProjectionStopped;
+    assert_eq!(kinds, [stopped, stopped, FailureKind::RecordSkipped]);
 
     elsewhere.refuses.store(1, Ordering::SeqCst);
     handle.stop().await;

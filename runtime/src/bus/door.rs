@@ -18,6 +18,7 @@ use super::tags::Tagger;
 use super::topic::{Topic, TopicError};
 use super::watch::{Mark, Watched, watch};
 use crate::entity_ref::{Caller, EntityError, EntityRef};
+use crate::failures::ReaderFailures;
 use crate::inspector::Inspector;
 use crate::registry::Registry;
 
@@ -204,6 +205,12 @@ impl Bus {
 
     fn group(&self, name: &str) -> EntityRef<Group> {
         EntityRef::new(Arc::clone(&self.caller), name)
+    }
+
+    /// Where a reader of this name, as in `projection totals`, tells what it could not do.
+    #[must_use]
+    pub fn failures_of(&self, reader: &str) -> ReaderFailures {
+        ReaderFailures::new(Arc::clone(&self.caller), self.node, reader)
     }
 
     pub(super) fn tagger(&self) -> Tagger {

@@ -184,7 +184,7 @@ pub(crate) async fn report(outlet: Arc<Outlet>, asker: Arc<dyn Asker>) {
 
 /// Stores one fact of whoever is no part of a host: tries until it is stored, or surely never will be, or until `is_gone`.
 pub(crate) async fn tell(caller: &Caller, fact: FailureFact, is_gone: impl Fn() -> bool) {
-    store(&**caller.asker(), caller.clock(), fact, is_gone).await;
+    store(&**caller.asker(), &**caller.clock(), fact, is_gone).await;
 }
 
 async fn store(

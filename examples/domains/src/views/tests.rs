@@ -3,7 +3,8 @@
 use holm_projections::State;
 
 use super::*;
-use crate::bank::{Account, Balance, BookTotals, Close, Deposit, Open, Withdraw};
+use crate::bank::transfer::{Stage, Start, TransferStatus};
+use crate::bank::{Account, Balance, BookTotals, Close, Deposit, Open, Transfer, Withdraw};
 use crate::flights::{Airport, Arrive, Depart, RouteDelay, Totals};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -70,6 +71,54 @@ async fn the_books_balance() {
     end(&holm, &views).await;
 }
 
+/// Promise G8: transfers over many shards, also those that come back, neither pay in nor pay out, and once caught up all money is on accounts again.
+#[tokio::test]
+async fn transfers_are_no_income() {
+    let (holm, views, _dir) = setting().await;
+    for number in 0..10 {
+        let account = holm.entity::<Account>(format!("a{number}"));
+        account.ask(Open { owner: "Ada".into() }).await.unwrap();
+        account.ask(Deposit { amount: 100 }).await.unwrap();
+    }
+    let transfer = |number: u64| holm.entity::<Transfer>(format!("t{number}"));
+    for number in 0..40 {
+        // Each fourth is for nobody, and its money comes back.
+        let to =
+            if number % 4 == 0 { "nobody".to_owned() } else { format!("a{}", number * 3 % 10) };
+        let start = Start { from: format!("a{}", (number * 7 + 1) % 10), to, amount: 30 };
+        // From an account to itself is refused.
+        _ = transfer(number).ask(start).await;
+    }
+    let mut refunded = 0;
+    for number in 0..40 {
+        let ended = async {
+            loop {
+                let status = transfer(number).ask(TransferStatus {}).await;
+                let Ok(Transfer { stage, .. }) = status else { return Stage::Unstarted };
+                if !matches!(stage, Stage::Withdrawing | Stage::Depositing | Stage::Refunding) {
+                    return stage;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let stage = tokio::time::timeout(PATIENCE, ended).await.unwrap();
+        refunded += u32::from(stage == Stage::Refunded);
+    }
+    assert!(refunded > 0);
+    caught_up(&holm, &views).await;
+    let totals = Books::totals(&views.books).await.unwrap();
+    let expected = BookTotals {
+        open_accounts: 10,
+        balances: 1_000,
+        on_its_way: 0,
+        stranded: 0,
+        paid_in: 1_000,
+        paid_out: 0,
+    };
+    assert_eq!(totals, expected);
+    end(&holm, &views).await;
+}
+
 /// An amount that SQLite cannot hold is set aside and stops nobody.
 #[tokio::test]
 async fn an_amount_beyond_the_books_is_set_aside() {
@@ -80,7 +129,14 @@ async fn an_amount_beyond_the_books_is_set_aside() {
     account.ask(Deposit { amount: 5 }).await.unwrap();
     caught_up(&holm, &views).await;
     let totals = Books::totals(&views.books).await.unwrap();
-    let expected = BookTotals { open_accounts: 1, balances: 5, paid_in: 5, paid_out: 0 };
+    let expected = BookTotals {
+        open_accounts: 1,
+        balances: 5,
+        on_its_way: 0,
+        stranded: 0,
+        paid_in: 5,
+        paid_out: 0,
+    };
     assert_eq!(totals, expected);
     let set_aside = views.handles[0].set_aside().await.unwrap();
     assert_eq!((set_aside.len(), set_aside[0].entity.as_str()), (1, "account/rich"));
