@@ -51,7 +51,7 @@ pub use op::{LogId, Op};
 pub use options::StoreOptions;
 pub use pump::{Commit, Pump};
 use queue::Wake;
-pub use simulated::{Aftermath, Crash, Damage, SimulatedDisk};
+pub use simulated::{Aftermath, Crash, Damage, SimulatedDisk, Spot};
 
 /// What is called when a commit is durable, or failed. Called on the committer thread: it must not block.
 pub type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
