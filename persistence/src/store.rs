@@ -221,6 +221,12 @@ impl Store {
         self.with_engine(|_| Ok(self.inner.with_logs(|logs| logs.records(log).get(name).cloned())))
     }
 
+    /// Bytes that wait for the committer.
+    #[must_use]
+    pub fn queued_bytes(&self) -> u64 {
+        self.inner.queue.bytes()
+    }
+
     /// How many fdatasync calls on the database file have been made.
     #[must_use]
     pub fn fsyncs(&self) -> u64 {
