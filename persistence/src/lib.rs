@@ -43,6 +43,6 @@ pub use snapshot_store::SnapshotStore;
 pub use space::{DiskLimits, DiskSpace, SpaceWatch, SpaceWord};
 pub use store::{
     Aftermath, Commit, Crash, Damage, Disk, DiskPoint, Done, FaultKind, Identity, IndexTrouble,
-    LogId, Membership, Op, Pump, SimulatedDisk, Store, StoreError, StoreOptions,
+    LogId, Membership, Op, Pump, SimulatedDisk, Spot, Store, StoreError, StoreOptions,
 };
 pub use trims::Trims;

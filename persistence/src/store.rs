@@ -52,7 +52,7 @@ pub use op::{LogId, Op};
 pub use options::StoreOptions;
 pub use pump::{Commit, Pump};
 use queue::Wake;
-pub use simulated::{Aftermath, Crash, Damage, SimulatedDisk};
+pub use simulated::{Aftermath, Crash, Damage, SimulatedDisk, Spot};
 pub use troubles::IndexTrouble;
 use troubles::IndexTroubles;
 
@@ -227,6 +227,12 @@ impl Store {
     /// When the store is closed or was not reopened since a failure.
     pub fn record(&self, log: LogId, name: &str) -> Result<Option<Bytes>, StoreError> {
         self.with_engine(|_| Ok(self.inner.with_logs(|logs| logs.records(log).get(name).cloned())))
+    }
+
+    /// Bytes that wait for the committer.
+    #[must_use]
+    pub fn queued_bytes(&self) -> u64 {
+        self.inner.queue.bytes()
     }
 
     /// How many fdatasync calls on the database file have been made.

@@ -153,6 +153,9 @@ pub struct ShardStats {
     pub live_entities: u64,
     /// Entities being recovered.
     pub recovering: u64,
+    /// Commands that wait for entities being recovered.
+    #[serde(default)]
+    pub held: u64,
     /// Commands whose answer waits for the log.
     pub in_flight: u64,
     /// Write commands handled.
@@ -181,6 +184,7 @@ impl HostStats {
         for shard in &self.shards {
             total.live_entities += shard.live_entities;
             total.recovering += shard.recovering;
+            total.held += shard.held;
             total.in_flight += shard.in_flight;
             total.commands += shard.commands;
             total.reads += shard.reads;

@@ -138,6 +138,12 @@ impl ClusterNode {
         metrics.committed_membership_config.voter_ids().map(NodeId).collect()
     }
 
+    /// The most bytes that wait to be sent in each lane of any connection, in the order of [`crate::Lane`].
+    #[must_use]
+    pub fn most_unsent(&self) -> [usize; 3] {
+        self.0.core.peers.most_unsent()
+    }
+
     /// Leaves the cluster for good: hands over every shard it leads, moves its replicas away where there is another node to take them, and
     /// stops. Callers of its shards see a short wait, no error.
     ///

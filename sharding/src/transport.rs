@@ -218,6 +218,12 @@ impl Peers {
         link.notify(wanted, lane, &body)
     }
 
+    /// The most bytes that wait in each [`Lane`] of any connection.
+    #[must_use]
+    pub fn most_unsent(&self) -> [usize; 3] {
+        self.0.shared.most_unsent()
+    }
+
     /// Connections that came and went, from now on. A reader that lags loses the oldest events and is told so.
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<PeerEvent> {

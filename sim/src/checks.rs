@@ -5,6 +5,7 @@
 
 mod atomic;
 mod bounded;
+pub(crate) mod contained;
 mod converged;
 mod finding;
 mod fold;
@@ -20,6 +21,7 @@ mod order;
 mod register;
 mod replies;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -30,7 +32,7 @@ use serde::{Deserialize, Serialize};
 pub use self::finding::{Finding, Promise};
 pub use self::linear::{Linearized, Model, Seen, linearize};
 use self::logs::Logs;
-use crate::history::History;
+use crate::history::{History, Measure};
 
 /// What a run has to be judged by.
 #[derive(Debug, Clone)]
@@ -82,6 +84,9 @@ pub struct Report {
     /// Facts that subscribers were given.
     #[serde(default)]
     pub facts: usize,
+    /// The most that any node held of each thing that is bounded and was looked at.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fullest: BTreeMap<Measure, u64>,
     /// Registers of which a linearization was searched and the search ended.
     pub searched: usize,
     /// Registers whose search used up its budget. They are not said to be right.
@@ -115,6 +120,7 @@ pub fn judge(history: &History, rules: &Rules) -> Report {
         order::check(&intentions),
         searched.findings,
         atomic::check(history, &logs),
+        contained::check(history, &logs),
         bounded::check(history, &logs, &rules.limits, rules.patience),
         rehearsed(rules, |registry| fold::check(history, &logs, registry)),
         rehearsed(rules, |registry| replies::check(&intentions, &logs, registry, &rules.limits)),
@@ -131,11 +137,21 @@ pub fn judge(history: &History, rules: &Rules) -> Report {
         records: logs.record_count(),
         entities: logs.entities().count(),
         facts: history.facts().len(),
+        fullest: fullest(history),
         searched: searched.decided,
         undecided: searched.undecided,
         found,
         findings,
     }
+}
+
+fn fullest(history: &History) -> BTreeMap<Measure, u64> {
+    let mut fullest = BTreeMap::new();
+    for sample in history.samples() {
+        let most: &mut u64 = fullest.entry(sample.measure).or_default();
+        *most = sample.amount.max(*most);
+    }
+    fullest
 }
 
 /// What needs the entities themselves, when they are at hand.

@@ -6,6 +6,7 @@
 
 mod ndjson;
 mod operation;
+mod sample;
 mod seen;
 mod text;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::ndjson::HistoryFileError;
 pub use self::operation::{Call, Content, KEPT_BYTES, Moment, Operation, Place, Told};
+pub use self::sample::{Measure, Sample};
 pub use self::seen::{SeenBatch, SeenEvent, SeenFact, SeenRecord, SeenSnapshot};
 
 /// Everything that was seen of one run.
@@ -25,6 +27,7 @@ pub struct History {
     batches: Vec<SeenBatch>,
     snapshots: Vec<SeenSnapshot>,
     facts: Vec<SeenFact>,
+    samples: Vec<Sample>,
 }
 
 /// How much a history holds.
@@ -38,11 +41,19 @@ pub struct HistoryLimits {
     pub snapshots: usize,
     /// Facts that subscribers were given, of all of them together.
     pub facts: usize,
+    /// Samples of what nodes held, of all of them together.
+    pub samples: usize,
 }
 
 impl Default for HistoryLimits {
     fn default() -> Self {
-        Self { operations: 1_000_000, batches: 1_000_000, snapshots: 100_000, facts: 1_000_000 }
+        Self {
+            operations: 1_000_000,
+            batches: 1_000_000,
+            snapshots: 100_000,
+            facts: 1_000_000,
+            samples: 1_000_000,
+        }
     }
 }
 
@@ -66,6 +77,7 @@ impl History {
             batches: Vec::new(),
             snapshots: Vec::new(),
             facts: Vec::new(),
+            samples: Vec::new(),
         }
     }
 
@@ -123,6 +135,14 @@ impl History {
         admit(&mut self.facts, fact, "facts", self.limits.facts)
     }
 
+    /// A node held so much of something.
+    ///
+    /// # Errors
+    /// [`HistoryFull`].
+    pub fn observe_sample(&mut self, sample: Sample) -> Result<(), HistoryFull> {
+        admit(&mut self.samples, sample, "samples", self.limits.samples)
+    }
+
     /// A whole operation at once, as a file holds it.
     ///
     /// # Errors
@@ -147,6 +167,12 @@ impl History {
     #[must_use]
     pub fn facts(&self) -> &[SeenFact] {
         &self.facts
+    }
+
+    /// What nodes held of what is bounded, in the order of looking.
+    #[must_use]
+    pub fn samples(&self) -> &[Sample] {
+        &self.samples
     }
 
     /// What stood in the snapshot stores, in the order of reading.

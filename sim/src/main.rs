@@ -3,7 +3,7 @@
 //! A process of its own, because some libraries remember across runs. `cargo xtask sim` runs many of these.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,13 +11,15 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use holm_sim::sometimes::Situation;
-use holm_sim::world::{FaultWeights, Outcome, Settings, run};
+use holm_sim::world::{EDITION, FaultWeights, Outcome, Settings, run};
 use serde_json::json;
 
 /// What the program is told.
 #[derive(Debug, Default)]
 struct Arguments {
     seed: Option<u64>,
+    /// The edition of the world, instead of the newest.
+    edition: Option<u32>,
     /// Seconds during which faults happen, instead of the usual time.
     seconds: Option<u64>,
     /// Lets nothing go wrong.
@@ -27,7 +29,8 @@ struct Arguments {
 }
 
 impl Arguments {
-    const USAGE: &str = "holm-sim --seed SEED [--seconds N] [--no-faults] [--trace FILE]";
+    const USAGE: &str =
+        "holm-sim --seed SEED [--edition N] [--seconds N] [--no-faults] [--trace FILE]";
 
     fn read(mut words: impl Iterator<Item = String>) -> anyhow::Result<Self> {
         let mut arguments = Self::default();
@@ -35,6 +38,7 @@ impl Arguments {
             let mut value = || words.next().with_context(|| format!("{word} needs a value"));
             match word.as_str() {
                 "--seed" => arguments.seed = Some(value()?.parse()?),
+                "--edition" => arguments.edition = Some(value()?.parse()?),
                 "--seconds" => arguments.seconds = Some(value()?.parse()?),
                 "--no-faults" => arguments.no_faults = true,
                 "--trace" => arguments.trace = Some(value()?.into()),
@@ -59,7 +63,7 @@ fn main() -> anyhow::Result<ExitCode> {
             PANICS.with_borrow_mut(|panics| panics.push(text));
         }
     }));
-    let mut settings = Settings::draw(seed);
+    let mut settings = Settings::of_edition(seed, arguments.edition.unwrap_or(EDITION));
     if let Some(seconds) = arguments.seconds {
         settings.duration = Duration::from_secs(seconds);
     }
@@ -97,6 +101,8 @@ fn summary(outcome: &Outcome) -> serde_json::Value {
         .iter()
         .filter_map(|finding| finding.entity.as_ref().map(ToString::to_string))
         .collect();
+    let places = outcome.report.findings.iter().filter_map(|finding| finding.place);
+    let shards: BTreeSet<u32> = places.map(|(shard, _)| shard.0).collect();
     let faults = outcome.faults.iter().map(|(name, count)| (*name, *count));
     let met = Situation::ALL.map(|it| (it.name(), outcome.met.count(it)));
     let counts: BTreeMap<&str, u64> = faults.chain(met).collect();
@@ -106,11 +112,14 @@ fn summary(outcome: &Outcome) -> serde_json::Value {
         "problems": outcome.problems,
         "findings": findings,
         "entities": entities,
+        "shards": shards,
         "simulated_ms": u64::try_from(outcome.simulated.as_millis()).unwrap_or(u64::MAX),
         "recovered_ms": outcome.recovered_in.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
         "operations": outcome.report.operations,
         "records": outcome.report.records,
+        "searched": outcome.report.searched,
         "undecided": outcome.report.undecided,
         "counts": counts,
+        "fullest": outcome.report.fullest,
     })
 }

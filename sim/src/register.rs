@@ -31,7 +31,7 @@ pub enum RegisterEvent {
         #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
     },
-    /// A fact that cannot be applied. No command that ends well stores it.
+    /// A fact that cannot be applied. No command that ends well stores it; one that is stored is in [`crate::relic`].
     Cursed,
 }
 

@@ -8,6 +8,7 @@ mod domains;
 mod kind;
 mod mix;
 mod registers;
+mod relics;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -25,6 +26,7 @@ pub use self::mix::Mix;
 use self::registers::Registers;
 use crate::history::Told;
 use crate::register::{Look, Register};
+use crate::relic::{Count, Relic};
 
 /// Earlier commands that may be sent again: far fewer than the window of keys, so that a retry still finds the record of its first try.
 const REMEMBERED: usize = 128;
@@ -32,7 +34,8 @@ const REMEMBERED: usize = 128;
 /// The entity types that the workload asks.
 #[must_use]
 pub fn registry() -> Registry {
-    Registry::new().entity::<Register>().entity::<Account>().entity::<Show>().entity::<Airport>()
+    let domains = Registry::new().entity::<Register>().entity::<Account>().entity::<Show>();
+    domains.entity::<Airport>().entity::<Relic>()
 }
 
 /// What a client does next.
@@ -78,9 +81,17 @@ impl Workload {
     pub fn new(seed: u64, nodes: usize, limits: Limits) -> Self {
         assert!(nodes > 0, "somebody must be asked");
         let mut entropy = SeededEntropy::new(seed);
-        let mix = Mix::draw(&mut entropy, nodes);
+        let mut mix = Mix::draw(&mut entropy, nodes);
+        mix.draw_later(&mut SeededEntropy::new(seed ^ 0x0C02_5ED1));
         let registers = Registers::new(&mix);
         Self { mix, limits, entropy, registers, recent: VecDeque::new(), open: VecDeque::new() }
+    }
+
+    /// The same as it was before there were relics.
+    #[must_use]
+    pub fn without_relics(mut self) -> Self {
+        self.mix.leave_out(Kind::Relic);
+        self
     }
 
     /// How much of what this seed brings.
@@ -97,6 +108,7 @@ impl Workload {
             Kind::Bank => domains::bank(self),
             Kind::Seats => domains::seats(self),
             Kind::Flights => domains::flights(self),
+            Kind::Relic => relics::ask(self),
             _ => registers::ask(self, kind),
         };
         if !ask.reads {
@@ -116,6 +128,7 @@ impl Workload {
         match entity.entity_type() {
             Account::TYPE => self.fresh::<Account, _>(Kind::Bank, id, &Balance {}, true),
             Show::TYPE => self.fresh::<Show, _>(Kind::Seats, id, &Map {}, true),
+            Relic::TYPE => self.fresh::<Relic, _>(Kind::Relic, id, &Count {}, true),
             Airport::TYPE => self.fresh::<Airport, _>(Kind::Flights, id, &Totals {}, true),
             _ => self.fresh::<Register, _>(Kind::Look, id, &Look {}, true),
         }

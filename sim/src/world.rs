@@ -9,6 +9,7 @@ mod callers;
 mod clients;
 mod faults;
 mod follower;
+mod gauges;
 mod machine;
 mod met;
 mod network;
@@ -32,15 +33,17 @@ pub use self::callers::{Caller, Callers, Refusal};
 pub use self::network::{Counts, Host, Quality, Wires};
 pub use self::run::{Outcome, run};
 pub use self::runtime::is_repeatable;
-pub use self::settings::{FaultWeights, Settings};
-pub use self::time::{WallClock, WorldTime};
+pub use self::settings::{EDITION, FaultWeights, Settings};
+pub use self::time::{Clocks, WallClock, WorldTime};
 pub use self::trace::Trace;
 pub use self::trial::{Guest, Trial, TrialFailed};
 
+use self::clients::moment;
 use self::follower::Followed;
 use self::machine::Machine;
 use self::met::Met;
 use self::process::{Common, Order};
+use crate::history::Sample;
 
 /// How far time moves at once.
 pub const TICK: Duration = Duration::from_millis(1);
@@ -56,6 +59,10 @@ pub struct World {
     callers: Callers,
     met: Met,
     entropy: SeededEntropy,
+    clocks: Clocks,
+    seed: u64,
+    /// What the nodes held, once in a second.
+    samples: Vec<Sample>,
 }
 
 impl World {
@@ -81,8 +88,11 @@ impl World {
             met: met.clone(),
             followed: settings.followers.then(Followed::default),
         };
-        let machines =
-            hosts.iter().map(|host| Machine::new(*host, &time, &met, entropy.next_u64()));
+        let (seed, clocks) = (settings.seed, settings.clocks);
+        let machines = hosts.iter().map(|host| {
+            let clock = clocks.clock(seed, *host, &time);
+            Machine::new(*host, clock, &time, &met, entropy.next_u64())
+        });
         let machines: Vec<Machine> = machines.collect();
         let callers = Callers::new(&time, machines.len(), entropy.next_u64())?;
         let trace = Trace::new(time.clone());
@@ -96,6 +106,9 @@ impl World {
             callers,
             met,
             entropy,
+            clocks,
+            seed,
+            samples: Vec::new(),
         })
     }
 
@@ -175,8 +188,9 @@ impl World {
     /// Adds a machine and starts a node on it, which joins.
     pub fn join(&mut self) -> usize {
         let number = u8::try_from(self.machines.len() + 1).unwrap_or(u8::MAX);
-        let machine = Machine::new(Host(number), &self.time, &self.met, self.entropy.next_u64());
-        self.machines.push(machine);
+        let clock = self.clocks.clock(self.seed, Host(number), &self.time);
+        let seed = self.entropy.next_u64();
+        self.machines.push(Machine::new(Host(number), clock, &self.time, &self.met, seed));
         self.callers.make_room(self.machines.len());
         let last = self.machines.len() - 1;
         self.start(last);
@@ -188,7 +202,7 @@ impl World {
         self.now += TICK;
         self.time.set(self.now);
         self.wires.advance(self.now);
-        let Self { machines, common, wires, trace, now, callers, .. } = self;
+        let Self { machines, common, wires, trace, now, callers, samples, .. } = self;
         for (number, machine) in machines.iter_mut().enumerate() {
             machine.tick(*now, TICK, common, wires, trace);
             callers.set_door(number, machine.known_as(), machine.process());
@@ -197,6 +211,8 @@ impl World {
         callers.step(TICK);
         trace.enter(None);
         if now.as_millis().is_multiple_of(1_000) {
+            let running = machines.iter().filter_map(Machine::process);
+            samples.extend(running.flat_map(|process| process.samples(moment(*now))));
             let counts = wires.counts();
             trace.note(format_args!(
                 "# network: {} packets, {} bytes, {} broken, {} refused, digest {:016x}",

@@ -6,6 +6,7 @@
 mod batch;
 mod child;
 mod counters;
+mod shown;
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
@@ -28,7 +29,7 @@ pub(crate) struct Simulation {
     /// How many new seeds to run.
     #[arg(long)]
     seeds: Option<u64>,
-    /// Run this seed alone and show its trace.
+    /// Run this seed alone and show what it came to, with the lines of its trace that matter.
     #[arg(long)]
     seed: Option<u64>,
     /// Run new seeds for so many minutes.
@@ -37,6 +38,9 @@ pub(crate) struct Simulation {
     /// The first of the new seeds; drawn when not given.
     #[arg(long)]
     first: Option<u64>,
+    /// The edition of the worlds: the seeds of old bugs mean worlds that had less in them.
+    #[arg(long)]
+    edition: Option<u64>,
     /// Seconds during which faults happen in each world, instead of the usual time.
     #[arg(long)]
     seconds: Option<u64>,
@@ -52,7 +56,7 @@ pub(crate) fn run(root: &Path, wanted: &Simulation) -> anyhow::Result<ExitCode> 
     let traces = root.join("target/sim-traces");
     std::fs::create_dir_all(&traces).context("creating the folder of the traces")?;
     let child = Child { program, traces };
-    let world = |seed| World { seed, seconds: wanted.seconds };
+    let world = |seed| World { seed, edition: wanted.edition, seconds: wanted.seconds };
     if let Some(seed) = wanted.seed {
         return replay(&child, world(seed));
     }
@@ -85,13 +89,10 @@ fn build(root: &Path, profile: &str) -> anyhow::Result<PathBuf> {
     Ok(target.join(folder).join("holm-sim"))
 }
 
-/// Runs one seed and shows everything about it.
+/// Runs one seed and shows what it came to.
 fn replay(child: &Child, world: World) -> anyhow::Result<ExitCode> {
     let told = child.run(world, "replay")?;
-    let trace = std::fs::read_to_string(child.trace_of(world, "replay"))?;
-    for line in trace.lines() {
-        println!("{line}");
-    }
+    shown::show(&told, &child.trace_of(world, "replay"));
     println!("{}", told.summary);
     Ok(if told.holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -48,6 +48,11 @@ impl Inner {
         let (tail, newer) = TailFile::open(&*medium, side.epoch)
             .map_err(|error| StoreError::io(&dir, "opening the tail file", &error))?;
         let expected = farther(side.logs.clone(), newer);
+        // An earlier process may have met a failed fsync and ended: what it could not write would be read back from the cache, taken for durable, and lost with
+        // the power.
+        if medium.has_database() {
+            forget_cached_pages(&*medium);
+        }
         let (engine, logs) = open_verified(&*medium, &options, &expected)?;
         side.generation += 1;
         side.epoch += 1;
@@ -161,7 +166,7 @@ impl Inner {
         if let Some(old) = engine.take() {
             old.close();
         }
-        self.forget_cached_pages();
+        forget_cached_pages(&*self.medium);
         let (opened, logs) = open_verified(&*self.medium, &self.options, &self.logs().reaches())?;
         self.set_logs(logs);
         self.write_side_file(|side| {
@@ -189,12 +194,6 @@ impl Inner {
         StoreError::Poisoned { dir: self.dir.clone(), reason }
     }
 
-    fn forget_cached_pages(&self) {
-        if let Err(error) = self.medium.forget_cached_pages() {
-            tracing::warn!(%error, "the page cache of the database could not be dropped");
-        }
-    }
-
     fn write_tail(&self) -> Result<(), StoreError> {
         let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
         let epoch = self.epoch.load(Ordering::Acquire);
@@ -211,6 +210,12 @@ impl Inner {
 
     fn set_logs(&self, logs: Logs) {
         *self.logs.write().unwrap_or_else(PoisonError::into_inner) = logs;
+    }
+}
+
+fn forget_cached_pages(medium: &dyn Medium) {
+    if let Err(error) = medium.forget_cached_pages() {
+        tracing::warn!(%error, "the page cache of the database could not be dropped");
     }
 }
 

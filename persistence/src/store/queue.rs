@@ -120,6 +120,11 @@ impl Queue {
         self.lock().refuse.clone()
     }
 
+    /// Bytes that wait.
+    pub(super) fn bytes(&self) -> u64 {
+        self.lock().bytes
+    }
+
     pub(super) fn opening(&self) -> u64 {
         self.lock().opening
     }

@@ -2,7 +2,9 @@
 //!
 //! Each change of the database is written, then synced. What was written and not synced when the process ends is kept up to some point and lost
 //! behind it, as in sled, whose file is a log of whole batches. What lies in the page cache survives a killed process and not a power cut; a write
-//! that is cut by it may be torn. All chance comes from one seed.
+//! that is cut by it may be torn. All chance comes from one seed. What is on it, and what becomes of that, is in `content`.
+
+mod content;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use holm_core::{Entropy, SeededEntropy};
 use sled::IVec;
 
+use self::content::{Content, Fixed, INDEX, LOG, SNAPSHOTS, TRIMS, Undo, flip_bit};
 use super::database::{Changes, Database, Derived, KeyRange, Order, Tree, Visit};
 use super::error::StoreError;
 use super::medium::{FixedFile, Lock, Medium};
@@ -43,17 +46,34 @@ pub struct Aftermath {
     pub unsynced: bool,
     /// A part of that is there, and a part is not.
     pub torn: bool,
+    /// A sync had failed, and what it should have written counts as clean: no later sync writes it.
+    pub dropped: bool,
 }
 
 /// What is done to a disk while nobody uses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Damage {
-    /// One bit of one entry of a log is another.
-    FlippedBit,
+    /// One bit is another.
+    FlippedBit(Spot),
     /// The database is empty although everything else is there.
     Emptied,
     /// A new disk.
     Wiped,
+}
+
+/// Where a bit flips.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spot {
+    /// In an entry of a log.
+    Log,
+    /// In an index, which is built from the log.
+    Index,
+    /// In a snapshot, which an older one or the log stands in for.
+    Snapshot,
+    /// In the side file.
+    SideFile,
+    /// In the tail file.
+    TailFile,
 }
 
 /// A disk with one data directory. Clones share it; it outlives the stores that are opened on it.
@@ -75,25 +95,6 @@ struct State {
     database: Option<Content>,
     full: bool,
     failing_syncs: u32,
-}
-
-#[derive(Default)]
-struct Content {
-    trees: [BTreeMap<IVec, IVec>; 4],
-    /// What undoes each batch that was not synced, oldest first.
-    unsynced: Vec<Undo>,
-}
-
-struct Undo {
-    tree: usize,
-    before: Vec<(IVec, Option<IVec>)>,
-}
-
-struct Fixed {
-    cached: Vec<u8>,
-    stored: Vec<u8>,
-    /// Where the two differ: place and length.
-    dirty: BTreeMap<usize, usize>,
 }
 
 impl SimulatedDisk {
@@ -135,7 +136,7 @@ impl SimulatedDisk {
         let State { database, entropy, fixed, .. } = &mut *state;
         let mut met = Aftermath::default();
         if let Some(content) = database {
-            met = content.lose_unsynced(entropy);
+            met = content.lose_unsynced(crash, entropy);
         }
         if crash == Crash::PowerLost {
             for file in fixed.values_mut() {
@@ -156,11 +157,23 @@ impl SimulatedDisk {
             }
             Damage::Emptied => {
                 let emptied = state.database.as_mut();
-                emptied.is_some_and(|content| !std::mem::take(content).trees[0].is_empty())
+                emptied.is_some_and(|content| !std::mem::take(content).trees[LOG].is_empty())
             }
-            Damage::FlippedBit => {
-                let State { database, entropy, .. } = &mut *state;
-                database.as_mut().is_some_and(|content| content.flip_bit(entropy))
+            Damage::FlippedBit(spot) => {
+                let State { database, files, fixed, entropy, .. } = &mut *state;
+                let mut in_tree =
+                    |tree| database.as_mut().is_some_and(|content| content.flip_bit(tree, entropy));
+                match spot {
+                    Spot::Log => in_tree(LOG),
+                    Spot::Index => in_tree(INDEX),
+                    Spot::Snapshot => in_tree(SNAPSHOTS),
+                    Spot::SideFile => {
+                        files.values_mut().next().is_some_and(|bytes| flip_bit(bytes, entropy))
+                    }
+                    Spot::TailFile => {
+                        fixed.values_mut().next().is_some_and(|file| file.flip_bit(entropy))
+                    }
+                }
             }
         }
     }
@@ -179,62 +192,6 @@ impl SimulatedDisk {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Content {
-    fn lose_unsynced(&mut self, entropy: &mut SeededEntropy) -> Aftermath {
-        let unsynced = std::mem::take(&mut self.unsynced);
-        let count = unsynced.len() as u64;
-        let kept = entropy.below(count + 1);
-        for undo in unsynced.into_iter().skip(usize::try_from(kept).unwrap_or(usize::MAX)).rev() {
-            for (key, before) in undo.before.into_iter().rev() {
-                match before {
-                    Some(value) => self.trees[undo.tree].insert(key, value),
-                    None => self.trees[undo.tree].remove(&key),
-                };
-            }
-        }
-        Aftermath { unsynced: count > 0, torn: 0 < kept && kept < count }
-    }
-
-    fn flip_bit(&mut self, entropy: &mut SeededEntropy) -> bool {
-        let count = self.trees[0].len() as u64;
-        if count == 0 {
-            return false;
-        }
-        let nth = usize::try_from(entropy.below(count)).unwrap_or_default();
-        let Some((_, value)) = self.trees[0].iter_mut().nth(nth) else { return false };
-        let mut bytes = value.to_vec();
-        let at = usize::try_from(entropy.below(bytes.len().max(1) as u64)).unwrap_or_default();
-        let Some(byte) = bytes.get_mut(at) else { return false };
-        *byte ^= 1 << entropy.below(8);
-        *value = IVec::from(bytes);
-        true
-    }
-}
-
-impl Fixed {
-    fn write_back(&mut self) {
-        for (at, length) in std::mem::take(&mut self.dirty) {
-            self.stored[at..at + length].copy_from_slice(&self.cached[at..at + length]);
-        }
-    }
-
-    /// Each write that was not written back is there, or not, or in part; true when one is there in part.
-    fn lose_power(&mut self, entropy: &mut SeededEntropy) -> bool {
-        let mut torn = false;
-        for (at, length) in std::mem::take(&mut self.dirty) {
-            let kept = match entropy.below(3) {
-                0 => 0,
-                1 => length,
-                _ => usize::try_from(entropy.below(length as u64 + 1)).unwrap_or_default(),
-            };
-            self.stored[at..at + kept].copy_from_slice(&self.cached[at..at + kept]);
-            torn |= 0 < kept && kept < length;
-        }
-        self.cached.clone_from(&self.stored);
-        torn
     }
 }
 
@@ -307,8 +264,7 @@ impl Medium for Handle {
         if !state.fixed.contains_key(name) {
             drop(state);
             state = self.room()?;
-            let (cached, stored) = (vec![0; length], vec![0; length]);
-            state.fixed.insert(name.to_owned(), Fixed { cached, stored, dirty: BTreeMap::new() });
+            state.fixed.insert(name.to_owned(), Fixed::new(length));
         }
         Ok(Box::new(FixedHandle { handle: self.clone(), name: name.to_owned() }))
     }
@@ -333,7 +289,10 @@ impl Medium for Handle {
     }
 
     fn forget_cached_pages(&self) -> io::Result<()> {
-        self.state().map(drop)
+        if let Some(content) = &mut self.state()?.database {
+            content.forget_dropped();
+        }
+        Ok(())
     }
 }
 
@@ -399,14 +358,12 @@ impl Database for Handle {
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.state()?;
-        if state.failing_syncs > 0 {
-            state.failing_syncs -= 1;
-            return Err(io::Error::other("simulated input/output error"));
-        }
+        let fails = state.failing_syncs > 0;
+        state.failing_syncs = state.failing_syncs.saturating_sub(1);
         if let Some(content) = &mut state.database {
-            content.unsynced.clear();
+            content.sync(!fails);
         }
-        Ok(())
+        if fails { Err(io::Error::other("simulated input/output error")) } else { Ok(()) }
     }
 }
 
@@ -447,10 +404,10 @@ fn place(at: u64, file: Option<&Fixed>, length: usize) -> io::Result<(usize, &Fi
 
 fn number(tree: Tree) -> usize {
     match tree {
-        Tree::Log => 0,
-        Tree::Derived(Derived::Index) => 1,
-        Tree::Derived(Derived::Snapshots) => 2,
-        Tree::Derived(Derived::Trims) => 3,
+        Tree::Log => LOG,
+        Tree::Derived(Derived::Index) => INDEX,
+        Tree::Derived(Derived::Snapshots) => SNAPSHOTS,
+        Tree::Derived(Derived::Trims) => TRIMS,
     }
 }
 

@@ -12,6 +12,7 @@ impl<T> ShardEngine<T> {
         Counters {
             live: self.slots.len() as u64,
             recovering: self.recoveries.len() as u64,
+            held: self.recoveries.held() as u64,
             in_flight: (self.pipeline.parked_count() + self.confirmations.len()) as u64,
             quarantined: self.supervisor.quarantined(),
             ..self.counters

@@ -165,6 +165,8 @@ pub struct Counters {
     pub live: u64,
     /// Entities being recovered now.
     pub recovering: u64,
+    /// Commands that wait for entities being recovered now.
+    pub held: u64,
     /// Answers that wait for the log now.
     pub in_flight: u64,
     /// Entities known to be in quarantine.

@@ -65,6 +65,11 @@ impl<T> Recoveries<T> {
         self.by_slot.len()
     }
 
+    /// How many commands wait.
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
+
     pub(super) fn issue(&mut self, awaited: Awaited<T>) -> LoadTicket {
         self.last_ticket += 1;
         let ticket = LoadTicket(self.last_ticket);

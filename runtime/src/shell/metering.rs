@@ -93,6 +93,7 @@ impl Meter {
         ShardStats {
             live_entities: present.live,
             recovering: present.recovering,
+            held: present.held,
             in_flight: present.in_flight,
             commands: all.commands,
             reads: all.reads,
@@ -145,6 +146,7 @@ fn sum(a: Counters, b: Counters) -> Counters {
         batch_bytes: a.batch_bytes + b.batch_bytes,
         live: b.live,
         recovering: b.recovering,
+        held: b.held,
         in_flight: b.in_flight,
         quarantined: b.quarantined,
     }

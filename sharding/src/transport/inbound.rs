@@ -57,6 +57,10 @@ impl Inbound {
         self.push(kind, lane, correlation, body);
     }
 
+    pub(crate) fn unsent(&self) -> [usize; Lane::ALL.len()] {
+        self.outbox.unsent()
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.outbox.is_closed()
     }

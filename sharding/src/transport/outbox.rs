@@ -141,6 +141,11 @@ impl Outbox {
         }
     }
 
+    /// Bytes of each lane that were not written yet.
+    pub(crate) fn unsent(&self) -> [usize; LANES] {
+        self.lock().queued
+    }
+
     /// Nothing more is taken and nothing more is written.
     pub(crate) fn close(&self) {
         let mut lanes = self.lock();

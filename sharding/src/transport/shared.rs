@@ -17,7 +17,7 @@ use crate::transport::handshake::Credentials;
 use crate::transport::inbound::{self, Inbound};
 use crate::transport::link::{Dialled, Link};
 use crate::transport::stream::Listener;
-use crate::transport::{Destination, PeerError, PeerEvent, PeerHandler, PeerLimits, dialler};
+use crate::transport::{Destination, Lane, PeerError, PeerEvent, PeerHandler, PeerLimits, dialler};
 
 /// Pause after a failed accept: usually the process is out of file descriptors, and trying at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -183,6 +183,17 @@ impl Shared {
             let remote = dialled.remote.load(Ordering::Relaxed);
             let right = !matches!(to, Destination::Node(node) if remote != 0 && remote != node.0);
             right && dialled.established.load(Ordering::Acquire)
+        })
+    }
+
+    /// The most bytes that wait in each lane of any connection.
+    pub(crate) fn most_unsent(&self) -> [usize; Lane::ALL.len()] {
+        let inbound = self.inbound.lock().unwrap_or_else(PoisonError::into_inner);
+        let inbound = inbound.iter().filter_map(Weak::upgrade).map(|it| it.unsent());
+        let routes = self.read();
+        let dialled = routes.links.values().filter_map(|link| Some(link.open()?.outbox.unsent()));
+        inbound.chain(dialled).fold(Default::default(), |most, of_one| {
+            std::array::from_fn(|lane| of_one[lane].max(most[lane]))
         })
     }
 

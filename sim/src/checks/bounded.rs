@@ -1,13 +1,16 @@
 //! G9 bounded: nothing longer than its limit is stored or answered, what is too long gets an error that names the limit, and nobody waits for
-//! ever. Pure.
+//! ever. What nodes hold in memory, looked at now and then, stays within the table too. Pure.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use holm_core::{Limit, Limits};
+use holm_persistence::StoreOptions;
+use holm_sharding::PeerLimits;
 
 use super::finding::{Finding, Promise};
 use super::logs::Logs;
-use crate::history::{History, Moment, Operation, OperationId, Told};
+use crate::history::{History, Measure, Moment, Operation, OperationId, Told};
 
 /// Compares lengths and waiting times with the table of limits.
 pub(super) fn check(
@@ -44,7 +47,35 @@ pub(super) fn check(
             }
         }
     }
+    findings.extend(held_too_much(history, limits));
     findings
+}
+
+/// The first time that a node held more of something than it may, for each node and each thing.
+fn held_too_much(history: &History, limits: &Limits) -> impl Iterator<Item = Finding> {
+    let mut over = BTreeMap::new();
+    for sample in history.samples() {
+        let allowed = allowed(sample.measure, limits);
+        if sample.amount > allowed {
+            over.entry((sample.node, sample.measure)).or_insert((*sample, allowed));
+        }
+    }
+    over.into_values().map(|(sample, allowed)| {
+        let (node, measure, amount, at) = (sample.node, sample.measure, sample.amount, sample.at);
+        let what = format!("node {node} held {amount} {measure:?} at {at}, {allowed} are allowed");
+        Finding::new(Promise::Bounded, what)
+    })
+}
+
+fn allowed(measure: Measure, limits: &Limits) -> u64 {
+    match measure {
+        Measure::LiveEntities => limits.live_entities as u64,
+        Measure::HeldCommands => limits.mailbox_capacity as u64,
+        Measure::BatchesInFlight => limits.batches_in_flight.max(1) as u64,
+        Measure::QueuedBytes => StoreOptions::default().queue_bytes,
+        Measure::UnsentBytes => PeerLimits::default().lane_bytes as u64,
+        Measure::UnsentBulkBytes => PeerLimits::default().bulk_lane_bytes as u64,
+    }
 }
 
 fn too_long(operation: &Operation, limits: &Limits) -> Option<String> {

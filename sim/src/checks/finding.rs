@@ -23,6 +23,8 @@ pub enum Promise {
     Linearizable,
     /// G6.
     Atomic,
+    /// G7.
+    Contained,
     /// G8.
     Followed,
     /// G9.
@@ -42,6 +44,7 @@ impl Promise {
             Self::GapFree => 4,
             Self::Linearizable => 5,
             Self::Atomic => 6,
+            Self::Contained => 7,
             Self::Followed => 8,
             Self::Bounded => 9,
             Self::Deterministic => 10,
@@ -58,6 +61,7 @@ impl fmt::Display for Promise {
             Self::GapFree => "gap-free",
             Self::Linearizable => "linearizable",
             Self::Atomic => "atomic",
+            Self::Contained => "contained",
             Self::Followed => "followed",
             Self::Bounded => "bounded",
             Self::Deterministic => "deterministic",

@@ -13,6 +13,7 @@ use holm_core::{
 use holm_persistence::StoredEvent;
 use holm_runtime::{Registry, Rehearsal, Rehearsed};
 
+use super::contained;
 use super::finding::{Finding, Promise};
 use super::intentions::Intention;
 use super::logs::{Entry, Logs};
@@ -71,6 +72,8 @@ impl Life<'_> {
             let request = requests.and_then(|calls| calls.iter().find(|call| is_of(call, record)));
             let lived = match request.and_then(|call| call.payload.bytes()) {
                 Some(payload) => self.decide_again(entry, payload),
+                // Nobody can go on from here, except who decided it.
+                None if contained::is_cursed(record) => return,
                 None => self.apply(record),
             };
             if let Err(what) = lived {

@@ -9,12 +9,14 @@ use holm_runtime::Registry;
 use proptest::prelude::*;
 
 use self::planted::VIOLATIONS;
+use self::planted::cursed::haunt;
 use self::right::right;
 use super::*;
 use crate::register::Register;
+use crate::relic::Relic;
 
 fn rules() -> Rules {
-    let registry = Some(Registry::new().entity::<Register>());
+    let registry = Some(Registry::new().entity::<Register>().entity::<Relic>());
     Rules { registry, healed: true, caught_up: true, ..Rules::default() }
 }
 
@@ -31,7 +33,18 @@ proptest! {
     }
 }
 
-/// Promises G1, G2, G3, G4, G5, G6, G8, G9 and G10: each violation is caught in every history in which it can be planted.
+/// Promise G7: an entity that cannot be replayed, says so and is put into quarantine breaks nothing.
+#[test]
+fn a_cursed_history_passes() {
+    for seed in 0..30 {
+        let mut parts = right(seed, 250);
+        haunt(&mut parts);
+        let report = judge(&parts.history(), &rules());
+        assert!(report.holds(), "seed {seed}: {report}");
+    }
+}
+
+/// Promises G1, G2, G3, G4, G5, G6, G7, G8, G9 and G10: each violation is caught in every history in which it can be planted.
 #[test]
 fn every_planted_violation_is_caught() {
     for violation in &VIOLATIONS {

@@ -1,4 +1,4 @@
-//! A history as text: one JSON object a line, in the order operations, batches, snapshots, facts.
+//! A history as text: one JSON object a line, in the order operations, batches, snapshots, facts, samples.
 //!
 //! A line that cannot be read is an error with its number and never skipped: half a history is none.
 
@@ -7,7 +7,9 @@ use std::io::{self, BufRead, Write};
 
 use serde::{Deserialize, Serialize};
 
-use super::{History, HistoryFull, HistoryLimits, Operation, SeenBatch, SeenFact, SeenSnapshot};
+use super::{
+    History, HistoryFull, HistoryLimits, Operation, Sample, SeenBatch, SeenFact, SeenSnapshot,
+};
 
 /// One line of the file.
 #[derive(Serialize, Deserialize)]
@@ -17,6 +19,7 @@ enum Line<'a> {
     Batch(Cow<'a, SeenBatch>),
     Snapshot(Cow<'a, SeenSnapshot>),
     Fact(Cow<'a, SeenFact>),
+    Sample(Sample),
 }
 
 impl History {
@@ -29,7 +32,8 @@ impl History {
         let batches = self.batches.iter().map(|it| Line::Batch(Cow::Borrowed(it)));
         let snapshots = self.snapshots.iter().map(|it| Line::Snapshot(Cow::Borrowed(it)));
         let facts = self.facts.iter().map(|it| Line::Fact(Cow::Borrowed(it)));
-        for line in operations.chain(batches).chain(snapshots).chain(facts) {
+        let samples = self.samples.iter().map(|it| Line::Sample(*it));
+        for line in operations.chain(batches).chain(snapshots).chain(facts).chain(samples) {
             serde_json::to_writer(&mut to, &line)?;
             to.write_all(b"\n")?;
         }
@@ -57,6 +61,7 @@ impl History {
                 Line::Batch(batch) => history.observe_batch(batch.into_owned()),
                 Line::Snapshot(snapshot) => history.observe_snapshot(snapshot.into_owned()),
                 Line::Fact(fact) => history.observe_fact(fact.into_owned()),
+                Line::Sample(sample) => history.observe_sample(sample),
             }
             .map_err(|source| HistoryFileError::Full { line, source })?;
         }
@@ -77,7 +82,7 @@ pub enum HistoryFileError {
         source: io::Error,
     },
     /// The line is something else.
-    #[error("line {line} is neither an operation, a batch, a snapshot nor a fact")]
+    #[error("line {line} is neither an operation, a batch, a snapshot, a fact nor a sample")]
     Malformed {
         /// Which line.
         line: usize,

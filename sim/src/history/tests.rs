@@ -105,8 +105,13 @@ fn a_broken_line_is_named_and_never_skipped() {
 /// Promise G9: a history has a limit and says so.
 #[test]
 fn a_full_history_refuses() {
-    let mut history =
-        History::new(HistoryLimits { operations: 1, batches: 0, snapshots: 0, facts: 0 });
+    let mut history = History::new(HistoryLimits {
+        operations: 1,
+        batches: 0,
+        snapshots: 0,
+        facts: 0,
+        samples: 0,
+    });
     history.begin(call(b"")).unwrap();
     let full = HistoryFull { what: "operations", allowed: 1 };
     assert_eq!(history.begin(call(b"")), Err(full));

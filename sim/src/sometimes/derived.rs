@@ -6,6 +6,7 @@ use holm_core::{EntityAddress, NodeId, Offset, SequenceNumber, ShardId, Term};
 use holm_runtime::Command;
 
 use super::{Situation, Sometimes};
+use crate::checks::contained::{is_in_quarantine, is_not_replayed};
 use crate::checks::intentions::{self, Intention};
 use crate::checks::logs::Logs;
 use crate::history::{History, Moment, Operation, Told};
@@ -122,6 +123,8 @@ fn single(operation: &Operation, met: &mut Sometimes) {
             met.met_times(Situation::LimitNamed, u64::from(limit.is_some()));
             let late = operation.completed.is_some_and(|at| at >= call.deadline);
             met.met_times(Situation::DeadlinePassed, u64::from(late));
+            met.met_times(Situation::NotReplayed, is_not_replayed(&operation.told).into());
+            met.met_times(Situation::InQuarantine, is_in_quarantine(&operation.told).into());
         }
         Told::Accepted { place, .. } | Told::Rejected { place, .. } => {
             met.met_times(Situation::AskedElsewhere, u64::from(place.served_by != call.asked));
@@ -231,7 +234,7 @@ mod tests {
     use crate::sometimes::Source;
 
     /// The histories of the checkers' tests meet everything that a history can tell, but for what their little model has not: long commands,
-    /// poison, deadlines, and keys that are used for something else.
+    /// poison, curses, deadlines, and keys that are used for something else.
     #[test]
     fn right_histories_meet_what_their_model_has() {
         let mut batch = Sometimes::new();
@@ -241,11 +244,13 @@ mod tests {
             Situation::LongCommand,
             Situation::DeadlinePassed,
             Situation::PanicContained,
+            Situation::NotReplayed,
+            Situation::InQuarantine,
         ];
         assert_eq!(batch.missing(&[Source::History]), absent, "{batch}");
     }
 
-    /// The other four, each planted.
+    /// The others, each planted.
     #[test]
     fn the_rest_is_met_when_it_is_there() {
         let mut parts = right(3, 400);
@@ -272,13 +277,18 @@ mod tests {
         reused.call.payload.digest = 1;
         reused.told = refused("the key was used before");
         reused.completed = Some(reused.call.deadline);
-        parts.operations.push(reused);
+        parts.operations.push(reused.clone());
+        for error in ["cannot be recovered: a panic: …", "is in quarantine since failure …"] {
+            parts.operations.push(Operation { told: refused(error), ..reused.clone() });
+        }
         let met = derive(&parts.history());
         for situation in [
             Situation::KeyReuseRefused,
             Situation::LongCommand,
             Situation::DeadlinePassed,
             Situation::PanicContained,
+            Situation::NotReplayed,
+            Situation::InQuarantine,
         ] {
             assert!(met.count(situation) > 0, "{}\n{met}", situation.name());
         }

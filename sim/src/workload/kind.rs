@@ -71,4 +71,6 @@ kinds! {
     Hurry,
     /// A command that no entity knows.
     Stranger,
+    /// A relic: now and then it gets an event that nobody can replay.
+    Relic,
 }

@@ -40,6 +40,16 @@ impl Mix {
         }
     }
 
+    /// What came later, from a stream of its own: a seed without it has the same commands as before there was any.
+    pub(super) fn draw_later(&mut self, entropy: &mut dyn Entropy) {
+        self.weights[Kind::Relic as usize] =
+            if entropy.below(3) == 0 { 0 } else { 1 + entropy.below(12) };
+    }
+
+    pub(super) const fn leave_out(&mut self, kind: Kind) {
+        self.weights[kind as usize] = 0;
+    }
+
     pub(super) fn draw_kind(&self, entropy: &mut dyn Entropy) -> Kind {
         let mut left = entropy.below(self.weights.iter().sum());
         for (weight, kind) in self.weights.iter().zip(Kind::ALL) {
@@ -63,6 +73,7 @@ fn draw_weight(kind: Kind, entropy: &mut dyn Entropy) -> u64 {
     let (out_of, most) = match kind {
         // Without these two nothing would happen at all.
         Kind::Look | Kind::Write => return 10 + entropy.below(30),
+        Kind::Relic => return 0,
         // A quarter of a megabyte each: seldom, or nothing else gets through.
         Kind::NearLimit | Kind::TooLong | Kind::LongReply => (3, 2),
         Kind::Poison | Kind::Stranger => (2, 4),

@@ -144,3 +144,16 @@ fn values_are_written_once() {
     }
     assert!(values.len() > 100);
 }
+
+/// A seed without relics asks what it asked before there were any.
+#[test]
+fn a_seed_without_relics_draws_what_it_drew_before() {
+    for seed in 0..100 {
+        let (mut with, mut without) = (workload(seed), workload(seed).without_relics());
+        let haunted = with.mix().weight(Kind::Relic) > 0;
+        let (with, without): (Vec<_>, Vec<_>) =
+            (0..100).map(|_| (with.draw(), without.draw())).unzip();
+        assert!(without.iter().all(|ask| ask.kind != Kind::Relic));
+        assert!(haunted || with == without, "seed {seed}");
+    }
+}

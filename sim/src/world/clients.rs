@@ -9,10 +9,13 @@ use holm_core::{
     AskError, CommandEnvelope, CommandId, EntityAddress, Entropy as _, ErrorKind, Outcome,
     SeededEntropy, Timestamp,
 };
+use holm_runtime::Entity as _;
 
 use super::callers::{Caller, Refusal};
 use super::trace::Trace;
+use crate::checks::contained::{is_in_quarantine, is_not_replayed};
 use crate::history::{Call, Content, History, HistoryFull, Moment, OperationId, Place, Told};
+use crate::relic::Relic;
 use crate::workload::{Ask, Workload};
 
 /// Most tries of one intention before the client lets it be. Each draws its own number: who gives up leaves an open outcome behind.
@@ -93,7 +96,9 @@ impl Client {
                 ask.patience = PROBE_PATIENCE;
                 let id = self.draw_id();
                 let answered = match self.attempt(door, &ask, id).await {
-                    Ok(tried) => tried.told.place().is_some(),
+                    Ok(tried) => {
+                        tried.told.place().is_some() || is_beyond_help(&entity, &tried.told)
+                    }
                     // What cannot be recorded cannot be judged; that it does not answer is seen all the same.
                     Err(_) => false,
                 };
@@ -182,6 +187,11 @@ impl Client {
         };
         self.desk.trace.note(format_args!("c{} #{} {address}: {said}", self.number, operation.0));
     }
+}
+
+/// A relic that cannot be brought back says so, and more is not to be had. Whether it says the truth is for the judgement.
+fn is_beyond_help(entity: &EntityAddress, told: &Told) -> bool {
+    entity.entity_type() == Relic::TYPE && (is_not_replayed(told) || is_in_quarantine(told))
 }
 
 fn may_be_asked_again(error: &AskError) -> bool {

@@ -32,6 +32,7 @@ pub(super) struct Schedule {
     later: BTreeMap<(Duration, u64), Later>,
     number: u64,
     disk_lost: bool,
+    damaged_side_files: bool,
     /// How often each fault happened.
     counts: BTreeMap<&'static str, u64>,
 }
@@ -47,6 +48,7 @@ impl Schedule {
             later: BTreeMap::new(),
             number: 0,
             disk_lost: false,
+            damaged_side_files: settings.damaged_side_files,
             counts: Fault::ALL.map(|fault| (fault.name(), 0)).into(),
         }
     }
@@ -124,6 +126,8 @@ impl Schedule {
             Fault::Join => join(world),
             Fault::Leave => self.leave(world),
             Fault::RollingRestart => self.rolling_restart(world),
+            Fault::Rot => self.rot(world),
+            Fault::DroppedPages => self.dropped_pages(world),
         };
         if struck {
             *self.counts.entry(fault.name()).or_default() += 1;

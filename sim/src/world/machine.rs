@@ -5,7 +5,7 @@ mod care;
 use std::time::Duration;
 
 use holm_core::{Entropy as _, NodeId, SeededEntropy, ShardId};
-use holm_persistence::{Crash, Damage, SimulatedDisk};
+use holm_persistence::{Crash, Damage, SimulatedDisk, Spot};
 use holm_sharding::{ClusterNode, ConsensusTimes};
 
 use super::met::{Death, Met};
@@ -63,7 +63,13 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    pub(super) fn new(host: Host, time: &WorldTime, met: &Met, seed: u64) -> Self {
+    pub(super) fn new(
+        host: Host,
+        clock: WallClock,
+        time: &WorldTime,
+        met: &Met,
+        seed: u64,
+    ) -> Self {
         let mut seeds = SeededEntropy::new(seed);
         let name = format!("n{}", host.0);
         Self {
@@ -71,7 +77,7 @@ impl Machine {
             disk: SimulatedDisk::new(format!("/simulated/{name}"), seeds.next_u64()),
             name,
             speed: DiskSpeed::usual(),
-            clock: WallClock::new(time),
+            clock,
             time: time.clone(),
             met: met.clone(),
             seeds,
@@ -170,6 +176,7 @@ impl Machine {
         let aftermath = self.disk.crash(crash);
         self.met.met_times(Situation::CrashBeforeSync, aftermath.unsynced.into());
         self.met.met_times(Situation::TornTail, aftermath.torn.into());
+        self.met.met_times(Situation::PagesDropped, aftermath.dropped.into());
         self.process = None;
         self.led_when_paused = None;
         match crash {
@@ -195,10 +202,25 @@ impl Machine {
     }
 
     pub(super) fn damage(&mut self, damage: Damage, trace: &Trace) {
-        if self.disk.damage(damage) {
-            trace.note(format_args!("# the disk of {}: {damage:?}", self.name));
-            self.wipes += u32::from(damage == Damage::Wiped);
-            self.suspect = damage != Damage::Wiped;
+        if !self.disk.damage(damage) {
+            return;
+        }
+        trace.note(format_args!("# the disk of {}: {damage:?}", self.name));
+        self.wipes += u32::from(damage == Damage::Wiped);
+        match damage {
+            Damage::Wiped => self.suspect = false,
+            Damage::Emptied => self.suspect = true,
+            Damage::FlippedBit(spot) => {
+                // What can be built anew harms nobody, and nobody replaces a disk because of it.
+                self.suspect |= matches!(spot, Spot::Log | Spot::SideFile);
+                self.met.met(match spot {
+                    Spot::Log => Situation::FlippedLog,
+                    Spot::Index => Situation::FlippedIndex,
+                    Spot::Snapshot => Situation::FlippedSnapshot,
+                    Spot::SideFile => Situation::FlippedSideFile,
+                    Spot::TailFile => Situation::FlippedTailFile,
+                });
+            }
         }
     }
 

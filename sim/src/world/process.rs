@@ -19,11 +19,13 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::LocalSet;
 
 use super::follower::{Followed, follow};
+use super::gauges::Gauges;
 use super::met::Met;
 use super::network::Host;
 use super::runtime;
 use super::time::WallClock;
 use super::watched::Watched;
+use crate::history::{Moment, Sample};
 
 /// Commands that a process takes from its callers before it has begun with them.
 const ASKS_WAITING: usize = 1_024;
@@ -115,6 +117,7 @@ struct Inside {
     node: Option<ClusterNode>,
     store: Option<Arc<Store>>,
     ended: Option<Ended>,
+    gauges: Gauges,
 }
 
 /// A running process.
@@ -163,6 +166,13 @@ impl Process {
     /// Why its store takes no writes any more.
     pub(super) fn disk_failure(&self) -> Option<StoreError> {
         self.inside.borrow().store.as_ref()?.failure()
+    }
+
+    /// What it holds at this moment of what is bounded; nothing before it is a member.
+    pub(super) fn samples(&self, at: Moment) -> Vec<Sample> {
+        let Inside { node, store, gauges, .. } = &*self.inside.borrow();
+        let (Some(node), Some(store)) = (node, store) else { return Vec::new() };
+        gauges.read(at, node, store).into()
     }
 
     /// Where callers bring their commands.
@@ -222,7 +232,8 @@ async fn run(
     tokio::task::spawn_local(pump_forever(pump, filled, given.speed.clone(), pumping));
     let clock = given.clock.clone();
     let (common, seed) = (given.common.clone(), given.seed);
-    let node = match ClusterNode::start_here(options(given, alive, store, &mut entropy)).await {
+    let seen = (alive, inside.borrow().gauges.clone());
+    let node = match ClusterNode::start_here(options(given, seen, store, &mut entropy)).await {
         Ok(node) => node,
         Err(error) => return Ended::NotStarted(error.to_string()),
     };
@@ -251,7 +262,7 @@ fn store_options() -> StoreOptions {
 
 fn options(
     given: Given,
-    alive: Arc<AtomicBool>,
+    (alive, gauges): (Arc<AtomicBool>, Gauges),
     store: Arc<Store>,
     entropy: &mut SeededEntropy,
 ) -> ClusterOptions {
@@ -272,9 +283,10 @@ fn options(
     };
     let met = common.met.clone();
     let start_host = Box::new(move |seat: HostSeat| {
-        let log = Arc::new(Watched::new(seat.log, met, alive));
-        let seat = HostSeat { log, ..seat };
-        Ok(Arc::new(seat.take(host_options)?) as Arc<dyn HostedShards>)
+        let log = Arc::new(Watched::new(seat.log, met, alive, gauges.flights()));
+        let host = HostSeat { log, ..seat }.take(host_options)?;
+        gauges.host_starts(&host);
+        Ok(Arc::new(host) as Arc<dyn HostedShards>)
     });
     let surroundings = Surroundings::simulated(clock.clone(), network, entropy.next_u64());
     ClusterOptions {

@@ -88,6 +88,7 @@ impl<'a> Running<'a> {
             usize::from(settings.nodes),
             settings.limits.clone(),
         );
+        let workload = if settings.relics { workload } else { workload.without_relics() };
         let desk = Desk {
             history: Rc::new(RefCell::new(History::default())),
             workload: Rc::new(RefCell::new(workload)),
@@ -115,6 +116,7 @@ impl<'a> Running<'a> {
             observe(self.world, self.settings.shards, &mut self.desk.history.borrow_mut());
         self.problems.extend(problems);
         self.take_what_was_followed();
+        self.take_samples();
         let carried = self.world.wires().counts();
         self.world.met.met_times(Situation::MessageLost, carried.lost);
         self.world.met.met_times(Situation::MessageLate, carried.late);
@@ -170,6 +172,14 @@ impl<'a> Running<'a> {
         self.problems.extend(problems);
         for fact in facts {
             if let Err(full) = self.desk.history.borrow_mut().observe_fact(fact) {
+                return self.problems.push(full.to_string());
+            }
+        }
+    }
+
+    fn take_samples(&mut self) {
+        for sample in std::mem::take(&mut self.world.samples) {
+            if let Err(full) = self.desk.history.borrow_mut().observe_sample(sample) {
                 return self.problems.push(full.to_string());
             }
         }

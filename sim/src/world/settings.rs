@@ -5,7 +5,12 @@ use std::time::Duration;
 use holm_core::{Entropy as _, Limits, SeededEntropy};
 use holm_runtime::Registry;
 
+use super::time::Clocks;
 use crate::workload;
+
+/// The newest edition of the worlds. A seed means a world of its edition: what is added to the worlds comes with a new one, and the seeds of mended bugs
+/// keep the one in which they were found.
+pub const EDITION: u32 = 2;
 
 /// How often each fault happens, relative to the others; zero is never.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -49,6 +54,10 @@ pub struct FaultWeights {
     pub leave: u64,
     /// All nodes are shut down in order and started again, one after the other.
     pub rolling_restart: u64,
+    /// A process is killed, and before it starts again a bit flips in what can be built anew: an index, a snapshot, the tail file.
+    pub rot: u64,
+    /// A sync fails, the system forgets the pages that it did not write, and the machine loses power some time later.
+    pub dropped_pages: u64,
 }
 
 impl FaultWeights {
@@ -76,6 +85,8 @@ impl FaultWeights {
             join: weight() / 2,
             leave: weight() / 2,
             rolling_restart: weight() / 3,
+            rot: 0,
+            dropped_pages: 0,
         }
     }
 
@@ -108,6 +119,12 @@ pub struct Settings {
     pub clients: u32,
     /// Whether every node follows the bus.
     pub followers: bool,
+    /// How wrong the clocks are by themselves.
+    pub clocks: Clocks,
+    /// Whether there are entities that cannot be replayed.
+    pub relics: bool,
+    /// Whether a damaged disk may be damaged in its side file too.
+    pub damaged_side_files: bool,
     /// How often which fault happens.
     pub faults: FaultWeights,
     /// Least and most time between two faults.
@@ -122,6 +139,32 @@ impl Settings {
     /// The world of a seed.
     #[must_use]
     pub fn draw(seed: u64) -> Self {
+        Self::of_edition(seed, EDITION)
+    }
+
+    /// The world that a seed had in an edition.
+    #[must_use]
+    pub fn of_edition(seed: u64, edition: u32) -> Self {
+        let mut settings = Self::first_edition(seed);
+        if edition >= 2 {
+            settings.second_edition();
+        }
+        settings
+    }
+
+    /// What the second edition brought: clocks that are wrong by themselves, entities that cannot be replayed, damage beside the log, pages that are
+    /// dropped, and limits that a world gets to. All of it is drawn apart.
+    fn second_edition(&mut self) {
+        let mut entropy = SeededEntropy::new(self.seed ^ 0x5EC0_4DED);
+        self.clocks = Clocks::draw(&mut entropy);
+        (self.relics, self.damaged_side_files) = (true, true);
+        let mut weight = || if entropy.below(3) == 0 { 0 } else { 1 + entropy.below(4) };
+        (self.faults.rot, self.faults.dropped_pages) = (weight(), weight() / 2);
+        self.limits.held_commands = usize::try_from(2 + entropy.below(8)).unwrap_or(2);
+        self.limits.batches_in_flight = usize::try_from(1 + entropy.below(4)).unwrap_or(1);
+    }
+
+    fn first_edition(seed: u64) -> Self {
         // Another stream than the world's own, so that a new setting does not change everything else.
         let mut entropy = SeededEntropy::new(seed ^ 0x5E77_1465);
         let nodes = if entropy.below(3) == 0 { 5 } else { 3 };
@@ -147,6 +190,9 @@ impl Settings {
             clients,
             // Three of eight: those residues that the seeds of mended bugs do not have, so that these keep the worlds in which they were found.
             followers: matches!(seed % 8, 0 | 2 | 3),
+            clocks: Clocks::default(),
+            relics: false,
+            damaged_side_files: false,
             faults: FaultWeights::draw(&mut entropy),
             between_faults: (
                 Duration::from_millis(between / 4),
@@ -154,6 +200,52 @@ impl Settings {
             ),
             duration: Duration::from_secs(45),
             recovery: Duration::from_secs(30),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The seeds of mended bugs keep the worlds in which they were found.
+    #[test]
+    fn the_first_edition_knows_nothing_of_the_second() {
+        for seed in 0..200 {
+            let (first, second) = (Settings::of_edition(seed, 1), Settings::of_edition(seed, 2));
+            assert_eq!((first.faults.rot, first.faults.dropped_pages), (0, 0));
+            assert_eq!(first.clocks, Clocks::default());
+            assert!(!first.relics && !first.damaged_side_files);
+            let usual = Limits::default();
+            assert_eq!(first.limits.held_commands, usual.held_commands);
+            assert_eq!(first.limits.batches_in_flight, usual.batches_in_flight);
+            // What both have is drawn alike.
+            let same = FaultWeights { rot: 0, dropped_pages: 0, ..second.faults };
+            assert_eq!(first.faults, same);
+            assert_eq!(
+                (first.nodes, first.shards, first.clients, first.between_faults, first.followers),
+                (
+                    second.nodes,
+                    second.shards,
+                    second.clients,
+                    second.between_faults,
+                    second.followers
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn what_the_second_edition_brought_comes_in_some_worlds_and_not_in_all() {
+        let worlds: Vec<Settings> = (0..200).map(Settings::draw).collect();
+        let count = |is: fn(&Settings) -> bool| worlds.iter().filter(|world| is(world)).count();
+        for (what, worlds) in [
+            ("rot", count(|world| world.faults.rot > 0)),
+            ("dropped pages", count(|world| world.faults.dropped_pages > 0)),
+            ("clocks apart", count(|world| world.clocks.apart_ms > 0)),
+            ("clocks that drift", count(|world| world.clocks.drift > 0)),
+        ] {
+            assert!((20..=180).contains(&worlds), "{what} in {worlds} of 200");
         }
     }
 }

@@ -1,29 +1,44 @@
 //! A trial: a user's own entities in a world with faults, as one ordinary test.
 //!
 //! The clients are the user's code, with the same typed references as in production. What must hold is asserted in them, or at the end, when everything was
-//! mended. A failed trial shows the end of its trace.
+//! mended. A failed trial shows the end of its trace. What stands in the logs in the end is judged as well, by the checkers that need to know nothing of what
+//! the clients did: no gap, no fork, nothing torn, nothing beyond its limit, every history replayable.
+//!
+//! **One seed, one run**: only where tokio is built with `--cfg tokio_unstable`, for its own chance can be seeded only there. An ordinary `cargo test` gives a
+//! seed the same world, the same faults and as true a run, but perhaps another one each time. A failure says with which command it repeats:
+//! `RUSTFLAGS="--cfg tokio_unstable" CARGO_TARGET_DIR=target/repeatable cargo test`. Each seed needs a thread of its own.
 
-use std::sync::Arc;
+mod guest;
+
 use std::time::Duration;
 
 use futures::future::LocalBoxFuture;
-use holm_core::{AskError, CommandEnvelope, Entropy as _, Limits, Outcome, SeededEntropy};
-use holm_persistence::Pending;
-use holm_runtime::{Asker, Asking, Entity, EntityRef, Registry};
+use holm_core::{Entropy as _, Limits, SeededEntropy};
+use holm_runtime::Registry;
 use tokio::task::JoinHandle;
 
-use super::callers::{Caller, Refusal};
+pub use self::guest::Guest;
 use super::faults::Schedule;
+use super::observe::observe;
 use super::run::all_shards_served;
-use super::time::WallClock;
+use super::runtime::is_repeatable;
 use super::trace::Listener;
 use super::{FaultWeights, Settings, Trace, World};
+use crate::checks::{Rules, judge};
+use crate::history::History;
 
 /// How long a cluster may take to form.
 const FORMING: Duration = Duration::from_secs(20);
 
 /// Lines of the trace that a failure shows.
 const SHOWN: usize = 40;
+
+/// How the same run is had again.
+const AGAIN: &str = if is_repeatable() {
+    "the same seed is the same run: run the test again"
+} else {
+    "in this build the same seed may run otherwise; so that it repeats: RUSTFLAGS=\"--cfg tokio_unstable\" CARGO_TARGET_DIR=target/repeatable cargo test"
+};
 
 type Work = Box<dyn FnOnce(Guest) -> LocalBoxFuture<'static, ()>>;
 
@@ -93,6 +108,16 @@ pub enum TrialFailed {
         seed: u64,
         /// What it said.
         what: String,
+        /// The last lines.
+        trace: String,
+    },
+    /// What stands in the logs breaks a promise.
+    #[error("seed {seed}: the logs are not as they must be: {findings}\n{trace}")]
+    Logs {
+        /// The seed.
+        seed: u64,
+        /// What was found.
+        findings: String,
         /// The last lines.
         trace: String,
     },
@@ -210,14 +235,34 @@ impl Trial {
         }
         schedule.heal(world);
         finish(world, tasks, &settings)?;
-        match last {
-            Some(work) => {
-                let task = begin(world, work, &settings, entropy.next_u64());
-                finish(world, vec![task], &settings)
-            }
-            None => Ok(()),
+        if let Some(work) = last {
+            let task = begin(world, work, &settings, entropy.next_u64());
+            finish(world, vec![task], &settings)?;
         }
+        judge_logs(world, &settings)
     }
+}
+
+/// Judges what stands on the disks. What clients were told is theirs to judge.
+fn judge_logs(world: &mut World, settings: &Settings) -> Result<(), TrialFailed> {
+    let mut history = History::default();
+    // A copy that cannot be read at this moment, because its disk is being replaced, is no copy.
+    let _ = observe(world, settings.shards, &mut history);
+    for sample in std::mem::take(&mut world.samples) {
+        // A full history is judged as far as it goes.
+        let _ = history.observe_sample(sample);
+    }
+    let rules = Rules {
+        limits: settings.limits.clone(),
+        registry: Some(settings.registry.clone().with_system_types()),
+        ..Rules::default()
+    };
+    let report = judge(&history, &rules);
+    if report.holds() {
+        return Ok(());
+    }
+    let (seed, findings) = (settings.seed, report.to_string());
+    Err(TrialFailed::Logs { seed, findings, trace: shown(world.trace()) })
 }
 
 fn begin(world: &World, work: Work, settings: &Settings, seed: u64) -> JoinHandle<()> {
@@ -249,75 +294,6 @@ fn finish(
 
 fn shown(trace: &Trace) -> String {
     let lines = trace.lines();
-    lines[lines.len().saturating_sub(SHOWN)..].join("\n")
-}
-
-/// What a client of a trial holds: the way to every entity, through one door after the other.
-#[derive(Clone)]
-pub struct Guest {
-    caller: Arc<holm_runtime::Caller>,
-    entrance: Entrance,
-}
-
-impl Guest {
-    fn new(world: &World, ask_timeout: Duration, seed: u64) -> Self {
-        let entrance = Entrance {
-            caller: world.callers().caller(),
-            next: Arc::new(std::sync::atomic::AtomicUsize::new(
-                usize::try_from(seed % 64).unwrap_or_default(),
-            )),
-            ask_timeout,
-        };
-        let caller = holm_runtime::Caller::new(
-            Arc::new(entrance.clone()),
-            Arc::new(WallClock::new(&world.time)),
-            ask_timeout,
-            SeededEntropy::new(seed),
-        );
-        Self { caller, entrance }
-    }
-
-    /// A reference to an entity, as in production.
-    pub fn entity<E: Entity>(&self, id: impl AsRef<str>) -> EntityRef<E> {
-        EntityRef::new(self.caller.clone(), id)
-    }
-
-    /// The time since the world began.
-    #[must_use]
-    pub fn now(&self) -> Duration {
-        self.entrance.caller.now()
-    }
-
-    /// Lets some time of the world pass.
-    pub async fn rest(&self, time: Duration) {
-        tokio::time::sleep(time).await;
-    }
-}
-
-/// Goes in through one door after the other.
-#[derive(Clone)]
-struct Entrance {
-    caller: Caller,
-    next: Arc<std::sync::atomic::AtomicUsize>,
-    ask_timeout: Duration,
-}
-
-impl Asker for Entrance {
-    fn ask(&self, envelope: CommandEnvelope) -> Asking {
-        let next = self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let door = next % self.caller.doors().max(1);
-        let (caller, patience) = (self.caller.clone(), self.ask_timeout);
-        let answer: Pending<_> = Box::pin(async move {
-            match caller.ask(door, envelope, patience).await {
-                Ok(answer) => answer,
-                Err(Refusal::NobodyThere) => {
-                    Err(AskError::DeadlinePassed { outcome: Outcome::NotApplied })
-                }
-                Err(Refusal::NoAnswer) => {
-                    Err(AskError::Interrupted { reason: "no answer came".into() })
-                }
-            }
-        });
-        answer.into()
-    }
+    let last = lines[lines.len().saturating_sub(SHOWN)..].join("\n");
+    format!("{last}\n{AGAIN}")
 }

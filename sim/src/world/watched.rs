@@ -10,6 +10,7 @@ use holm_persistence::{
     Snapshot, SnapshotCriteria,
 };
 
+use super::gauges::Flights;
 use super::met::Met;
 use crate::sometimes::Situation;
 
@@ -19,6 +20,7 @@ pub(super) struct Watched {
     met: Met,
     /// Until the process ends: what is let go then was not deposed.
     alive: Arc<AtomicBool>,
+    flights: Flights,
     loads: Mutex<Loads>,
 }
 
@@ -26,6 +28,8 @@ pub(super) struct Watched {
 struct OnItsWay {
     met: Met,
     alive: Arc<AtomicBool>,
+    flights: Flights,
+    of: (ShardId, Term),
     answered: bool,
 }
 
@@ -38,8 +42,13 @@ struct Loads {
 }
 
 impl Watched {
-    pub(super) fn new(log: Arc<dyn ShardLog>, met: Met, alive: Arc<AtomicBool>) -> Self {
-        Self { log, met, alive, loads: Mutex::default() }
+    pub(super) fn new(
+        log: Arc<dyn ShardLog>,
+        met: Met,
+        alive: Arc<AtomicBool>,
+        flights: Flights,
+    ) -> Self {
+        Self { log, met, alive, flights, loads: Mutex::default() }
     }
 
     /// An entity comes into memory: the first that is asked for is its snapshot.
@@ -69,6 +78,7 @@ impl OnItsWay {
 
 impl Drop for OnItsWay {
     fn drop(&mut self) {
+        self.flights.arrives(self.of.0, self.of.1);
         let deposed = !self.answered && self.alive.load(Ordering::Relaxed);
         self.met.met_times(Situation::DeposedInFlight, deposed.into());
     }
@@ -82,7 +92,9 @@ impl ShardLog for Watched {
 
     fn append(&self, batch: Batch) -> Pending<Result<(), AppendError>> {
         let (met, alive) = (self.met.clone(), self.alive.clone());
-        let on_its_way = OnItsWay { met, alive, answered: false };
+        let (flights, of) = (self.flights.clone(), (batch.shard(), batch.term()));
+        flights.leaves(of.0, of.1);
+        let on_its_way = OnItsWay { met, alive, flights, of, answered: false };
         // Queued here and not when it is first polled, as the contract wants it.
         let appended = self.log.append(batch);
         Box::pin(async move {

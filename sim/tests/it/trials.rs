@@ -10,7 +10,7 @@ use holm_domains::bank::transfer::{Stage, Start, TransferStatus};
 use holm_domains::bank::{Account, Balance, Deposit, Open, Transfer};
 use holm_domains::seats::{Choose, Map, Show};
 use holm_runtime::{AskOptions, Command, Entity, EntityError, EntityRef, Registry};
-use holm_sim::world::{FaultWeights, Guest, Trial, TrialFailed};
+use holm_sim::world::{FaultWeights, Guest, Trial, TrialFailed, is_repeatable};
 
 /// Asks with the same key until the entity has answered: whatever fails on the way, the command takes effect once.
 async fn surely<E: Entity, C: Command + Clone>(
@@ -182,4 +182,5 @@ fn a_claim_that_is_false_fails_with_its_seed_and_its_trace() {
     assert_eq!(*seed, 5);
     assert!(what.contains("panic"), "{what}");
     assert!(trace.contains("n1 starts"), "{trace}");
+    assert!(trace.contains(if is_repeatable() { "run the test again" } else { "tokio_unstable" }));
 }

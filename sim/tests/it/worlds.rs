@@ -1,9 +1,11 @@
 //! A few worlds with their faults, each on a thread of its own.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use holm_core::NodeId;
 use holm_persistence::{Crash, Damage};
+use holm_sim::history::Measure;
 use holm_sim::sometimes::{Situation, Sometimes};
 use holm_sim::world::{FaultWeights, Outcome, Settings, World, is_repeatable, run};
 
@@ -43,10 +45,19 @@ fn a_cluster_without_faults_answers_everything() {
 #[test]
 fn a_few_worlds_with_faults_hold() {
     let mut met = Sometimes::new();
+    let mut fullest: BTreeMap<Measure, u64> = BTreeMap::new();
     for seed in 1..=4 {
         let outcome = world(seed, 10, true);
         hold(&outcome);
         met.merge(&outcome.met);
+        for (measure, amount) in &outcome.report.fullest {
+            let most = fullest.entry(*measure).or_default();
+            *most = (*most).max(*amount);
+        }
+    }
+    // Neither are the samples of what the nodes hold.
+    for measure in [Measure::LiveEntities, Measure::HeldCommands, Measure::BatchesInFlight] {
+        assert!(fullest.get(&measure).is_some_and(|most| *most > 0), "{measure:?}: {fullest:?}");
     }
     // The workload is not blind: what every few worlds meet, these have met.
     for situation in [

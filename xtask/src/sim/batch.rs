@@ -3,20 +3,15 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use super::child::{Child, Told, World};
 use super::counters::Counters;
+use super::shown::show;
 
 /// Failed seeds after which no more are begun: they have the same cause more often than not.
 const MOST_FAILED: usize = 10;
 
 /// Seeds between two lines that tell how far a long run is.
 const TOLD_EVERY: u64 = 500;
-
-/// Lines of a failed run's trace that are printed: the last ones, and the last ones about the entities concerned.
-const LAST_LINES: usize = 25;
-const ENTITY_LINES: usize = 40;
 
 pub(super) struct Batch {
     child: Child,
@@ -106,13 +101,7 @@ impl Batch {
         }
         self.failed.push(told.world);
         println!("seed {0} fails; replay it with: cargo xtask sim --seed {0}", told.world);
-        for list in ["problems", "findings"] {
-            for what in texts(&told.summary[list]) {
-                println!("  {what}");
-            }
-        }
-        let trace = std::fs::read_to_string(trace).unwrap_or_default();
-        print_lines(&trace, &texts(&told.summary["entities"]));
+        show(told, &trace);
     }
 
     /// Prints what the batch came to; false when it failed.
@@ -131,25 +120,5 @@ impl Batch {
             println!("failed: {}", failed.join(", "));
         }
         reached && self.failed.is_empty()
-    }
-}
-
-fn texts(list: &Value) -> Vec<String> {
-    let texts = list.as_array().into_iter().flatten();
-    texts.filter_map(|text| text.as_str().map(str::to_owned)).collect()
-}
-
-fn print_lines(trace: &str, entities: &[String]) {
-    let lines: Vec<&str> = trace.lines().collect();
-    let mut about: Vec<&&str> = lines
-        .iter()
-        .filter(|line| {
-            entities.iter().any(|entity| line.split([' ', ':']).any(|word| word == entity))
-        })
-        .collect();
-    let skipped = about.len().saturating_sub(ENTITY_LINES);
-    about.drain(..skipped);
-    for line in about.into_iter().chain(lines.iter().skip(lines.len().saturating_sub(LAST_LINES))) {
-        println!("    {line}");
     }
 }

@@ -12,6 +12,8 @@ use serde_json::Value;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct World {
     pub(super) seed: u64,
+    /// The edition of the worlds; none: the newest.
+    pub(super) edition: Option<u64>,
     /// Seconds; none: the usual time.
     pub(super) seconds: Option<u64>,
 }
@@ -19,22 +21,28 @@ pub(super) struct World {
 impl FromStr for World {
     type Err = anyhow::Error;
 
-    /// As on the command line: `40437`, or `40437 --seconds 5`.
+    /// As on the command line: `40437`, or `40437 --edition 1 --seconds 5`.
     fn from_str(text: &str) -> anyhow::Result<Self> {
         let number = |word: &str| word.parse().with_context(|| format!("`{word}` is no number"));
-        match text.split_whitespace().collect::<Vec<_>>()[..] {
-            [seed] => Ok(Self { seed: number(seed)?, seconds: None }),
-            [seed, "--seconds", seconds] => {
-                Ok(Self { seed: number(seed)?, seconds: Some(number(seconds)?) })
+        let mut words = text.split_whitespace();
+        let seed = number(words.next().context("there is no seed")?)?;
+        let mut world = Self { seed, edition: None, seconds: None };
+        while let Some(word) = words.next() {
+            let value = number(words.next().with_context(|| format!("{word} needs a value"))?)?;
+            match word {
+                "--edition" => world.edition = Some(value),
+                "--seconds" => world.seconds = Some(value),
+                _ => bail!("`{text}` is not `SEED [--edition N] [--seconds N]`"),
             }
-            _ => bail!("`{text}` is no seed, nor `SEED --seconds N`"),
         }
+        Ok(world)
     }
 }
 
 impl fmt::Display for World {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.seed)?;
+        self.edition.map_or(Ok(()), |edition| write!(f, " --edition {edition}"))?;
         self.seconds.map_or(Ok(()), |seconds| write!(f, " --seconds {seconds}"))
     }
 }
@@ -64,6 +72,9 @@ impl Child {
         let mut command = Command::new(&self.program);
         command.args(["--seed", &world.seed.to_string(), "--trace"]);
         command.arg(self.trace_of(world, run));
+        if let Some(edition) = world.edition {
+            command.args(["--edition", &edition.to_string()]);
+        }
         if let Some(seconds) = world.seconds {
             command.args(["--seconds", &seconds.to_string()]);
         }
@@ -90,10 +101,10 @@ mod tests {
 
     #[test]
     fn a_world_is_written_as_it_is_replayed() {
-        for text in ["7", "40437 --seconds 5"] {
+        for text in ["7", "7 --edition 1", "40437 --edition 1 --seconds 5"] {
             assert_eq!(text.parse::<World>().unwrap().to_string(), text);
         }
-        for text in ["", "x", "7 5", "7 --seconds", "7 --seconds x"] {
+        for text in ["", "x", "7 5", "7 --seconds", "7 --seconds x", "7 --edition"] {
             assert!(text.parse::<World>().is_err(), "{text}");
         }
     }

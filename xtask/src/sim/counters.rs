@@ -9,6 +9,9 @@ use serde_json::Value;
 /// Runs from which on every situation must have been reached. The rarest, a node that leaves, comes in one run of seven.
 const LARGE_BATCH: u64 = 100;
 
+/// Of a hundred registers, how many may be left undecided: what the search gives up is not proved.
+const UNDECIDED_PERCENT: u64 = 1;
+
 /// The sums of a batch.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
@@ -16,9 +19,12 @@ pub(super) struct Counters {
     simulated_ms: u64,
     operations: u64,
     records: u64,
+    searched: u64,
     undecided: u64,
     slowest_recovery_ms: u64,
     sums: BTreeMap<String, u64>,
+    /// The most that any node held of each thing that has a limit.
+    fullest: BTreeMap<String, u64>,
 }
 
 impl Counters {
@@ -28,8 +34,13 @@ impl Counters {
         self.simulated_ms += number("simulated_ms");
         self.operations += number("operations");
         self.records += number("records");
+        self.searched += number("searched");
         self.undecided += number("undecided");
         self.slowest_recovery_ms = self.slowest_recovery_ms.max(number("recovered_ms"));
+        for (name, most) in summary["fullest"].as_object().into_iter().flatten() {
+            let known = self.fullest.entry(name.clone()).or_default();
+            *known = most.as_u64().unwrap_or(0).max(*known);
+        }
         for (name, count) in summary["counts"].as_object().into_iter().flatten() {
             *self.sums.entry(name.clone()).or_default() += count.as_u64().unwrap_or(0);
         }
@@ -46,14 +57,22 @@ impl Counters {
     /// Prints the sums; false when the batch was large and yet something was never reached.
     pub(super) fn print(&self) -> bool {
         println!(
-            "{} operations, {} records; {} registers undecided; slowest recovery {:.1} s",
+            "{} operations, {} records; {} registers searched, {} undecided; slowest recovery {:.1} s",
             self.operations,
             self.records,
+            self.searched,
             self.undecided,
             self.slowest_recovery_ms as f64 / 1_000.0
         );
         for (name, sum) in &self.sums {
             println!("{sum:>12}  {name}");
+        }
+        for (name, most) in &self.fullest {
+            println!("{most:>12}  most {name}");
+        }
+        if !self.are_decided() {
+            println!("more than {UNDECIDED_PERCENT} % of the registers are undecided");
+            return false;
         }
         let never = self.never_reached();
         if never.is_empty() {
@@ -64,6 +83,11 @@ impl Counters {
             println!("that is too few to judge by: {LARGE_BATCH} must reach everything");
         }
         self.runs < LARGE_BATCH
+    }
+
+    /// Whether nearly every search came to an end.
+    fn are_decided(&self) -> bool {
+        self.undecided * 100 <= (self.searched + self.undecided) * UNDECIDED_PERCENT
     }
 
     fn never_reached(&self) -> Vec<&str> {
@@ -85,6 +109,18 @@ mod tests {
             counters.add(&json!({ "counts": { "process killed": 1, "torn-tail": torn } }));
         }
         counters
+    }
+
+    #[test]
+    fn a_batch_whose_searches_are_given_up_fails() {
+        let searches = |searched: u64, undecided: u64| {
+            let mut counters = Counters::default();
+            counters.add(&json!({ "searched": searched, "undecided": undecided, "counts": {} }));
+            counters
+        };
+        assert!(searches(0, 0).print());
+        assert!(searches(99, 1).print());
+        assert!(!searches(98, 2).print());
     }
 
     #[test]

@@ -99,7 +99,9 @@ fn a_full_disk_and_a_failed_fsync_poison_the_store_and_lose_nothing() {
 
 #[test]
 fn damage_is_found_out() {
-    for damage in [Damage::Emptied, Damage::FlippedBit] {
+    for damage in
+        [Damage::Emptied, Damage::FlippedBit(Spot::Log), Damage::FlippedBit(Spot::SideFile)]
+    {
         let mut found = false;
         for seed in 0..20 {
             let disk = SimulatedDisk::new("/simulated", seed);
@@ -119,6 +121,53 @@ fn damage_is_found_out() {
             found |= read.into_iter().any(|entry| entry.is_err());
         }
         assert!(found, "{damage:?}");
+    }
+}
+
+/// The tail file only adds to what the side file says: without its newest half the older one counts, and the store opens.
+#[test]
+fn a_flipped_bit_of_the_tail_file_is_stepped_over() {
+    for seed in 0..40 {
+        let disk = SimulatedDisk::new("/simulated", seed);
+        let opened = open(&disk).unwrap();
+        (1..=4).for_each(|index| opened.append(index));
+        opened.pump.drain();
+        disk.crash(Crash::Killed);
+        drop(opened);
+        assert!(disk.damage(Damage::FlippedBit(Spot::TailFile)));
+        let opened = open(&disk).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        assert_eq!(opened.acknowledged(), 4, "seed {seed}");
+    }
+}
+
+/// Promise G1: what a failed sync did not write can be read from the cache until that is forgotten. Neither the process that met it nor the next one
+/// takes it for durable.
+#[test]
+fn pages_that_a_failed_sync_dropped_are_not_taken_for_durable() {
+    for (seed, again) in (0..40).flat_map(|seed| [(seed, true), (seed, false)]) {
+        let disk = SimulatedDisk::new("/simulated", seed);
+        let mut opened = open(&disk).unwrap();
+        opened.append(1);
+        opened.pump.begin().unwrap().finish();
+        disk.fail_syncs(1);
+        opened.append(2);
+        opened.pump.begin().unwrap().finish();
+        assert_eq!(opened.acknowledged(), 1);
+        if again {
+            opened.store.reopen().unwrap();
+        } else {
+            assert!(disk.crash(Crash::Killed).dropped, "seed {seed}");
+            drop(opened);
+            opened = open(&disk).unwrap();
+        }
+        let shown = opened.store.last_index(LOG).unwrap();
+        opened.append(shown + 1);
+        opened.pump.begin().unwrap().finish();
+        assert_eq!(opened.acknowledged(), shown + 1, "seed {seed}");
+        disk.crash(Crash::PowerLost);
+        drop(opened);
+        let opened = open(&disk).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        assert!(opened.acknowledged() > shown, "seed {seed}: {shown} and more was shown");
     }
 }
 

@@ -2,12 +2,14 @@
 //!
 //! A violation that finds nothing to spoil in a history says so; the test counts that each was planted often enough.
 
+pub(super) mod cursed;
 mod given;
 mod stored;
 mod told;
 
 use holm_core::{Entropy, Offset, ShardId};
 
+use self::cursed::{break_out, come_back, have_a_double, lock_up, outlive_a_term, slander};
 use self::given::{alone_twice, end_too_early, invent_a_fact, leave_out_a_fact, misname_a_fact};
 use self::stored::{
     agree_on_a_lie, break_a_chain, double_a_key, drop_a_batch, fork_a_copy, go_back_a_term,
@@ -15,8 +17,8 @@ use self::stored::{
 };
 use self::told::{
     alter_a_reply, answer_differently, answer_from_another, claim_to_be_first, deny_a_success,
-    invent_a_value, let_wait, misplace_an_answer, read_the_future, read_the_past, see_half,
-    turn_a_rejection, write_from_two_nodes,
+    hold_too_much, invent_a_value, let_wait, misplace_an_answer, read_the_future, read_the_past,
+    see_half, turn_a_rejection, write_from_two_nodes,
 };
 use super::right::Parts;
 use crate::checks::Promise;
@@ -37,7 +39,7 @@ const fn violation(
     Violation { name, breaks, plant }
 }
 
-pub(super) const VIOLATIONS: [Violation; 29] = [
+pub(super) const VIOLATIONS: [Violation; 36] = [
     violation("an acknowledged record is lost", Promise::Durable, lose_the_end),
     violation("one copy stays behind", Promise::Durable, leave_one_behind),
     violation("a reply is altered", Promise::Durable, alter_a_reply),
@@ -64,7 +66,14 @@ pub(super) const VIOLATIONS: [Violation; 29] = [
     violation("a fact has another name", Promise::Followed, misname_a_fact),
     violation("who follows alone is given a fact twice", Promise::Followed, alone_twice),
     violation("the last fact never comes", Promise::Followed, end_too_early),
+    violation("an innocent is called broken", Promise::Contained, slander),
+    violation("somebody is in quarantine for nothing", Promise::Contained, lock_up),
+    violation("something is stored behind a quarantine", Promise::Contained, break_out),
+    violation("who was found broken answers", Promise::Contained, come_back),
+    violation("who cannot be replayed outlives a term", Promise::Contained, outlive_a_term),
+    violation("who cannot be replayed is on two nodes", Promise::Contained, have_a_double),
     violation("nobody answers", Promise::Bounded, let_wait),
+    violation("a node holds more than it may", Promise::Bounded, hold_too_much),
     violation("log and caller agree on a wrong reply", Promise::Deterministic, agree_on_a_lie),
     violation("a snapshot holds another state", Promise::Deterministic, spoil_a_snapshot),
 ];

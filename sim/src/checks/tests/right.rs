@@ -14,8 +14,8 @@ use holm_persistence::encode;
 use holm_runtime::Command;
 
 use crate::history::{
-    Call, Content, History, Moment, Operation, Place, SeenBatch, SeenEvent, SeenFact, SeenRecord,
-    SeenSnapshot, Told,
+    Call, Content, History, Measure, Moment, Operation, Place, Sample, SeenBatch, SeenEvent,
+    SeenFact, SeenRecord, SeenSnapshot, Told,
 };
 use crate::register::{Burst, Look, Register, RegisterEvent, RegisterRejection, Swap, Write};
 
@@ -29,6 +29,7 @@ pub(crate) struct Parts {
     pub(crate) batches: Vec<SeenBatch>,
     pub(crate) snapshots: Vec<SeenSnapshot>,
     pub(crate) facts: Vec<SeenFact>,
+    pub(crate) samples: Vec<Sample>,
 }
 
 impl Parts {
@@ -39,6 +40,7 @@ impl Parts {
         parts.batches.into_iter().for_each(|it| history.observe_batch(it).unwrap());
         parts.snapshots.into_iter().for_each(|it| history.observe_snapshot(it).unwrap());
         parts.facts.into_iter().for_each(|it| history.observe_fact(it).unwrap());
+        parts.samples.into_iter().for_each(|it| history.observe_sample(it).unwrap());
         history
     }
 }
@@ -101,7 +103,25 @@ pub(crate) fn right(seed: u64, steps: usize) -> Parts {
         world.step();
     }
     (0..world.shards.len()).for_each(|shard| world.close(shard));
+    world.parts.samples = full();
     world.parts
+}
+
+/// Every node holds exactly as much as it may.
+fn full() -> Vec<Sample> {
+    let most = [
+        (Measure::LiveEntities, 100_000),
+        (Measure::HeldCommands, 8_192),
+        (Measure::BatchesInFlight, 8),
+        (Measure::QueuedBytes, 512 << 20),
+        (Measure::UnsentBytes, 32 << 20),
+        (Measure::UnsentBulkBytes, 130 << 20),
+    ];
+    let of = |(measure, amount)| {
+        let sample = move |node| Sample { at: Moment(1), node: NodeId(node), measure, amount };
+        (1..=NODES).map(sample)
+    };
+    most.into_iter().flat_map(of).collect()
 }
 
 impl World {

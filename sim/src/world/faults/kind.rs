@@ -47,4 +47,6 @@ faults! {
     (Join, "node joined", join),
     (Leave, "node left", leave),
     (RollingRestart, "rolling restart", rolling_restart),
+    (Rot, "derived data damaged", rot),
+    (DroppedPages, "failed sync, then power lost", dropped_pages),
 }

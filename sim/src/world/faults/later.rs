@@ -33,7 +33,12 @@ impl Later {
                     world.crash(machine, crash);
                 }
             }
-            Self::Damage(machine, damage) => world.damage(machine, damage),
+            Self::Damage(machine, damage) => {
+                // It may have been started meanwhile.
+                if !world.is_running(machine) {
+                    world.damage(machine, damage);
+                }
+            }
             Self::Join(from, to) => world.wires.join(from, to),
             Self::Cut(from, to) => world.wires.cut(from, to),
             Self::Quality(from, to) => world.wires.set_quality(from, to, None),

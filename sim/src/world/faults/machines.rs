@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use holm_core::Entropy as _;
-use holm_persistence::{Crash, Damage};
+use holm_persistence::{Crash, Damage, Spot};
 
 use super::kind::Fault;
 use super::later::Later;
@@ -61,10 +61,45 @@ impl Schedule {
         let damage = match self.entropy.below(3) {
             0 => Damage::Wiped,
             1 => Damage::Emptied,
-            _ => Damage::FlippedBit,
+            _ if self.damaged_side_files && self.again.below(2) == 0 => {
+                Damage::FlippedBit(Spot::SideFile)
+            }
+            _ => Damage::FlippedBit(Spot::Log),
         };
         self.after(world, Duration::from_millis(1), Later::Damage(machine, damage));
         let time = self.draw_ms(100, 5_000);
+        self.after(world, time, Later::Start(machine));
+        true
+    }
+
+    /// The disk keeps what it must and spoils what can be built anew. Half of the processes end in order first: then their indexes are on the disk.
+    pub(super) fn rot(&mut self, world: &mut World) -> bool {
+        let Some(machine) = self.pick_to_fail(world) else { return false };
+        let spot = [Spot::Index, Spot::Snapshot, Spot::TailFile]
+            [usize::try_from(self.entropy.below(3)).unwrap_or_default()];
+        let down_after = if self.entropy.below(2) == 0 {
+            world.crash(machine, Crash::Killed);
+            Duration::from_millis(1)
+        } else {
+            world.shut_down(machine);
+            Duration::from_secs(2)
+        };
+        self.after(world, down_after, Later::Damage(machine, Damage::FlippedBit(spot)));
+        let time = down_after + self.draw_ms(50, 2_000);
+        self.after(world, time, Later::Start(machine));
+        true
+    }
+
+    /// A sync fails, the process is ended because of it and comes back, and later the machine loses power: what it believed to be on the disk must be.
+    pub(super) fn dropped_pages(&mut self, world: &mut World) -> bool {
+        let Some(machine) = self.pick_to_fail(world) else { return false };
+        world
+            .trace
+            .note(format_args!("# the disk of n{}: a sync fails, then the power", machine + 1));
+        world.machines[machine].disk.fail_syncs(1);
+        let time = self.draw_ms(1_800, 6_000);
+        self.after(world, time, Later::Crash(machine, Crash::PowerLost));
+        let time = time + self.draw_ms(50, 2_000);
         self.after(world, time, Later::Start(machine));
         true
     }

@@ -21,7 +21,8 @@ impl Machine {
     pub(super) fn note_end(&mut self, ended: Ended, now: Duration, wires: &Wires, trace: &Trace) {
         trace.note(format_args!("# {} ended: {ended:?}", self.name));
         self.process = None;
-        self.disk.crash(Crash::Killed);
+        let aftermath = self.disk.crash(Crash::Killed);
+        self.met.met_times(Situation::PagesDropped, aftermath.dropped.into());
         wires.end_process(self.host);
         match ended {
             Ended::Stopped if self.wanted == Wanted::Running => {

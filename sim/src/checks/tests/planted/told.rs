@@ -158,3 +158,10 @@ pub(super) fn let_wait(parts: &mut Parts, pick: &mut dyn Entropy) -> bool {
     operation.completed = Some(Moment(operation.call.deadline.0 + 2_000_000_000));
     true
 }
+
+/// One more than the table allows, of any of the things that are looked at.
+pub(super) fn hold_too_much(parts: &mut Parts, pick: &mut dyn Entropy) -> bool {
+    let Some(chosen) = any(&parts.samples, pick, |_| true) else { return false };
+    parts.samples[chosen].amount += 1;
+    true
+}
