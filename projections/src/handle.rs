@@ -65,7 +65,7 @@ impl ProjectionHandle {
         if self.of_a_group
             && let Ok(position) = self.bus.position_of(self.name).await
         {
-            self.board.reach(&position);
+            self.board.group_is_at(&position);
         }
         progress::measure(self.name, &self.bus, &*self.clock, &self.board).await
     }
@@ -146,10 +146,21 @@ impl ProjectionHandle {
     /// Begins to build the view anew, from the first event, beside the present one, which readers see until the new one has caught up. What was built so
     /// far is dropped. [`Status::rebuild`] is none when it is over.
     ///
+    /// A [`crate::Shared`] has no view: all its facts are handled again, from the first on, and what that did elsewhere is done again. Say it to one member.
+    ///
     /// # Errors
     /// [`OrderError`].
     pub async fn rebuild(&self) -> Result<(), OrderError> {
         self.order(|done| Order::Rebuild { done }).await
+    }
+
+    /// Sets how far a [`crate::Shared`] is, back to have facts handled again, or forwards to leave them out; shards that are not named stay where they are. All
+    /// members pause for it, and go on then unless they were paused before. Say it to one member.
+    ///
+    /// # Errors
+    /// [`OrderError::Refused`] for a view, whose position moves with what is in it, and when a member does not let go of its record in time.
+    pub async fn set_position(&self, position: Position) -> Result<(), OrderError> {
+        self.order(|done| Order::SetPosition { position, done }).await
     }
 
     /// The records that were left out of the view.

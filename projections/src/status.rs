@@ -76,6 +76,8 @@ pub struct Status {
     pub(crate) pace_beside: Pace,
     /// Where it stands is known: from then on what moves is its own doing.
     placed: bool,
+    /// What the group said last, of a projection that is shared.
+    group: Position,
 }
 
 /// The place where the worker writes its status and others read it.
@@ -115,6 +117,20 @@ impl Board {
             }
             moved > 0
         });
+    }
+
+    /// All members of a shared projection together are here. That is never less than before, unless somebody set it back.
+    pub(crate) fn group_is_at(&self, position: &Position) {
+        self.status.send_if_modified(|status| {
+            let group = std::mem::replace(&mut status.group, position.clone());
+            let set_back = group.0.iter().filter(|(shard, offset)| position.of(**shard) < **offset);
+            let set_back: Vec<_> = set_back.map(|(shard, _)| *shard).collect();
+            for shard in &set_back {
+                status.position.0.insert(*shard, position.of(*shard));
+            }
+            !set_back.is_empty()
+        });
+        self.reach(position);
     }
 
     /// A view is built beside from now on.

@@ -171,7 +171,7 @@ impl<H: Handler> SharedWorker<H> {
     }
 
     /// Drops the record at hand; who reads its shard then handles it.
-    fn let_go(&mut self) {
+    pub(super) fn let_go(&mut self) {
         if let Some(AtHand { step: Step::Working(work), .. }) = self.at_hand.take() {
             work.abort();
         }
@@ -316,7 +316,7 @@ impl<H: Handler> SharedWorker<H> {
         let ground = Arc::clone(&self.ground);
         tokio::spawn(async move {
             if let Ok(position) = ground.bus.position_of(ground.identity.name).await {
-                ground.board.reach(&position);
+                ground.board.group_is_at(&position);
             }
         });
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use holm_runtime::bus::Fact;
+use holm_runtime::bus::{Fact, Position};
 use tokio::sync::oneshot;
 
 use super::pass::Side;
@@ -22,6 +22,7 @@ pub(crate) enum Order {
     Pause { done: Done<()> },
     Resume { done: Done<()> },
     Rebuild { done: Done<()> },
+    SetPosition { position: Position, done: Done<()> },
     SetAside { done: Done<Vec<SetAside>> },
     RetryParked { done: Done<(usize, usize)> },
     SkipFailed { done: Done<SetAside> },
@@ -42,6 +43,11 @@ impl<P: Projection<V>, V: View> Worker<P, V> {
             Order::Pause { done } => _ = done.send(self.order_pause().await),
             Order::Resume { done } => _ = done.send(self.order_resume().await),
             Order::Rebuild { done } => _ = done.send(self.order_rebuild().await),
+            Order::SetPosition { done, .. } => {
+                let reason =
+                    "the position of a view moves with what is in it; rebuild it".to_owned();
+                _ = done.send(Err(OrderError::Refused { reason }));
+            }
             Order::SetAside { done } => tell(&self.ground, &self.view, done),
             Order::RetryParked { done } => {
                 let retried = tokio::time::timeout(PATIENCE, self.retry_parked()).await;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use holm_core::Offset;
 use holm_projections::{OnFailure, Options, OrderError, ProjectionHandle, Shared, State};
 use holm_runtime::bus::{Fact, Interest, Position, Start};
 use holm_runtime::{FailureKind, Subject};
@@ -218,6 +219,57 @@ async fn a_pause_may_come_first() {
     handle.resume().await.unwrap();
     elsewhere.until(4).await;
     handle.stop().await;
+    node.host.stop().await;
+}
+
+/// Law O8: told to begin again, all members do, from the first fact on; set forwards, what lies between is left out. The figures follow, back and forth.
+#[tokio::test]
+async fn it_begins_again_where_it_is_told() {
+    let (node, elsewhere) = (Node::start().await, Elsewhere::default());
+    node.payments(8, 1).await;
+    let first = elsewhere.start(&node, "a", OnFailure::fail());
+    let second = elsewhere.start(&node, "b", OnFailure::fail());
+    let heard_all = async |number| {
+        let heard = async {
+            while elsewhere.heard().len() < number {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, heard).await.unwrap();
+    };
+    heard_all(8).await;
+    second.rebuild().await.unwrap();
+    heard_all(16).await;
+    let times = |place: &Place| elsewhere.heard().iter().filter(|it| *it == place).count();
+    assert!(stored(&node).await.iter().all(|place| times(place) >= 2), "{:?}", elsewhere.heard());
+
+    // Paused, it stands where it is told and stays paused.
+    first.pause().await.unwrap();
+    let paused = |status: &holm_projections::Status| status.state == State::Paused;
+    second.wait_until(paused, PATIENCE).await.unwrap();
+    let before = elsewhere.heard().len();
+    node.payments(8, 2).await;
+    let ends = node.ends_of(&Interest::of::<Account>()).await;
+    let stands = async |at: &Position| {
+        let stands = async {
+            while first.progress().await.unwrap().position != *at {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, stands).await.unwrap();
+    };
+    let after_one = Position(ends.0.keys().map(|shard| (*shard, Offset(1))).collect());
+    for position in [&ends, &after_one] {
+        first.set_position(position.clone()).await.unwrap();
+        stands(position).await;
+    }
+    first.set_position(ends).await.unwrap();
+    first.resume().await.unwrap();
+    node.payments(1, 3).await;
+    heard_all(before + 1).await;
+    assert_eq!(elsewhere.heard().len(), before + 1, "what lay between was left out");
+    first.stop().await;
+    second.stop().await;
     node.host.stop().await;
 }
 
