@@ -170,9 +170,8 @@ impl Subscription {
                 continue;
             }
             // What was gathered goes out; a place that cannot be read is tried again by the next call and fails there.
-            if !self.wait_for_a_page().now_or_never().is_some_and(|page| page.is_ok())
-                || group.len() >= limit
-            {
+            let more = matches!(self.wait_for_a_page().now_or_never(), Some(Ok(())));
+            if !more || group.len() >= limit {
                 return Ok(group);
             }
         }
