@@ -80,6 +80,13 @@ pub(super) fn report(document: &CampaignDocument, output: Output) {
     if let Some(money) = &document.transfers {
         transfers(money, output);
     }
+    growth(document, output);
+    for problem in &document.problems {
+        output.line(format_args!("  {} {problem}", output.mark(Mark::Bad)));
+    }
+}
+
+fn growth(document: &CampaignDocument, output: Output) {
     // None that grew says nothing where none was judged.
     let judged = document.resources.len();
     let mark = output.mark(if judged == 0 { Mark::Warning } else { Mark::Good });
@@ -100,9 +107,6 @@ pub(super) fn report(document: &CampaignDocument, output: Output) {
             node.threads.from,
             node.threads.to
         ));
-    }
-    for problem in &document.problems {
-        output.line(format_args!("  {} {problem}", output.mark(Mark::Bad)));
     }
 }
 
