@@ -105,7 +105,7 @@ impl Batch {
     }
 
     /// Prints what the batch came to; false when it failed.
-    pub(super) fn conclude(&self, took: Duration) -> bool {
+    pub(super) fn conclude(&self, took: Duration, expect_all: bool) -> bool {
         let simulated = self.counters.simulated_ms() as f64 / 1_000.0;
         println!(
             "{} seeds, {:.0} simulated seconds in {:.0} s ({:.0} times as fast as life)",
@@ -114,7 +114,7 @@ impl Batch {
             took.as_secs_f64(),
             simulated / took.as_secs_f64().max(0.001)
         );
-        let reached = self.counters.print();
+        let reached = self.counters.print(expect_all);
         if !self.failed.is_empty() {
             let failed: Vec<String> = self.failed.iter().map(World::to_string).collect();
             println!("failed: {}", failed.join(", "));
