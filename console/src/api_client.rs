@@ -20,8 +20,9 @@ pub use stream::{FactStream, StreamEvent, StreamWish};
 use crate::views::{
     ClusterDocument, EntityDocument, EntityTypesDocument, FailureCountDocument, FailuresDocument,
     FlowDocument, FlowsDocument, HandleFailures, HandledDocument, HistoryDocument, MemberDocument,
-    MembersDocument, Place, ProblemDocument, ProjectionDocument, ProjectionsDocument,
-    RecordsDocument, RejectionDocument, ReplyDocument, Served, ShardsDocument, VersionDocument,
+    MembersDocument, Place, PositionDocument, ProblemDocument, ProjectionDocument,
+    ProjectionsDocument, RecordsDocument, RejectionDocument, ReplyDocument, Served, ShardsDocument,
+    VersionDocument,
 };
 
 /// Time for the connection to stand. The nodes are near: a local cluster or one network.
@@ -240,7 +241,7 @@ impl ApiClient {
         self.read(request.query(query.as_slice())).await
     }
 
-    /// The projections of the node.
+    /// The projections of all nodes; who of them did not answer is in `partial`.
     ///
     /// # Errors
     /// As [`ApiClient::version`].
@@ -248,13 +249,39 @@ impl ApiClient {
         self.get(&["api", "v1", "projections"], &[]).await
     }
 
-    /// The same, with the place of each in each shard.
+    /// Those of this node alone, where `positions` with the place of each in each shard.
+    ///
+    /// # Errors
+    /// As [`ApiClient::version`].
+    pub async fn own_projections(
+        &self,
+        positions: bool,
+    ) -> Result<Served<ProjectionsDocument>, ClientError> {
+        let request = self.request(Method::GET, &["api", "v1", "projections"])?;
+        self.read(request.query(&[("positions", positions), ("local", true)])).await
+    }
+
+    /// Those of all nodes, with the place of each in each shard.
     ///
     /// # Errors
     /// As [`ApiClient::version`].
     pub async fn projection_positions(&self) -> Result<Served<ProjectionsDocument>, ClientError> {
         let request = self.request(Method::GET, &["api", "v1", "projections"])?;
         self.read(request.query(&[("positions", true)])).await
+    }
+
+    /// Tells a shared projection where to stand.
+    ///
+    /// # Errors
+    /// As [`ApiClient::version`].
+    pub async fn set_projection_position(
+        &self,
+        name: &str,
+        position: &PositionDocument,
+    ) -> Result<Served<ProjectionDocument>, ClientError> {
+        let target = format!("{name}:set-position");
+        let request = self.request(Method::POST, &["api", "v1", "projections", &target])?;
+        self.read(request.json(position)).await
     }
 
     /// Tells a projection of the node to `pause`, `resume` or `rebuild`.

@@ -14,7 +14,10 @@ pub use flows::{
     AwaitedDocument, ConversationDocument, FlowDocument, FlowProjectionDocument, FlowStepDocument,
     FlowsDocument, MoveDocument, SearchedDocument,
 };
-pub use projections::{PlaceDocument, ProjectionDocument, ProjectionsDocument};
+pub use projections::{
+    PlaceDocument, PositionDocument, PositionEnd, ProjectionDocument, ProjectionsDocument,
+    RebuildDocument,
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-/// `GET /api/v1/projections?positions=`: those that run in the process of the node that answers.
+/// `GET /api/v1/projections?positions=&local=`: those of all nodes, or of the one that answers.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct ProjectionsDocument {
-    /// In the order in which the node started them.
+    /// By name and node; those of one node alone in the order in which it started them.
     pub projections: Vec<ProjectionDocument>,
 }
 
@@ -36,8 +36,9 @@ pub struct ProjectionDocument {
     pub positions: Option<Vec<PlaceDocument>>,
     /// Records up to the ends of the logs, over all shards.
     pub head: Option<u64>,
-    /// Records that the view has read which is built beside the present one; absent when none is.
-    pub rebuilt: Option<u64>,
+    /// How far the view is that is built beside the present one; absent when none is.
+    #[serde(default)]
+    pub rebuild: Option<RebuildDocument>,
     /// Records that were left out of the view: parked and skipped.
     pub set_aside: u64,
     /// What last went wrong.
@@ -47,6 +48,41 @@ pub struct ProjectionDocument {
     /// What became of the order that this answers, where that is more than that it was done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
+}
+
+/// How far a view is that is built beside the present one.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RebuildDocument {
+    /// Records up to its position, over all shards.
+    pub position: u64,
+    /// Records between that and the ends of the logs.
+    pub lag_events: u64,
+    /// How long the oldest of them has waited.
+    pub lag_seconds: f64,
+    /// Facts handled in a second, of late.
+    pub rate: f64,
+    /// Seconds until it takes the place of the present one if it goes on like that; absent when it does not move.
+    pub seconds_left: Option<f64>,
+}
+
+/// The body of `POST /api/v1/projections/{p}:set-position`: how far a shared projection is from now on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum PositionDocument {
+    /// `{"to": "beginning"}` or `{"to": "end"}`, in every shard.
+    To(PositionEnd),
+    /// `{"positions": [{"shard": 3, "offset": 812}]}`; shards that are not named stay where they are.
+    Positions(Vec<PlaceDocument>),
+}
+
+/// One end of the logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PositionEnd {
+    /// Before the first fact: all of them are handled again.
+    Beginning,
+    /// Behind the last: what is not handled yet is left out.
+    End,
 }
 
 /// A place in the log of one shard.

@@ -32,5 +32,6 @@ mod node_process;
 mod one_node;
 mod own_program;
 mod projections;
+mod projections_of_all;
 mod shared_work;
 mod verbs;
