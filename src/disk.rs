@@ -33,7 +33,9 @@ async fn look_on(node: Weak<Parts>, limits: DiskLimits) {
         let Some(holm) = node.upgrade().map(Holm) else { return };
         for IndexTrouble { log, reason } in given_up {
             let shard = Subject::Shard(ShardId(log.0));
-            holm.host().map(|host| host.report(FailureKind::IndexFailed, shard, &reason));
+            if let Some(host) = holm.host() {
+                host.report(FailureKind::IndexFailed, shard, &reason);
+            }
         }
         match measured {
             Ok(Ok(space)) => {
