@@ -42,8 +42,8 @@ pub(super) struct Troubles {
     unassigned: BTreeMap<ShardId, bool>,
     /// Who led the cluster log, also while nobody does.
     cluster_leader: Option<NodeId>,
-    /// What others should have told: when it was, and who led the cluster log then.
-    untold: VecDeque<(Timestamp, Option<NodeId>, Change)>,
+    /// What others should have told: when it was, and who led the cluster log then, in which of its lives.
+    untold: VecDeque<(Timestamp, Option<(NodeId, u64)>, Change)>,
 }
 
 impl Troubles {
@@ -67,13 +67,16 @@ impl Troubles {
         }
         if leader != Some(me) {
             let room = MOST_REMEMBERED.saturating_sub(self.untold.len());
-            let noted = seen.into_iter().take(room).map(|change| (now, leader, change));
+            let lives = leader.and_then(|it| view.member(it)).map(|it| (it.id, it.incarnation));
+            let noted = seen.into_iter().take(room).map(|change| (now, lives, change));
             self.untold.extend(noted);
             return Vec::new();
         }
-        let told = |leader: &Option<NodeId>| {
-            leader.is_some_and(|leader| {
-                view.member(leader).is_some_and(|member| member.state == MemberState::Up)
+        // One that started again meanwhile remembers nothing of it.
+        let told = |leader: &Option<(NodeId, u64)>| {
+            leader.is_some_and(|(leader, life)| {
+                let member = view.member(leader).filter(|member| member.incarnation == life);
+                member.is_some_and(|member| member.state == MemberState::Up)
             })
         };
         let untold = self.untold.drain(..).filter(|(_, leader, _)| !told(leader));

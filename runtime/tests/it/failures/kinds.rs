@@ -277,7 +277,7 @@ impl Handle<Hang> for Hanging {
 async fn a_handler_that_does_not_come_back_is_told() {
     let node = Node::over(Arc::new(MemoryLog::new()), |options| {
         options.registry = options.registry.clone().entity::<Hanging>();
-        options.limits.slow_handler = Duration::from_millis(20);
+        options.limits.slow_handler = Duration::from_millis(5);
         // One for each shard, so that only one of them waits.
         options.arbiters = SHARDS as usize;
     })

@@ -122,3 +122,16 @@ fn what_nobody_could_tell_is_told_when_somebody_leads() {
     let told = kinds(&troubles.look(&lonely, ME, Some(ME), at(600)));
     assert!(told.contains(&(FailureKind::ShardWithoutQuorum, "shard 0".to_owned())), "{told:?}");
 }
+
+/// Promise G7: a leader that died and is back before there is another one told nothing: it remembers nothing of its life before.
+#[test]
+fn the_next_leader_tells_what_one_that_started_again_forgot() {
+    let mut troubles = Troubles::default();
+    let leads = Some(NodeId(2));
+    troubles.look(&view(&ALL_UP, &[Some(2)]), ME, leads, at(1));
+    troubles.look(&view(&[(1, Up), (2, Suspect), (3, Up)], &[None]), ME, leads, at(2));
+    let mut back = view(&ALL_UP, &[Some(3)]);
+    back.members[1].incarnation += 1;
+    let told = kinds(&troubles.look(&back, ME, Some(ME), at(3)));
+    assert!(told.contains(&(FailureKind::ShardWithoutQuorum, "shard 0".to_owned())), "{told:?}");
+}
