@@ -86,7 +86,11 @@ fn batch_at(replica: &Replica, index: &EntityIndex, offset: Offset) -> Result<Ba
         .locate(offset)
         .map_err(|error| store_error(shard, &error))?
         .ok_or_else(|| corrupt("it is beyond the last offset"))?;
-    let written = replica.log().write_at(entry).map_err(|error| corrupt(&error.to_string()))?;
+    // An entry that the log does not have is the index's invention; one that it has and cannot read is damaged itself.
+    let written = match replica.log().has(entry) {
+        true => replica.log().write_at(entry).map_err(|error| corrupt(&error.to_string()))?,
+        false => None,
+    };
     let batch = written.and_then(|(_, payload)| Batch::parse(payload).ok());
     // A damaged entry is found by its checksum when it is read; what is whole and something else was not the index's to name.
     batch.filter(|batch| batch.record(offset).is_some()).ok_or_else(|| {

@@ -62,6 +62,12 @@ impl GroupLog {
         })
     }
 
+    /// Whether there is an entry at an index, durable or on its way to be.
+    pub(crate) fn has(&self, index: u64) -> bool {
+        let state = self.state();
+        (state.first..=state.last.map_or(0, |last| last.index())).contains(&index)
+    }
+
     /// The term of a durable entry, read on this thread.
     pub(crate) fn term_at(&self, index: u64) -> io::Result<Option<u64>> {
         let stored = self.shared.store.entry(self.shared.log, index).map_err(io::Error::other)?;
