@@ -160,7 +160,11 @@ async fn run(node: &Node, arguments: &[&str]) -> (i32, String, String) {
 }
 
 /// The verb as it follows failures, and the lines that it prints.
-struct Followed(Child, Lines<BufReader<ChildStdout>>);
+struct Followed {
+    lines: Lines<BufReader<ChildStdout>>,
+    /// Killed with it.
+    _verb: Child,
+}
 
 impl Followed {
     fn start(node: &Node, arguments: &[&str]) -> Self {
@@ -169,11 +173,11 @@ impl Followed {
         command.env("LC_ALL", "C.UTF-8").env_remove("HOLM_HTTP__TOKEN").kill_on_drop(true);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self(child, lines)
+        Self { lines, _verb: child }
     }
 
     async fn line(&mut self) -> String {
-        self.1.next_line().await.unwrap().expect("it goes on")
+        self.lines.next_line().await.unwrap().expect("it goes on")
     }
 }
 
