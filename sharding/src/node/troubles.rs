@@ -43,8 +43,11 @@ pub(super) struct Troubles {
     /// Who led the cluster log, also while nobody does.
     cluster_leader: Option<NodeId>,
     /// What others should have told: when it was, and who led the cluster log then, in which of its lives.
-    untold: VecDeque<(Timestamp, Option<(NodeId, u64)>, Change)>,
+    untold: VecDeque<(Timestamp, Option<Life>, Change)>,
 }
+
+/// A node between two of its starts.
+type Life = (NodeId, u64);
 
 impl Troubles {
     /// Looks at the next picture. Gives what this node has to tell.
@@ -73,7 +76,7 @@ impl Troubles {
             return Vec::new();
         }
         // One that started again meanwhile remembers nothing of it.
-        let told = |leader: &Option<(NodeId, u64)>| {
+        let told = |leader: &Option<Life>| {
             leader.is_some_and(|(leader, life)| {
                 let member = view.member(leader).filter(|member| member.incarnation == life);
                 member.is_some_and(|member| member.state == MemberState::Up)
