@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Node, SHARDS};
 use crate::account::{Account, Balance, Deposit};
-use crate::brittle::{Quarantining, Total};
+use crate::brittle::{Restarting, Total};
 
 fn shard(id: &str) -> ShardId {
     shard_of(&EntityAddress::new("account", id).unwrap(), SHARDS)
@@ -96,16 +96,16 @@ async fn a_log_that_cannot_be_read_is_told_and_not_counted() {
     node.failures().counts().await.unwrap();
     node.log.fail_reads(true);
     for _ in 0..5 {
-        let error = node.of::<Quarantining>("q").ask(Total {}).await.unwrap_err();
+        let error = node.of::<Restarting>("r").ask(Total {}).await.unwrap_err();
         let EntityError::Failed(error) = error else { panic!("{error}") };
         assert!(matches!(error, AskError::RecoveryFailed { .. }), "{error}");
     }
-    let subject = Subject::Entity("quarantining/q".parse().unwrap());
+    let subject = Subject::Entity("restarting/r".parse().unwrap());
     let told = node.row(FailureKind::RecoveryFailed, &subject).await;
     assert_eq!((told.standing, told.is_open()), (Standing::Stopped, false));
     assert!(told.causes[0].contains("a fault was injected"), "{:?}", told.causes);
     node.log.fail_reads(false);
-    assert_eq!(node.of::<Quarantining>("q").ask(Total {}).await, Ok(0));
+    assert_eq!(node.of::<Restarting>("r").ask(Total {}).await, Ok(0));
     node.host.stop().await;
 }
 
