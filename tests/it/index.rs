@@ -37,12 +37,15 @@ async fn an_index_that_is_built_anew_is_told() {
 
     let holm = start(dir.path()).await;
     let filter = FailureFilter::all().kind(FailureKind::IndexFailed);
-    let row = loop {
-        if let Some(row) = holm.failures().list(&filter).await.unwrap().rows.pop() {
-            break row;
+    let told = async {
+        loop {
+            if let Some(row) = holm.failures().list(&filter).await.unwrap().rows.pop() {
+                break row;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
     };
+    let row = tokio::time::timeout(Duration::from_secs(60), told).await.expect("it is told");
     assert_eq!((row.subject, row.count), (Subject::Shard(ShardId(0)), 1));
     assert!(row.causes[0].contains("its log does not have"), "{:?}", row.causes);
     assert_eq!(holm.entity::<Account>("a").ask(Balance {}).await, Ok(2));
