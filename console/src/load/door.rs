@@ -8,6 +8,7 @@ use holm::{
 };
 use holm_domains::bank::{Account, Balance, Deposit, Open, Withdraw};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use crate::api_client::{ApiClient, ClientError, SendOptions};
 use crate::ledger::{Acknowledged, Told};
@@ -50,7 +51,16 @@ pub(crate) enum Door {
     /// A client that is no member.
     Client(Holm),
     /// Some nodes' management HTTP, asked in turn; after a lost connection the next one is asked.
-    Http { clients: Vec<ApiClient>, next: AtomicUsize },
+    Http { nodes: Vec<HttpNode>, next: AtomicUsize },
+}
+
+/// Requests to one node at once, each a connection: a quarter of those that a node takes, so that others get in after an outage, when all that waited is sent.
+const REQUESTS_PER_NODE: usize = 256;
+
+/// A node, and the requests that may still be sent to it.
+pub(crate) struct HttpNode {
+    client: ApiClient,
+    places: Semaphore,
 }
 
 impl Command {
@@ -94,19 +104,22 @@ impl NoAnswer {
 impl Door {
     /// A door through these nodes' HTTP.
     pub(crate) fn http(clients: Vec<ApiClient>) -> Self {
-        Self::Http { clients, next: AtomicUsize::new(0) }
+        let node = |client| HttpNode { client, places: Semaphore::new(REQUESTS_PER_NODE) };
+        Self::Http { nodes: clients.into_iter().map(node).collect(), next: AtomicUsize::new(0) }
     }
 
     /// Sends an order once and waits for the answer.
     pub(crate) async fn send(&self, order: &Order, within: Duration) -> Result<Told, NoAnswer> {
         match self {
             Self::Client(holm) => send_typed(holm, order, within).await,
-            Self::Http { clients, next } => {
-                let turn = next.fetch_add(1, Ordering::Relaxed) % clients.len().max(1);
-                let Some(client) = clients.get(turn) else {
+            Self::Http { nodes, next } => {
+                let turn = next.fetch_add(1, Ordering::Relaxed) % nodes.len().max(1);
+                let Some(node) = nodes.get(turn) else {
                     return Err(NoAnswer::never_sent("no node is known"));
                 };
-                send_json(client, order, within).await
+                // It is never closed.
+                let _place = node.places.acquire().await;
+                send_json(&node.client, order, within).await
             }
         }
     }
@@ -175,5 +188,37 @@ async fn send_json(client: &ApiClient, order: &Order, within: Duration) -> Resul
             wrong: matches!(&error, ClientError::Problem(it) if it.kind == "fix_request"),
             error: format!("{error}: {}", error.reason()),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::api_client::ClientOptions;
+
+    /// Promise G9: a node whose answers do not come is left connections for others.
+    #[tokio::test]
+    async fn no_more_requests_are_sent_to_a_node_than_it_spares() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let client = ApiClient::new(&url, ClientOptions::default()).unwrap();
+        let door = Arc::new(Door::http(vec![client]));
+        let order = Order { id: "a".into(), command: Command::Balance, key: "k".into() };
+        for _ in 0..REQUESTS_PER_NODE + 20 {
+            let (door, order) = (Arc::clone(&door), order.clone());
+            tokio::spawn(async move { door.send(&order, Duration::from_secs(60)).await.map(drop) });
+        }
+        let mut silent = Vec::new();
+        for _ in 0..REQUESTS_PER_NODE {
+            silent.push(listener.accept().await.unwrap());
+        }
+        let more = tokio::time::timeout(Duration::from_millis(300), listener.accept()).await;
+        assert!(more.is_err(), "{more:?}");
+        drop(silent.pop());
+        listener.accept().await.expect("the next one, when one has come back");
     }
 }
