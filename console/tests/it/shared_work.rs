@@ -1,6 +1,6 @@
 //! A projection whose work is shared, in processes of their own: one is killed, the other takes over, and nothing is left out (G8).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -68,11 +68,16 @@ impl Drop for Member {
 fn stored(cluster: &LocalCluster) -> BTreeSet<Place> {
     let all = cluster.holm(&["events", "--json"]);
     assert!(all.status.success(), "{all:?}");
+    // The events of one command stand behind each other, in their order.
+    let mut of_record = BTreeMap::new();
     let place = |line: &str| {
         let event: Value = serde_json::from_str(line).unwrap();
-        let index = event["id"].as_str().unwrap().rsplit_once('-').unwrap().1.parse().unwrap();
         let offset = event["holmoffset"].as_str().unwrap().parse().unwrap();
-        (event["holmshard"].as_u64().unwrap(), offset, index)
+        let shard = event["holmshard"].as_u64().unwrap();
+        let next = of_record.entry((shard, offset)).or_default();
+        let index = *next;
+        *next += 1;
+        (shard, offset, index)
     };
     std::str::from_utf8(&all.stdout).unwrap().lines().map(place).collect()
 }
