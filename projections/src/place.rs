@@ -96,8 +96,16 @@ impl Place {
         replaced().map_err(|error| at(&self.path, &error))
     }
 
-    /// The number of the generation that the link names.
+    /// The number of the generation that the link names. A rebuild that comes to its end on another thread removes what the link named before: so it is
+    /// broken when it still names what is not there.
     fn linked(&self) -> Result<Option<u64>, ViewError> {
+        match self.linked_once() {
+            Err(ViewError::Broken { .. }) => self.linked_once(),
+            linked => linked,
+        }
+    }
+
+    fn linked_once(&self) -> Result<Option<u64>, ViewError> {
         let target = match fs::read_link(&self.path) {
             Ok(target) => target,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
