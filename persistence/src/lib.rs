@@ -18,6 +18,7 @@ pub mod fuzzing;
 mod gate;
 mod memory_log;
 mod record;
+mod release;
 mod shard_log;
 mod sled_log;
 mod snapshot_store;
@@ -34,6 +35,7 @@ pub use entity_index::{EntityIndex, Places};
 pub use forgetting::forget_derived;
 pub use memory_log::MemoryLog;
 pub use record::{Record, StoredEvent, StoredReaction, StoredVerdict};
+pub use release::{lock_file, open_sled};
 pub use shard_log::{
     AppendError, Conversation, ConversationRecord, History, OpenError, Opened, Pending, ReadError,
     ShardLog, Snapshot, SnapshotCriteria,

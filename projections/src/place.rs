@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use holm_persistence::lock_file;
+
 use crate::view::ViewError;
 
 /// Removes a generation and what is beside it, as far as it is there.
@@ -36,7 +38,7 @@ impl Place {
         fs::create_dir_all(&folder).map_err(|error| at(&folder, &error))?;
         let lock_path = folder.join(format!("{name}.lock"));
         let lock = File::create(&lock_path).map_err(|error| at(&lock_path, &error))?;
-        lock.try_lock().map_err(|error| match error {
+        lock_file(&lock).map_err(|error| match error {
             fs::TryLockError::WouldBlock => ViewError::Passing {
                 reason: format!("{} is in use, here or in another process", path.display()),
             },

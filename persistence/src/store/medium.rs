@@ -15,6 +15,7 @@ use holm_core::{Entropy as _, OsEntropy};
 use super::database::Database;
 use super::error::StoreError;
 use super::sled_database::SledDatabase;
+use crate::release::lock_file;
 use crate::space::DiskSpace;
 
 const LOCK_FILE_NAME: &str = "holm.lock";
@@ -86,7 +87,7 @@ impl Medium for Directory {
             File::options().write(true).create(true).truncate(false).open(path)
         })();
         let lock = locked.map_err(|error| StoreError::io(dir, during, &error))?;
-        match lock.try_lock() {
+        match lock_file(&lock) {
             Ok(()) => Ok(Box::new(lock)),
             Err(TryLockError::WouldBlock) => Err(StoreError::InUse { dir: dir.to_owned() }),
             Err(TryLockError::Error(error)) => Err(StoreError::io(dir, "locking", &error)),

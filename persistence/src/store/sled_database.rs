@@ -8,19 +8,14 @@ use std::fs::{self, File};
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::Duration;
 
 use sled::{Batch, Db, IVec};
 
 use super::database::{Changes, Database, Derived, KeyRange, Order, Tree, Visit};
+use crate::release::open_sled;
 
 /// Bytes of a sled segment: the quarter, 1 MiB, is twice the longest leaf of the log tree (17 values of 32 KiB).
 const SEGMENT_BYTES: usize = 4 * 1024 * 1024;
-
-/// How long a reopening waits for sled's last background work to let go of the file; it takes milliseconds.
-const RELEASE_ATTEMPTS: u32 = 500;
-const RELEASE_PAUSE: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
 pub(super) struct SledDatabase {
@@ -38,7 +33,7 @@ impl SledDatabase {
             .cache_capacity(cache_bytes)
             .segment_size(SEGMENT_BYTES)
             .flush_every_ms(None);
-        let db = open_when_released(&config)?;
+        let db = open_sled(&config)?;
         let log = db.open_tree("log")?;
         let derived = [db.open_tree("index")?, db.open_tree("snapshots")?, db.open_tree("trims")?];
         let file = open_and_sync(dir)?;
@@ -115,22 +110,6 @@ fn apply_each(tree: &sled::Tree, pairs: Vec<(IVec, Option<IVec>)>) -> sled::Resu
         };
     }
     Ok(())
-}
-
-/// Opens the database; waits when it is still locked. Only this process can hold the lock, because the directory's own lock is ours: it is
-/// sled's background work of a database that was just closed.
-fn open_when_released(config: &sled::Config) -> sled::Result<Db> {
-    let (never, pause) = (Mutex::new(()), Condvar::new());
-    for _ in 0..RELEASE_ATTEMPTS {
-        match config.open() {
-            Err(sled::Error::Io(error)) if error.to_string().contains("could not acquire lock") => {
-                let waiting = never.lock().unwrap_or_else(PoisonError::into_inner);
-                drop(pause.wait_timeout(waiting, RELEASE_PAUSE));
-            }
-            other => return other,
-        }
-    }
-    config.open()
 }
 
 /// sled writes its own snapshot under this name without truncating: what a crash left of a longer one would spoil it.

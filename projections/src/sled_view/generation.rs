@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use holm_persistence::open_sled;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockUpgradableReadGuard};
 use sled::{Db, Tree};
 use tokio::time::Instant;
@@ -183,12 +184,12 @@ impl Opened {
                 fs::remove_file(left)?;
             }
         }
-        let db = sled::Config::default()
+        let config = sled::Config::default()
             .path(path)
             .cache_capacity(CACHE)
             .segment_size(SEGMENT)
-            .flush_every_ms(None)
-            .open()?;
+            .flush_every_ms(None);
+        let db = open_sled(&config)?;
         let tree = db.open_tree("view")?;
         let file = File::options().read(true).write(true).open(path.join("db"))?;
         for name in ["conf", "blobs", "db"] {
