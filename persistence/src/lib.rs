@@ -18,7 +18,6 @@ pub mod fuzzing;
 mod gate;
 mod memory_log;
 mod record;
-mod release;
 mod shard_log;
 mod sled_log;
 mod snapshot_store;
@@ -35,7 +34,6 @@ pub use entity_index::{EntityIndex, Places};
 pub use forgetting::forget_derived;
 pub use memory_log::MemoryLog;
 pub use record::{Record, StoredEvent, StoredReaction, StoredVerdict};
-pub use release::{lock_file, open_sled};
 pub use shard_log::{
     AppendError, Conversation, ConversationRecord, History, OpenError, Opened, Pending, ReadError,
     ShardLog, Snapshot, SnapshotCriteria,
@@ -45,6 +43,7 @@ pub use snapshot_store::SnapshotStore;
 pub use space::{DiskLimits, DiskSpace, SpaceWatch, SpaceWord};
 pub use store::{
     Aftermath, Commit, Crash, Damage, Disk, DiskPoint, Done, FaultKind, Identity, IndexTrouble,
-    LogId, Membership, Op, Pump, SimulatedDisk, Spot, Store, StoreError, StoreOptions,
+    LogId, Membership, Op, Pump, SimulatedDisk, Spot, Store, StoreError, StoreOptions, lock_file,
+    open_sled,
 };
 pub use trims::Trims;

@@ -14,8 +14,8 @@ use holm_core::{Entropy as _, OsEntropy};
 
 use super::database::Database;
 use super::error::StoreError;
+use super::release::lock_file;
 use super::sled_database::SledDatabase;
-use crate::release::lock_file;
 use crate::space::DiskSpace;
 
 const LOCK_FILE_NAME: &str = "holm.lock";

@@ -12,7 +12,7 @@ use std::path::Path;
 use sled::{Batch, Db, IVec};
 
 use super::database::{Changes, Database, Derived, KeyRange, Order, Tree, Visit};
-use crate::release::open_sled;
+use super::release::open_sled;
 
 /// Bytes of a sled segment: the quarter, 1 MiB, is twice the longest leaf of the log tree (17 values of 32 KiB).
 const SEGMENT_BYTES: usize = 4 * 1024 * 1024;
