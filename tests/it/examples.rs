@@ -7,15 +7,13 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use reqwest::blocking::Client;
 use serde_json::{Value, json};
 
-/// An example, built if it is not. Some keep data below the folder that they are started in, and go on with it.
+use crate::built;
+
+/// An example. Some keep data below the folder that they are started in, and go on with it.
 fn example(name: &str, dir: &Path) -> Command {
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo
-        .args(["run", "--quiet", "--manifest-path"])
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
-        .args(["--package", "holm", "--example", name])
-        .current_dir(dir);
-    cargo
+    let mut example = Command::new(built::example(name));
+    example.current_dir(dir);
+    example
 }
 
 /// What an example prints that comes to an end by itself.
@@ -25,15 +23,14 @@ fn run(name: &str) -> String {
 }
 
 fn run_in(name: &str, dir: &Path) -> String {
-    let cargo = example(name, dir).output().unwrap();
-    let said = String::from_utf8(cargo.stdout).unwrap();
-    assert!(cargo.status.success(), "{name}: {said}{}", String::from_utf8_lossy(&cargo.stderr));
+    let ran = example(name, dir).output().unwrap();
+    let said = String::from_utf8(ran.stdout).unwrap();
+    assert!(ran.status.success(), "{name}: {said}{}", String::from_utf8_lossy(&ran.stderr));
     said
 }
 
 /// An example that serves until it is stopped.
 struct Service {
-    // Cargo becomes the example, so a signal to the one reaches the other.
     process: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
@@ -89,7 +86,7 @@ fn cluster() {
 fn embed() {
     let dir = tempfile::tempdir().unwrap();
     for balance in [100, 200] {
-        let mut service = Service::start(example("embed", dir.path()).args(["--", "127.0.0.1:0"]));
+        let mut service = Service::start(example("embed", dir.path()).arg("127.0.0.1:0"));
         let line = service.line();
         let alice = format!("{}/accounts/alice", line.strip_prefix("listening on ").unwrap());
         let http = Client::new();

@@ -6,6 +6,8 @@
 )]
 
 mod bench_verb;
+#[path = "../../../tests/it/built.rs"]
+mod built;
 mod chaos;
 mod failure_log;
 mod failures;

@@ -7,11 +7,12 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use crate::built;
 use crate::local_cluster::{LocalCluster, PATIENCE, command, holm, pause, told};
 
 #[test]
 fn a_program_without_the_demo_bank_is_started_killed_and_watched() {
-    let program = guest_book();
+    let program = built::example("node");
     let cluster = LocalCluster::start(&["--shards", "8", "--bin", program.to_str().unwrap()]);
     let said = std::fs::read_to_string(cluster.dir().join(".holm/dev/supervisor.log")).unwrap();
     assert_eq!(said.matches("no load").count(), 1, "{said}");
@@ -101,24 +102,6 @@ fn holm_in_time(dir: &Path, args: &[&str]) -> (Option<i32>, String) {
     // The supervisor takes its processes along; who has ended does not mind.
     child.kill().unwrap();
     (child.wait().unwrap().code(), std::fs::read_to_string(path).unwrap())
-}
-
-/// The example that shows how a program becomes a node, built if it is not.
-fn guest_book() -> PathBuf {
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--message-format", "json", "--manifest-path"])
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"))
-        .args(["--package", "holm", "--example", "node"])
-        .output()
-        .unwrap();
-    assert!(built.status.success(), "{}", told(&built));
-    let messages = String::from_utf8(built.stdout).unwrap();
-    let mut executables = messages.lines().filter_map(|line| {
-        let message: Value = serde_json::from_str(line).ok()?;
-        let is_it = message["target"]["name"] == "node";
-        is_it.then(|| message["executable"].as_str().map(PathBuf::from)).flatten()
-    });
-    executables.next().unwrap()
 }
 
 fn script(dir: &Path, line: &str) -> PathBuf {
