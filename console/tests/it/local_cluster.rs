@@ -2,18 +2,35 @@
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// One cluster at a time: three unoptimised processes and a load generator fill a small machine, and recovery times are printed.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+/// Clusters and benches at a time. Three unoptimised processes and a load generator wait for each other half of the time; more than two such clusters would
+/// fill a small machine.
+const AT_A_TIME: usize = 2;
 
-/// Waits until no cluster and no bench of another test is running.
-pub(crate) fn take_turn() -> MutexGuard<'static, ()> {
-    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+static RUNNING: Mutex<usize> = Mutex::new(0);
+static ENDED: Condvar = Condvar::new();
+
+/// One of [`AT_A_TIME`].
+pub(crate) struct Turn;
+
+/// Waits until few enough clusters and benches of other tests are running.
+pub(crate) fn take_turn() -> Turn {
+    let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+    let may_not = |running: &mut usize| *running >= AT_A_TIME;
+    *ENDED.wait_while(running, may_not).unwrap_or_else(PoisonError::into_inner) += 1;
+    Turn
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        ENDED.notify_one();
+    }
 }
 
 /// Longest wait for a state. Generous: it only bounds a test that fails.
@@ -23,7 +40,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct LocalCluster {
     dir: TempDir,
     pub(crate) document: Value,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Turn,
 }
 
 impl LocalCluster {
