@@ -171,7 +171,7 @@ impl Failures {
 }
 
 /// What acting would do, as far as one can know before.
-pub(super) fn rehearse(rows: Vec<FailureRow>, how: Settlement) -> Vec<Handled> {
+pub(super) fn rehearsed(rows: Vec<FailureRow>, how: Settlement) -> Vec<Handled> {
     let meant = |row: FailureRow| {
         let outcome = match nothing_to_do(&row, how) {
             Some(reason) => HandledOutcome::Nothing { reason: reason.into() },

@@ -8,7 +8,7 @@ use futures::future::try_join_all;
 use holm_core::AskError;
 use serde::{Deserialize, Serialize};
 
-use super::acting::rehearse;
+use super::acting::rehearsed;
 use super::books::{FailureRow, Settlement};
 use super::filter::FailureFilter;
 use super::log::{CountOpen, FailureLog, List, parts};
@@ -109,6 +109,18 @@ impl Failures {
         Ok(rows)
     }
 
+    /// What an order would do, as far as one can know before.
+    ///
+    /// # Errors
+    /// As [`Failures::list`].
+    pub async fn rehearse(
+        &self,
+        filter: &FailureFilter,
+        how: Settlement,
+    ) -> Result<Vec<Handled>, AskError> {
+        Ok(rehearsed(self.open(filter).await?, how))
+    }
+
     /// How much stands open.
     ///
     /// # Errors
@@ -178,10 +190,10 @@ impl Failures {
         how: Settlement,
         dry_run: bool,
     ) -> Result<Vec<Handled>, AskError> {
-        let rows = self.open(filter).await?;
         if dry_run {
-            return Ok(rehearse(rows, how));
+            return self.rehearse(filter, how).await;
         }
+        let rows = self.open(filter).await?;
         let mut handled: Vec<_> = self.act(rows, how).collect().await;
         handled.sort_by(|a, b| (&a.row.subject, a.row.kind).cmp(&(&b.row.subject, b.row.kind)));
         Ok(handled)
