@@ -5,6 +5,7 @@
 
 mod any_node;
 mod error;
+mod failures;
 mod stream;
 
 use std::time::Duration;
@@ -18,11 +19,10 @@ pub use error::ClientError;
 pub use stream::{FactStream, StreamEvent, StreamWish};
 
 use crate::views::{
-    ClusterDocument, EntityDocument, EntityTypesDocument, FailureCountDocument, FailuresDocument,
-    FlowDocument, FlowsDocument, HandleFailures, HandledDocument, HistoryDocument, MemberDocument,
-    MembersDocument, Place, PositionDocument, ProblemDocument, ProjectionDocument,
-    ProjectionsDocument, RecordsDocument, RejectionDocument, ReplyDocument, Served, ShardsDocument,
-    VersionDocument,
+    ClusterDocument, EntityDocument, EntityTypesDocument, FlowDocument, FlowsDocument,
+    HistoryDocument, MemberDocument, MembersDocument, Place, PositionDocument, ProblemDocument,
+    ProjectionDocument, ProjectionsDocument, RecordsDocument, RejectionDocument, ReplyDocument,
+    Served, ShardsDocument, VersionDocument,
 };
 
 /// Time for the connection to stand. The nodes are near: a local cluster or one network.
@@ -200,15 +200,6 @@ impl ApiClient {
         self.get(&["api", "v1", "events"], &query).await
     }
 
-    /// What failed and is meant by the filter.
-    ///
-    /// # Errors
-    /// As [`ApiClient::version`].
-    pub async fn failures(&self, filter: &str) -> Result<Served<FailuresDocument>, ClientError> {
-        let request = self.request(Method::GET, &["api", "v1", "failures"])?;
-        self.read(request.query(&[("filter", filter)])).await
-    }
-
     /// Everything that a conversation led to. Searching everything may take minutes: `timeout` is the time that the node takes, and the client must be
     /// more patient than that.
     ///
@@ -298,29 +289,6 @@ impl ApiClient {
         self.read(request.json(&serde_json::json!({}))).await
     }
 
-    /// How much stands open.
-    ///
-    /// # Errors
-    /// As [`ApiClient::version`].
-    pub async fn failure_counts(&self) -> Result<Served<FailureCountDocument>, ClientError> {
-        self.get(&["api", "v1", "failures:count"], &[]).await
-    }
-
-    /// Does something about failures: `retry`, `skip` or `resume`. Every one of them may be asked for again.
-    ///
-    /// # Errors
-    /// As [`ApiClient::version`]. What became of each failure stands in the answer.
-    pub async fn handle_failures(
-        &self,
-        verb: &str,
-        filter: &str,
-        dry_run: bool,
-    ) -> Result<Served<HandledDocument>, ClientError> {
-        let target = format!("failures:{verb}");
-        let request = self.request(Method::POST, &["api", "v1", &target])?;
-        self.read(request.json(&HandleFailures { filter: filter.to_owned(), dry_run })).await
-    }
-
     /// Sends a command and waits for what the entity says.
     ///
     /// # Errors
@@ -378,7 +346,7 @@ impl ApiClient {
 
     async fn read<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ClientError> {
         let (status, _, bytes) = self.exchange(request).await?;
-        if status != 200 {
+        if !matches!(status, 200 | 202) {
             return Err(self.problem(status, &bytes));
         }
         self.parse(&bytes)

@@ -17,6 +17,7 @@ mod flows;
 pub(crate) mod fuzzing;
 mod guard;
 mod measures;
+mod operations;
 mod options;
 mod probes;
 mod problem;

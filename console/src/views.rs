@@ -4,6 +4,7 @@
 
 mod failures;
 mod flows;
+mod operations;
 mod projections;
 
 pub use failures::{
@@ -14,6 +15,7 @@ pub use flows::{
     AwaitedDocument, ConversationDocument, FlowDocument, FlowProjectionDocument, FlowStepDocument,
     FlowsDocument, MoveDocument, SearchedDocument,
 };
+pub use operations::OperationDocument;
 pub use projections::{
     PlaceDocument, PositionDocument, PositionEnd, ProjectionDocument, ProjectionsDocument,
     RebuildDocument,

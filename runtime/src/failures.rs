@@ -4,6 +4,7 @@
 //! Holm's own type [`FailureLog`]: sixteen of them, each for a part of everything that can fail. Their events are the topic of failures for whoever
 //! follows the logs; their state answers what stands open. [`Failures`] is the door: to list, and to act. Nothing that failed takes part in any of it.
 
+mod acting;
 mod books;
 mod door;
 mod filter;

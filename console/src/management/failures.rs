@@ -4,13 +4,16 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use holm::{
-    FailureFilter, FailureKind, FailureRow, HandledOutcome, Settlement, Severity, Standing,
+    FailureFilter, FailureKind, FailureRow, Handled, HandledOutcome, Settlement, Severity, Standing,
 };
 use serde::Deserialize;
 
 use super::body;
 use super::cluster::served;
+use super::operations::{Look, Ordered};
 use super::problem::Problem;
 use super::routes::Shared;
 use super::server::Serving;
@@ -53,54 +56,81 @@ pub(super) async fn count(
     Ok(served(&serving, document))
 }
 
-/// `POST /api/v1/failures:retry`.
-pub(super) async fn retry(state: Shared, body: Body) -> Handling {
-    handle(state, body, Settlement::Retried).await
+/// `POST /api/v1/failures:retry?wait_ms=`.
+pub(super) async fn retry(state: Shared, look: Looked, body: Body) -> Taken {
+    handle(state, look, body, ("retry", Settlement::Retried)).await
 }
 
-/// `POST /api/v1/failures:skip`.
-pub(super) async fn skip(state: Shared, body: Body) -> Handling {
-    handle(state, body, Settlement::Skipped).await
+/// `POST /api/v1/failures:skip?wait_ms=`.
+pub(super) async fn skip(state: Shared, look: Looked, body: Body) -> Taken {
+    handle(state, look, body, ("skip", Settlement::Skipped)).await
 }
 
-/// `POST /api/v1/failures:resume`.
-pub(super) async fn resume(state: Shared, body: Body) -> Handling {
-    handle(state, body, Settlement::Resumed).await
+/// `POST /api/v1/failures:resume?wait_ms=`.
+pub(super) async fn resume(state: Shared, look: Looked, body: Body) -> Taken {
+    handle(state, look, body, ("resume", Settlement::Resumed)).await
 }
 
-type Handling = Result<Json<Served<HandledDocument>>, Problem>;
+type Looked = Result<Query<Look>, QueryRejection>;
 
-async fn handle(State(serving): Shared, body: Body, how: Settlement) -> Handling {
-    let document = act(&serving, body, how).await.map_err(|problem| problem.of(&serving))?;
-    Ok(served(&serving, document))
+type Taken = Result<Response, Problem>;
+
+type Order = (&'static str, Settlement);
+
+async fn handle(State(serving): Shared, look: Looked, body: Body, order: Order) -> Taken {
+    let taken = take(&serving, look, body, order).await;
+    taken.map_err(|problem| problem.of(&serving))
 }
 
-async fn act(serving: &Serving, body: Body, how: Settlement) -> Result<HandledDocument, Problem> {
+/// An order becomes an operation, which goes on without its client; a dry run is over at once.
+async fn take(serving: &Serving, look: Looked, body: Body, (order, how): Order) -> Taken {
+    let look = Look::read(look, serving)?;
     let body = body::json(body, &serving.options.limits).await?;
     let HandleFailures { filter: text, dry_run } =
         serde_json::from_value(body).map_err(Problem::bad_request)?;
     let meant = filter(&text)?;
     let failures = serving.holm.failures();
-    let handled = match how {
-        Settlement::Retried => failures.retry(&meant, dry_run).await?,
-        Settlement::Skipped => failures.skip(&meant, dry_run).await?,
-        _ => failures.resume(&meant, dry_run).await?,
-    };
-    let mut document = HandledDocument { dry_run, ..HandledDocument::default() };
-    for handled in handled {
-        let (outcome, detail) = match handled.outcome {
-            HandledOutcome::Meant => ("meant", String::new()),
-            HandledOutcome::Done => ("done", String::new()),
-            HandledOutcome::Rejected => ("rejected", "asked again, and refused".to_owned()),
-            HandledOutcome::Nothing { reason } => ("nothing", reason.into()),
-            HandledOutcome::Failed { error } => ("failed", error.to_string()),
-            _ => ("failed", "it came to an outcome that this version cannot name".to_owned()),
-        };
-        *document.outcomes.entry(outcome.to_owned()).or_default() += 1;
-        let failure = describe(serving, &handled.row);
-        document.handled.push(HandledFailure { failure, outcome: outcome.to_owned(), detail });
+    if dry_run {
+        let rehearsed = failures.rehearse(&meant, how).await?;
+        return Ok(served(serving, described(serving, &rehearsed)).into_response());
     }
-    Ok(document)
+    let rows = failures.open(&meant).await?;
+    let ordered = Ordered { order, filter: text, meant: rows.len() };
+    let operation = serving.operations.begin(ordered, failures.act(rows, how), serving)?;
+    let document = operation.look(look, serving).await;
+    let is_over = !look.wait().is_zero() && !document.is_running();
+    let status = if is_over { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let location = [(header::LOCATION, operation.path())];
+    Ok((status, location, served(serving, document)).into_response())
+}
+
+fn described(serving: &Serving, rehearsed: &[Handled]) -> HandledDocument {
+    let mut document = HandledDocument { dry_run: true, ..HandledDocument::default() };
+    for handled in rehearsed {
+        let handled = describe_handled(serving, handled);
+        *document.outcomes.entry(handled.outcome.clone()).or_default() += 1;
+        document.handled.push(handled);
+    }
+    document
+}
+
+/// A failure that was meant, as it stood before, and what became of it.
+pub(super) fn describe_handled(serving: &Serving, handled: &Handled) -> HandledFailure {
+    let (outcome, detail) = outcome(&handled.outcome);
+    let failure = describe(serving, &handled.row);
+    HandledFailure { failure, outcome: outcome.to_owned(), detail }
+}
+
+/// The name of an outcome, and why it came to that.
+pub(super) fn outcome(outcome: &HandledOutcome) -> (&'static str, String) {
+    match outcome {
+        HandledOutcome::Meant => ("meant", String::new()),
+        HandledOutcome::Done => ("done", String::new()),
+        HandledOutcome::Rejected => ("rejected", "asked again, and refused".to_owned()),
+        HandledOutcome::Nothing { reason } => ("nothing", reason.to_string()),
+        HandledOutcome::Failed { error } => ("failed", error.to_string()),
+        _ => ("failed", "it came to an outcome that this version cannot name".to_owned()),
+    }
 }
 
 fn filter(text: &str) -> Result<FailureFilter, Problem> {

@@ -73,6 +73,10 @@ pub struct HttpLimits {
     pub concurrent_searches: usize,
     /// The longest time that a caller may let a search take.
     pub longest_search: Duration,
+    /// Orders over failures that are under way at once; the next one gets 503. Each acts on sixteen entities at a time.
+    pub concurrent_operations: usize,
+    /// The longest time that such an order may take; what it did not come to is left.
+    pub longest_operation: Duration,
     /// Streams of facts at once; the next one gets 503. Each holds a page of 64 KiB for each shard at most.
     pub concurrent_streams: usize,
 }
@@ -94,6 +98,9 @@ impl Default for HttpLimits {
             concurrent_replays: 4,
             concurrent_searches: 2,
             longest_search: Duration::from_secs(600),
+            concurrent_operations: 4,
+            // Thousands of entities take seconds. Only shards that nobody leads make it long, and another order will find them as they are.
+            longest_operation: Duration::from_secs(600),
             concurrent_streams: 32,
         }
     }

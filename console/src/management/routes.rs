@@ -11,7 +11,8 @@ use axum::routing::{get, post};
 use super::problem::Problem;
 use super::server::Serving;
 use super::{
-    cluster, commands, entities, failures, flows, guard, probes, projections, records, stream,
+    cluster, commands, entities, failures, flows, guard, operations, probes, projections, records,
+    stream,
 };
 
 /// The state that every handler takes.
@@ -42,7 +43,9 @@ pub(super) fn all(serving: Arc<Serving>) -> Router {
         .route("/failures:count", get(failures::count))
         .route("/failures:retry", post(failures::retry))
         .route("/failures:skip", post(failures::skip))
-        .route("/failures:resume", post(failures::resume));
+        .route("/failures:discard", post(failures::skip))
+        .route("/failures:resume", post(failures::resume))
+        .route("/operations/{id}", get(operations::operation));
     Router::new()
         .route("/livez", get(probes::live))
         .route("/alive", get(probes::live))

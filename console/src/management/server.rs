@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::operations::Operations;
 use super::options::{HttpOptions, ServeError};
 use super::refusals::Refusals;
 use super::{connections, routes};
@@ -70,6 +71,7 @@ impl BoundHttp {
             replays: Semaphore::new(self.options.limits.concurrent_replays),
             searches: Semaphore::new(self.options.limits.concurrent_searches),
             streams: Arc::new(Semaphore::new(self.options.limits.concurrent_streams)),
+            operations: Operations::new(self.options.limits.concurrent_operations),
             refusals: Refusals::default(),
             options: self.options,
             started: Instant::now(),
@@ -125,9 +127,11 @@ impl HttpServer {
         let _ = left.wait_for(|left| *left).await;
     }
 
-    /// Takes no more connections, lets running requests end within `patience`, and stops.
+    /// Takes no more connections, stops the orders that are under way, lets running requests end within `patience`, and stops.
     pub async fn shutdown(self, patience: Duration) {
         self.drain();
+        // First, because requests wait for them.
+        self.serving.operations.stop(self.serving.now());
         self.stop.send_replace(true);
         self.beating.abort();
         let accepting = self.accepting.abort_handle();
@@ -147,6 +151,7 @@ pub(super) struct Serving {
     pub(super) replays: Semaphore,
     pub(super) searches: Semaphore,
     pub(super) streams: Arc<Semaphore>,
+    pub(super) operations: Operations,
     pub(super) refusals: Refusals,
     started: Instant,
     /// Milliseconds from `started` to the last heartbeat.

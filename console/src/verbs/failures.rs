@@ -1,5 +1,7 @@
 //! `holm failures`: what failed, and what is to be done about it.
 
+mod order;
+
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 use clap::Args;
@@ -12,7 +14,7 @@ use super::{LOOK_TIMEOUT, first_to_answer};
 use crate::api_client::{ApiClient, StreamEvent, StreamWish};
 use crate::cli::Global;
 use crate::output::{Exit, Failure, Mark, Output, clock_of_day};
-use crate::views::{FailureDocument, FailuresDocument, HandledDocument, Served};
+use crate::views::{FailureDocument, FailuresDocument, Served};
 
 /// Show what failed; ask failed commands again, give them up, or let entities go on that are in quarantine.
 ///
@@ -67,12 +69,13 @@ impl FailuresArgs {
         if verb == "skip" && !self.dry_run && !self.yes {
             confirm(global, filter).await?;
         }
-        let ask =
-            async |client: &ApiClient| client.handle_failures(verb, filter, self.dry_run).await;
-        let done = first_to_answer(global.clients()?, ask).await?;
-        tell(verb, &done, output);
-        let failed = done.body.outcomes.contains_key("failed");
-        Ok(if failed { Exit::Failed } else { Exit::Ok })
+        if self.dry_run {
+            let ask = async |client: &ApiClient| client.rehearse_failures(verb, filter).await;
+            let rehearsed = first_to_answer(global.clients()?, ask).await?;
+            order::tell_rehearsed(verb, &rehearsed, output);
+            return Ok(Exit::Ok);
+        }
+        order::carry_out(verb, filter, global, output).await
     }
 }
 
@@ -134,7 +137,7 @@ async fn follow(filter: &str, global: &Global, output: Output) -> Result<Exit, F
 
 /// Says how many commands are about to be given up, and asks.
 async fn confirm(global: &Global, filter: &str) -> Result<(), Failure> {
-    let ask = async |client: &ApiClient| client.handle_failures("skip", filter, true).await;
+    let ask = async |client: &ApiClient| client.rehearse_failures("skip", filter).await;
     let meant = first_to_answer(global.clients()?, ask).await?;
     let count = meant.body.outcomes.get("meant").copied().unwrap_or(0);
     if count == 0 {
@@ -208,39 +211,4 @@ fn about(failure: &FailureDocument) -> String {
         Some(command) => format!("{}: {said}", command.name),
         None => said.to_owned(),
     }
-}
-
-fn tell(verb: &str, done: &Served<HandledDocument>, output: Output) {
-    if output.is_json() {
-        return output.document(done);
-    }
-    let document = &done.body;
-    if document.handled.is_empty() {
-        return output.line(format_args!("{} no open failure is meant", output.mark(Mark::Good)));
-    }
-    for handled in &document.handled {
-        let mark = match handled.outcome.as_str() {
-            "done" => Mark::Good,
-            "failed" => Mark::Bad,
-            "meant" => Mark::Step,
-            _ => Mark::Warning,
-        };
-        let detail = if handled.detail.is_empty() {
-            about(&handled.failure)
-        } else {
-            handled.detail.clone()
-        };
-        output.line(format_args!(
-            "  {} {}   {}   {:8}   {}",
-            output.mark(mark),
-            handled.failure.subject,
-            handled.failure.kind,
-            handled.outcome,
-            output.faint(detail)
-        ));
-    }
-    let counts: Vec<_> =
-        document.outcomes.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
-    let dry = if document.dry_run { "   nothing was done: a dry run" } else { "" };
-    output.line(format_args!("{verb}: {}{dry}", counts.join(", ")));
 }

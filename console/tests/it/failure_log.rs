@@ -93,7 +93,7 @@ impl Node {
     }
 
     async fn post(&self, act: &str, body: &Value) -> (u16, Value) {
-        let url = format!("{}/api/v1/failures:{act}", self.server.url());
+        let url = format!("{}/api/v1/failures:{act}?wait_ms=60000", self.server.url());
         read(self.http.post(url).json(body).send().await.unwrap()).await
     }
 
@@ -138,8 +138,10 @@ async fn failures_are_listed_and_handled_over_http() {
 
     let (_, dry) = node.post("resume", &json!({ "filter": "all", "dry_run": true })).await;
     assert_eq!((&dry["outcomes"]["meant"], &dry["dry_run"]), (&json!(1), &json!(true)), "{dry}");
+    assert!(dry["id"].is_null(), "a dry run is over at once: {dry}");
     assert_eq!(node.add("a", 1).await.0, 409, "a dry run does nothing");
-    let (_, done) = node.post("resume", &json!({ "filter": "brittle" })).await;
+    let (status, done) = node.post("resume", &json!({ "filter": "brittle" })).await;
+    assert_eq!((status, &done["state"]), (200, &json!("done")), "{done}");
     assert_eq!(done["handled"][0]["outcome"], "done", "{done}");
     assert_eq!(node.add("a", 1).await.1["reply"], 6);
     let settled = node.get("/api/v1/failures?filter=brittle/a").await;

@@ -32,6 +32,7 @@ mod membership;
 mod node_edges;
 mod node_process;
 mod one_node;
+mod operations;
 mod own_program;
 mod projections;
 mod projections_of_all;

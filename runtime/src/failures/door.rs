@@ -2,36 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
+use futures::StreamExt as _;
 use futures::future::try_join_all;
-use holm_core::{
-    Answer, AskError, CommandEnvelope, EntityAddress, ErrorKind, IdempotencyKey, Timestamp, Verdict,
-};
-use holm_persistence::{decode, encode};
+use holm_core::AskError;
 use serde::{Deserialize, Serialize};
 
+use super::acting::rehearsed;
 use super::books::{FailureRow, Settlement};
 use super::filter::FailureFilter;
-use super::log::{CountOpen, FailureLog, Kept, List, Settle, part_of, parts};
-use crate::engine::{RELEASE, Release, Released};
+use super::log::{CountOpen, FailureLog, List, parts};
 use crate::entity::{Command, NoRejection};
-use crate::entity_ref::{AskOptions, Caller, EntityError, EntityRef};
-use crate::failure::{FailureKind, Standing, Subject};
-
-/// Tries for one step of a retry, a skip or a resume, while the shard asks for patience.
-const TRIES: u32 = 20;
-
-/// The wait between them.
-const PAUSE: Duration = Duration::from_millis(50);
+use crate::entity_ref::{Caller, EntityError, EntityRef};
+use crate::failure::FailureKind;
 
 /// What failed, and what can be done about it. Made by [`Failures::new`]; a program gets it from its node.
 ///
 /// A person or another entity acts here; the entity that failed does none of it.
 #[derive(Debug, Clone)]
 pub struct Failures {
-    caller: Arc<Caller>,
+    pub(super) caller: Arc<Caller>,
 }
 
 /// What failed.
@@ -109,6 +99,28 @@ impl Failures {
         Ok(list)
     }
 
+    /// What an order would be about: failures that are meant, and open. [`Failures::act`] carries it out.
+    ///
+    /// # Errors
+    /// As [`Failures::list`].
+    pub async fn open(&self, filter: &FailureFilter) -> Result<Vec<FailureRow>, AskError> {
+        let mut rows = self.list(filter).await?.rows;
+        rows.retain(FailureRow::is_open);
+        Ok(rows)
+    }
+
+    /// What an order would do, as far as one can know before.
+    ///
+    /// # Errors
+    /// As [`Failures::list`].
+    pub async fn rehearse(
+        &self,
+        filter: &FailureFilter,
+        how: Settlement,
+    ) -> Result<Vec<Handled>, AskError> {
+        Ok(rehearsed(self.open(filter).await?, how))
+    }
+
     /// How much stands open.
     ///
     /// # Errors
@@ -172,131 +184,19 @@ impl Failures {
         self.handle(filter, Settlement::Resumed, dry_run).await
     }
 
-    /// One after the other: an entity that fails again while others are let go on is seen in its place.
     async fn handle(
         &self,
         filter: &FailureFilter,
         how: Settlement,
         dry_run: bool,
     ) -> Result<Vec<Handled>, AskError> {
-        let mut handled = Vec::new();
-        for row in self.list(filter).await?.rows.into_iter().filter(FailureRow::is_open) {
-            let outcome = match (nothing_to_do(&row, how), dry_run) {
-                (Some(reason), _) => HandledOutcome::Nothing { reason: reason.into() },
-                (None, true) => HandledOutcome::Meant,
-                (None, false) => self.settle(&row, how).await,
-            };
-            handled.push(Handled { row, outcome });
+        if dry_run {
+            return self.rehearse(filter, how).await;
         }
+        let rows = self.open(filter).await?;
+        let mut handled: Vec<_> = self.act(rows, how).collect().await;
+        handled.sort_by(|a, b| (&a.row.subject, a.row.kind).cmp(&(&b.row.subject, b.row.kind)));
         Ok(handled)
-    }
-
-    async fn settle(&self, row: &FailureRow, how: Settlement) -> HandledOutcome {
-        let Subject::Entity(address) = &row.subject else {
-            return HandledOutcome::Nothing { reason: "it is no entity".into() };
-        };
-        // Read before anything is let go on: a failure that comes then would take its place.
-        let envelope = match how {
-            Settlement::Retried => match self.kept(row, address).await {
-                Ok(Some(envelope)) => Some(envelope),
-                Ok(None) => {
-                    let reason = "its command is too long to be kept; let its caller ask again";
-                    return HandledOutcome::Nothing { reason: reason.into() };
-                }
-                Err(error) => return HandledOutcome::Failed { error },
-            },
-            _ => None,
-        };
-        if let Err(outcome) = self.let_go_on(row, address).await {
-            return outcome;
-        }
-        let outcome = match envelope {
-            None => HandledOutcome::Done,
-            Some(envelope) => match self.patiently(envelope).await {
-                Ok(Answer { verdict: Verdict::Accepted(_), .. }) => HandledOutcome::Done,
-                Ok(Answer { verdict: Verdict::Rejected(_), .. }) => HandledOutcome::Rejected,
-                Err(error) => return HandledOutcome::Failed { error },
-            },
-        };
-        let FailureRow { subject, kind, failure, .. } = row.clone();
-        match self.part(part_of(&subject)).ask(Settle { subject, kind, failure, how }).await {
-            Ok(true) => outcome,
-            Ok(false) => HandledOutcome::Nothing { reason: "it failed again meanwhile".into() },
-            Err(error) => HandledOutcome::Failed { error: failed(error) },
-        }
-    }
-
-    /// Lifts the quarantine, or ends the back-off.
-    async fn let_go_on(
-        &self,
-        row: &FailureRow,
-        address: &EntityAddress,
-    ) -> Result<(), HandledOutcome> {
-        let told = |error| HandledOutcome::Failed { error };
-        let undecodable = |error: holm_persistence::CodecError| AskError::Undecodable {
-            command: RELEASE.into(),
-            reason: error.to_string().into(),
-        };
-        let payload = encode(&Release { failure: row.failure });
-        let payload = payload.map_err(|error| told(undecodable(error)))?;
-        let key = IdempotencyKey::new(&format!("release-{}", row.failure))
-            .expect("an id in text is short and printable");
-        let options = AskOptions::with_key(key);
-        let envelope = self.caller.envelope(address.clone(), RELEASE, payload, options);
-        match self.patiently(envelope).await.map_err(told)?.verdict {
-            Verdict::Accepted(bytes) => match decode(&bytes) {
-                Ok(Released::Lifted | Released::WasFree) => Ok(()),
-                Ok(Released::Another { failure }) => Err(HandledOutcome::Nothing {
-                    reason: format!("it is in quarantine for another failure, {failure}").into(),
-                }),
-                Err(error) => Err(told(undecodable(error))),
-            },
-            Verdict::Rejected(_) => Err(HandledOutcome::Nothing { reason: "it refuses".into() }),
-        }
-    }
-
-    /// The command that failed, as its caller sent it, with a deadline of now.
-    async fn kept(
-        &self,
-        row: &FailureRow,
-        address: &EntityAddress,
-    ) -> Result<Option<CommandEnvelope>, AskError> {
-        let FailureRow { subject, kind, failure, .. } = row.clone();
-        let kept = self.part(part_of(&subject)).ask(Kept { subject, kind, failure }).await;
-        let Some(command) = kept.map_err(failed)? else { return Ok(None) };
-        let (Some(payload), Ok(key)) = (command.payload, IdempotencyKey::new(&command.key)) else {
-            return Ok(None);
-        };
-        let options = AskOptions {
-            key: Some(key),
-            correlation: Some(command.correlation),
-            causation: Some(command.causation),
-            ..AskOptions::default()
-        };
-        let payload = Bytes::copy_from_slice(&payload);
-        let envelope =
-            self.caller.envelope(address.clone(), String::from(&*command.name), payload, options);
-        Ok(Some(CommandEnvelope { id: command.id, ..envelope }))
-    }
-
-    /// Asks until there is an answer; every try is the same but for its deadline.
-    async fn patiently(&self, envelope: CommandEnvelope) -> Result<Answer, AskError> {
-        let sent: Timestamp = self.caller.now();
-        let patience = envelope.deadline.since(sent);
-        let mut tries = TRIES;
-        loop {
-            let deadline = self.caller.now().plus(patience);
-            let error =
-                match self.caller.ask(CommandEnvelope { deadline, ..envelope.clone() }).await {
-                    Ok(answer) => return Ok(answer),
-                    Err(error) => error,
-                };
-            tries -= 1;
-            if tries == 0 || !matches!(error.kind(), ErrorKind::Retry | ErrorKind::BackOff) {
-                return Err(error);
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
     }
 
     async fn list_part(
@@ -316,22 +216,12 @@ impl Failures {
         }
     }
 
-    fn part(&self, part: String) -> EntityRef<FailureLog> {
+    pub(super) fn part(&self, part: String) -> EntityRef<FailureLog> {
         EntityRef::new(Arc::clone(&self.caller), part)
     }
 }
 
-fn nothing_to_do(row: &FailureRow, how: Settlement) -> Option<&'static str> {
-    match how {
-        Settlement::Resumed if row.standing != Standing::Quarantined => {
-            Some("it is in no quarantine")
-        }
-        Settlement::Retried if row.command.is_none() => Some("no command failed; resume it"),
-        _ => None,
-    }
-}
-
-fn failed(error: EntityError<NoRejection>) -> AskError {
+pub(super) fn failed(error: EntityError<NoRejection>) -> AskError {
     match error {
         EntityError::Failed(error) => error,
         EntityError::Rejected(never) => match never {},

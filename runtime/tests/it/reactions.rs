@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use holm_core::{
     AskError, Clock, IdempotencyKey, Limit, ManualClock, Outcome, SeededEntropy, ShardId,
-    SystemClock, Timestamp,
+    SystemClock, Timestamp, shard_of,
 };
 use holm_persistence::{MemoryLog, ShardLog};
 use holm_runtime::bus::{self, Bus};
 use holm_runtime::{
-    AskOptions, Asker, Caller, EntityError, EntityRef, HostOptions, NotDone, Registry, ShardHost,
+    AskOptions, Asker, Caller, Command as _, EntityError, EntityRef, FailureFilter, FailureKind,
+    FailureRow, Failures, HostOptions, NotDone, Registry, Severity, ShardHost, Subject,
 };
 
-use crate::account::{Account, Balance, Deposit, Refused};
+use crate::account::{Account, Balance, Deposit, Panic, Refused};
 use crate::errand::{ANNOUNCED, Errand, Seen, Start, Told};
 
 const SHARDS: u32 = 4;
@@ -85,6 +86,18 @@ impl Node {
             let told = self.errand(id).ask(Seen {}).await.unwrap();
             if told.len() >= times {
                 return told;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// The failure of a reaction as it stands in the log, as soon as it does.
+    async fn undelivered(&self) -> FailureRow {
+        let failures = Failures::new(Arc::clone(&self.caller));
+        let filter = FailureFilter::all().kind(FailureKind::ReactionUndelivered);
+        loop {
+            if let Some(row) = failures.list(&filter).await.unwrap().rows.pop() {
+                return row;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -212,6 +225,18 @@ async fn what_fails_each_time_is_given_up() {
     };
     assert_eq!((&**by, *outcome), ("b", Outcome::NotApplied));
     assert!(reason.starts_with("given up after 3 tries"), "{reason}");
+    node.undelivered().await;
+    node.crash().await;
+
+    // Read by a host that saw none of it: the fact is stored.
+    let node = disk.start().await;
+    let undelivered = node.undelivered().await;
+    assert_eq!(undelivered.subject, Subject::Entity("account/b".parse().unwrap()));
+    assert_eq!((undelivered.count, undelivered.severity), (1, Severity::Error));
+    assert!(undelivered.causes[0].starts_with("3 tries failed"), "{undelivered:?}");
+    assert_eq!(&*undelivered.command.as_ref().unwrap().name, Panic::NAME);
+    assert_eq!(undelivered.shard, Some(shard_of(node.errand("e").address().unwrap(), SHARDS)));
+    assert!(!undelivered.is_open(), "its sender was told; nobody can order it again");
     node.crash().await;
 }
 

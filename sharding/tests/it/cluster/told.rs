@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use holm_runtime::{FailureFilter, FailureKind, Subject};
 
+use holm_sharding::{ShardState, ShardView};
+
 use super::harness::{Cluster, Running, kill};
 
 impl Running {
@@ -36,4 +38,28 @@ async fn a_node_that_stays_away_is_a_fact() {
     let id = gone.node.node();
     kill(gone).await;
     nodes[0].stored(FailureKind::NodeDown, Subject::Node(id)).await;
+}
+
+/// Promise G7: a shard whose replicas are gone is a fact, which is stored as soon as it can be: its part of the log may be in such a shard itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_without_quorum_is_a_fact() {
+    let cluster = Cluster::of(3);
+    // One replica of each shard: whoever falls silent takes shards along, and the log of the cluster, which is everywhere, goes on.
+    let start = |index| cluster.try_start(index, |options| options.replication = 1);
+    let mut nodes = futures::future::try_join_all((0..3).map(start)).await.unwrap();
+    for node in &nodes {
+        node.until_serving().await;
+    }
+    kill(nodes.remove(2)).await;
+    let is_lost = |shard: &&ShardView| shard.state == ShardState::Unassigned;
+    let mut lost = Vec::new();
+    for node in &nodes {
+        let view = node.until("shards are lost", |view| view.shards.iter().any(|it| is_lost(&it)));
+        lost = view.await.shards.iter().filter(is_lost).map(|shard| shard.id).collect();
+    }
+    let _back = start(2).await.unwrap();
+    nodes[0].until_serving().await;
+    for shard in lost {
+        nodes[0].stored(FailureKind::ShardWithoutQuorum, Subject::Shard(shard)).await;
+    }
 }
