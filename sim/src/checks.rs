@@ -5,6 +5,7 @@
 
 mod atomic;
 mod bounded;
+pub(crate) mod carried;
 pub(crate) mod contained;
 mod converged;
 mod finding;
@@ -30,6 +31,7 @@ use holm_runtime::Registry;
 use serde::{Deserialize, Serialize};
 
 pub use self::finding::{Finding, Promise};
+pub(crate) use self::followed::{GROUP, SHARED, name_of};
 pub use self::linear::{Linearized, Model, Seen, linearize};
 use self::logs::Logs;
 use crate::history::{History, Measure};
@@ -45,8 +47,10 @@ pub struct Rules {
     pub patience: Duration,
     /// Whether every fault was healed and the nodes had time: then all copies of a shard must be the same.
     pub healed: bool,
-    /// Whether the durable subscription has read everything: then each event must have been given to it.
-    pub caught_up: bool,
+    /// The groups of subscribers that have read everything, by their number among the followers: each event must have been given to them.
+    pub caught_up: Vec<u64>,
+    /// Whether the policy has carried out everything: then each event that it reacts to must have had its effect.
+    pub carried_out: bool,
     /// Steps that the search for a linearization may take, for each register.
     pub search_budget: u64,
 }
@@ -58,7 +62,8 @@ impl Default for Rules {
             registry: None,
             patience: Duration::from_secs(1),
             healed: false,
-            caught_up: false,
+            caught_up: Vec::new(),
+            carried_out: false,
             // A second at most; what is right takes a few steps for each operation.
             search_budget: 1_000_000,
         }
@@ -116,7 +121,8 @@ pub fn judge(history: &History, rules: &Rules) -> Report {
         once::check(&intentions, &logs, &rules.limits),
         one_writer::check(history, &logs),
         gap_free::check(&logs),
-        followed::check(history, &logs, rules.caught_up),
+        followed::check(history, &logs, &rules.caught_up),
+        carried::check(&logs, &rules.limits, rules.carried_out),
         order::check(&intentions),
         searched.findings,
         atomic::check(history, &logs),

@@ -86,6 +86,7 @@ situations! {
     (LeadershipMoved, "leadership-moved", History, "A shard got another leader while a command was on its way to it."),
     (FactGivenAgain, "fact-given-again", History, "Somebody of a durable subscription was given an event that one of them had been given before."),
     (FollowedAcrossTerms, "followed-across-terms", History, "One follower was given events of one shard that were written under more than one term."),
+    (HandledAgain, "record-handled-again", History, "A member of a shared projection handled a record that one of them had handled before."),
     (CrashBeforeSync, "crash-before-sync", World, "A node died between an append and its sync."),
     (CrashBeforeReply, "crash-before-reply", World, "A node died when a batch was durable and not yet answered."),
     (CrashDuringRecovery, "crash-during-recovery", World, "A node died while it recovered."),
@@ -108,6 +109,12 @@ situations! {
     (NodeCaughtUp, "node-caught-up", World, "A node that was away caught up."),
     (RecoveredFromSnapshot, "recovered-from-snapshot", World, "An entity came back from a snapshot and the records behind it."),
     (FollowersCaughtUp, "followers-caught-up", World, "A durable subscription got to the end of every log after everything was mended."),
+    (SharedCaughtUp, "shared-caught-up", World, "A shared projection had stored the end of every log after everything was mended."),
+    (SharedTakenOver, "shared-taken-over", World, "A shard of a shared projection went on on another node."),
+    (PolicyCaughtUp, "policy-caught-up", World, "Everything that a policy reacts to had its effect after everything was mended."),
+    (PolicyTakenOver, "policy-taken-over", World, "A policy went on in a shard on another node."),
+    (DecidedAgain, "decided-again", World, "A policy decided about an event that was decided about before."),
+    (DecisionRepeated, "decision-repeated", World, "A policy's decision was handed over again, and answered from its key."),
     (WokenFromRest, "woken-from-rest", World, "An entity that had left memory was brought back under the same leader."),
 }
 

@@ -27,15 +27,16 @@ use self::registers::Registers;
 use crate::history::Told;
 use crate::register::{Look, Register};
 use crate::relic::{Count, Relic};
+use crate::tally::Tally;
 
 /// Earlier commands that may be sent again: far fewer than the window of keys, so that a retry still finds the record of its first try.
 const REMEMBERED: usize = 128;
 
-/// The entity types that the workload asks.
+/// The entity types that the workload asks, and the one that only the policy tells.
 #[must_use]
 pub fn registry() -> Registry {
     let domains = Registry::new().entity::<Register>().entity::<Account>().entity::<Show>();
-    domains.entity::<Airport>().entity::<Relic>()
+    domains.entity::<Airport>().entity::<Relic>().entity::<Tally>()
 }
 
 /// What a client does next.

@@ -5,6 +5,7 @@
 //! So one order of events follows from one seed, and two runs of it are the same. One seed needs one fresh thread at least: what a thread has drawn before
 //! shows in some libraries.
 
+mod bus;
 mod callers;
 mod clients;
 mod faults;
@@ -14,10 +15,12 @@ mod machine;
 mod met;
 mod network;
 mod observe;
+mod policy;
 mod process;
 mod run;
 mod runtime;
 mod settings;
+mod shared;
 mod time;
 mod trace;
 mod trial;
@@ -38,8 +41,8 @@ pub use self::time::{Clocks, WallClock, WorldTime};
 pub use self::trace::Trace;
 pub use self::trial::{Guest, Trial, TrialFailed};
 
+use self::bus::Readers;
 use self::clients::moment;
-use self::follower::Followed;
 use self::machine::Machine;
 use self::met::Met;
 use self::process::{Common, Order};
@@ -86,7 +89,7 @@ impl World {
             seeds: hosts.clone(),
             down_after: settings.down_after,
             met: met.clone(),
-            followed: settings.followers.then(Followed::default),
+            readers: Readers::of(settings, &met),
         };
         let (seed, clocks) = (settings.seed, settings.clocks);
         let machines = hosts.iter().map(|host| {

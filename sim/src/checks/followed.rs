@@ -1,7 +1,8 @@
 //! G8 followed: a subscriber is given what is stored and nothing else, in the order of each shard, and nothing is left out. Pure.
 //!
 //! Whoever follows alone gets one event after the other. Of a group every member may be given something again, but what its members were given of a shard,
-//! taken together, is at every moment everything up to some place: what nobody was given before is the next one.
+//! taken together, is at every moment everything up to some place: what nobody was given before is the next one. So it is with what members of a shared
+//! projection have handled.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,14 +13,15 @@ use super::finding::{Finding, Promise};
 use super::logs::Logs;
 use crate::history::{History, SeenFact};
 
-/// The number of the group among the followers.
+/// The numbers of the groups among the followers: of the durable subscription, and of the shared projection, where what counts is that a record was handled.
 pub(crate) const GROUP: u64 = 0;
+pub(crate) const SHARED: u64 = u64::MAX;
 
 /// A place of one event: offset and place in its record.
 type Place = (Offset, u32);
 
-/// Looks at every fact that a subscriber was given.
-pub(super) fn check(history: &History, logs: &Logs<'_>, caught_up: bool) -> Vec<Finding> {
+/// Looks at every fact that a subscriber was given. `caught_up`: the groups that have read everything.
+pub(super) fn check(history: &History, logs: &Logs<'_>, caught_up: &[u64]) -> Vec<Finding> {
     let events: BTreeMap<ShardId, BTreeSet<Place>> =
         logs.shards().map(|(shard, entries)| (shard, events(entries.values()))).collect();
     let mut findings = Vec::new();
@@ -28,8 +30,9 @@ pub(super) fn check(history: &History, logs: &Logs<'_>, caught_up: bool) -> Vec<
         let place = (fact.offset, fact.index);
         if !stands(fact, logs) {
             let what = format!(
-                "follower {} was given `{}`, which does not stand there",
-                fact.follower, fact.event
+                "{} was given `{}`, which does not stand there",
+                name_of(fact.follower),
+                fact.event
             );
             findings.push(finding(fact, what));
             continue;
@@ -38,15 +41,15 @@ pub(super) fn check(history: &History, logs: &Logs<'_>, caught_up: bool) -> Vec<
         let Some(of_shard) = events.get(&fact.shard) else { continue };
         match before {
             // Who begins alone may begin anywhere; the group begins at the beginning.
-            None if fact.follower == GROUP => {
+            None if is_group(fact.follower) => {
                 if let Some(left_out) = of_shard.first().filter(|first| **first < place) {
                     findings.push(left_out_before(fact, *left_out));
                 }
             }
             None => {}
             Some(before) if place <= before => {
-                if fact.follower != GROUP {
-                    let what = format!("follower {} was given this again", fact.follower);
+                if !is_group(fact.follower) {
+                    let what = format!("{} was given this again", name_of(fact.follower));
                     findings.push(finding(fact, what));
                 }
                 continue;
@@ -62,18 +65,31 @@ pub(super) fn check(history: &History, logs: &Logs<'_>, caught_up: bool) -> Vec<
         }
         passed.insert((fact.follower, fact.shard), place);
     }
-    if caught_up {
+    for group in caught_up {
         for (shard, of_shard) in &events {
             let last = of_shard.last().copied();
-            if last > passed.get(&(GROUP, *shard)).copied() {
+            if last > passed.get(&(*group, *shard)).copied() {
                 let what =
-                    "the subscription has read everything, and was never given the last events";
+                    format!("{} has read everything, and not the last events", name_of(*group));
                 let at = last.map_or(Offset::ZERO, |place| place.0);
                 findings.push(Finding::new(Promise::Followed, what).at(*shard, at));
             }
         }
     }
     findings
+}
+
+const fn is_group(follower: u64) -> bool {
+    matches!(follower, GROUP | SHARED)
+}
+
+/// How findings call a follower.
+pub(crate) fn name_of(follower: u64) -> String {
+    match follower {
+        GROUP => "the durable subscription".to_owned(),
+        SHARED => "the shared projection".to_owned(),
+        alone => format!("follower {alone}"),
+    }
 }
 
 fn events<'a, 'b: 'a>(
@@ -101,8 +117,8 @@ fn stands(fact: &SeenFact, logs: &Logs<'_>) -> bool {
 fn left_out_before(fact: &SeenFact, left_out: Place) -> Finding {
     let (offset, index) = left_out;
     let what = format!(
-        "follower {} was given this, and not event {index} of offset {offset} before it",
-        fact.follower
+        "{} was given this, and not event {index} of offset {offset} before it",
+        name_of(fact.follower)
     );
     finding(fact, what)
 }

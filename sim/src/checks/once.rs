@@ -47,7 +47,12 @@ fn doubled(entries: &[Entry<'_>], logs: &Logs<'_>, limits: &Limits, findings: &m
 }
 
 /// Whether the window still held the first record's key when the second was made: by count, and by age at every record in between.
-fn remembered(first: &Entry<'_>, second: &Entry<'_>, logs: &Logs<'_>, limits: &Limits) -> bool {
+pub(super) fn remembered(
+    first: &Entry<'_>,
+    second: &Entry<'_>,
+    logs: &Logs<'_>,
+    limits: &Limits,
+) -> bool {
     let history = logs.history_of(&first.record.entity);
     let after_first = history.partition_point(|entry| entry.offset <= first.offset);
     let up_to_second = history.partition_point(|entry| entry.offset <= second.offset);

@@ -67,7 +67,7 @@ pub struct SeenEvent {
 /// One event, as a subscriber was given it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeenFact {
-    /// Whose: zero is the group of the durable subscription, everybody else follows alone.
+    /// Whose: zero is the group of the durable subscription, the greatest number that of the shared projection; everybody else follows alone.
     pub follower: u64,
     /// The shard.
     pub shard: ShardId,

@@ -6,6 +6,7 @@ use holm_core::{EntityAddress, NodeId, Offset, SequenceNumber, ShardId, Term};
 use holm_runtime::Command;
 
 use super::{Situation, Sometimes};
+use crate::checks::SHARED;
 use crate::checks::contained::{is_in_quarantine, is_not_replayed};
 use crate::checks::intentions::{self, Intention};
 use crate::checks::logs::Logs;
@@ -43,7 +44,11 @@ fn followed(history: &History, logs: &Logs<'_>, met: &mut Sometimes) {
     let mut terms: BTreeMap<(u64, ShardId), Term> = BTreeMap::new();
     for fact in history.facts() {
         let again = !given.insert((fact.follower, fact.shard, fact.offset, fact.index));
-        met.met_times(Situation::FactGivenAgain, again.into());
+        let situation = match fact.follower {
+            SHARED => Situation::HandledAgain,
+            _ => Situation::FactGivenAgain,
+        };
+        met.met_times(situation, again.into());
         let Some(entry) = logs.at(fact.shard, fact.offset) else { continue };
         let before = terms.insert((fact.follower, fact.shard), entry.term);
         let changed = before.is_some_and(|before| before != entry.term);

@@ -34,6 +34,10 @@ impl Gauges {
         let _ = self.host.set(host.clone());
     }
 
+    pub(super) fn host(&self) -> Option<ShardHost> {
+        self.host.get().cloned()
+    }
+
     pub(super) fn flights(&self) -> Flights {
         self.flights.clone()
     }

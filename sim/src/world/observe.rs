@@ -18,16 +18,11 @@ const READ_BYTES: usize = 4 * 1024 * 1024;
 
 /// Reads back what every node has. Returns what could not be read.
 pub(super) fn observe(world: &World, shards: u32, history: &mut History) -> Vec<String> {
-    let mut problems = Vec::new();
-    let mut ends: BTreeMap<ShardId, Vec<(usize, Offset)>> = BTreeMap::new();
     let asked = asked_entities(history);
+    let (mut problems, ends) = read_logs(world, shards, history);
     for machine in 0..world.machines() {
         let Some(node) = world.node(machine) else { continue };
         for shard in (0..shards).map(ShardId).filter(|shard| holds(&node, *shard)) {
-            match logged(&node, shard, history) {
-                Ok(end) => ends.entry(shard).or_default().push((machine, end)),
-                Err(problem) => problems.extend(problem),
-            }
             let of_shard = asked.iter().filter(|entity| shard_of(entity, shards) == shard);
             for entity in of_shard {
                 problems.extend(kept(&node, shard, entity, history).err());
@@ -36,6 +31,24 @@ pub(super) fn observe(world: &World, shards: u32, history: &mut History) -> Vec<
     }
     note_caught_up(world, &ends);
     problems
+}
+
+/// Where the copies of each log end, with their machines.
+type Ends = BTreeMap<ShardId, Vec<(usize, Offset)>>;
+
+/// Reads back the logs of every node. Gives what could not be read, and where the copies end.
+pub(super) fn read_logs(world: &World, shards: u32, history: &mut History) -> (Vec<String>, Ends) {
+    let (mut problems, mut ends) = (Vec::new(), Ends::new());
+    for machine in 0..world.machines() {
+        let Some(node) = world.node(machine) else { continue };
+        for shard in (0..shards).map(ShardId).filter(|shard| holds(&node, *shard)) {
+            match logged(&node, shard, history) {
+                Ok(end) => ends.entry(shard).or_default().push((machine, end)),
+                Err(problem) => problems.extend(problem),
+            }
+        }
+    }
+    (problems, ends)
 }
 
 /// The entities that somebody asked.
@@ -122,7 +135,7 @@ pub(super) fn with_copies_behind(world: &World, shards: u32) -> u64 {
 }
 
 /// A machine that was down and whose copies all end where the longest do.
-fn note_caught_up(world: &World, ends: &BTreeMap<ShardId, Vec<(usize, Offset)>>) {
+fn note_caught_up(world: &World, ends: &Ends) {
     let caught_up = (0..world.machines()).filter(|machine| {
         let copies = ends.values().filter_map(|ends| {
             let mine = ends.iter().find(|(of, _)| of == machine)?.1;

@@ -18,7 +18,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::LocalSet;
 
-use super::follower::{Followed, follow};
+use super::bus::{OnTheBus, Readers};
 use super::gauges::Gauges;
 use super::met::Met;
 use super::network::Host;
@@ -41,8 +41,8 @@ pub(super) struct Common {
     pub(super) seeds: Vec<Host>,
     pub(super) down_after: Duration,
     pub(super) met: Met,
-    /// Where followers write what they are given; none where nobody follows.
-    pub(super) followed: Option<Followed>,
+    /// Who follows the bus on each node.
+    pub(super) readers: Readers,
 }
 
 /// What one process is given.
@@ -232,23 +232,25 @@ async fn run(
     tokio::task::spawn_local(pump_forever(pump, filled, given.speed.clone(), pumping));
     let clock = given.clock.clone();
     let (common, seed) = (given.common.clone(), given.seed);
-    let seen = (alive, inside.borrow().gauges.clone());
+    let gauges = inside.borrow().gauges.clone();
+    let seen = (alive, gauges.clone());
     let node = match ClusterNode::start_here(options(given, seen, store, &mut entropy)).await {
         Ok(node) => node,
         Err(error) => return Ended::NotStarted(error.to_string()),
     };
     inside.borrow_mut().node = Some(node.clone());
-    if let Some(followed) = &common.followed {
-        let clock = Arc::new(clock.clone());
-        follow(&node, clock, (&common.limits, common.shards), seed ^ 0xF011_0737, followed);
-    }
+    let on_the_bus = OnTheBus::begin(&node, gauges.host(), &clock, &common, seed);
     tokio::task::spawn_local(serve(node.clone(), clock, asked));
     match ordered.recv().await {
         Some(Order::Leave) => match node.leave().await {
-            Ok(()) => Ended::Left,
+            Ok(()) => {
+                on_the_bus.stop().await;
+                Ended::Left
+            }
             Err(error) => Ended::StillHere(error.to_string()),
         },
         Some(Order::ShutDown) | None => {
+            on_the_bus.stop().await;
             node.shutdown().await;
             Ended::Stopped
         }

@@ -11,10 +11,12 @@ use tokio::task::JoinHandle;
 
 use super::clients::{Client, Desk};
 use super::faults::Schedule;
-use super::observe::{asked_entities, ends, note_copies_behind, observe, with_copies_behind};
+use super::observe::{
+    asked_entities, ends, note_copies_behind, observe, read_logs, with_copies_behind,
+};
 use super::trace::{Listener, Trace};
 use super::{Settings, World};
-use crate::checks::{Report, Rules, judge};
+use crate::checks::{Report, Rules, SHARED, carried, judge, name_of};
 use crate::history::History;
 use crate::sometimes::{Situation, Sometimes};
 use crate::workload::Workload;
@@ -30,6 +32,9 @@ const SETTLING: Duration = Duration::from_secs(4);
 
 /// How long there may be no moment in which they are. Holm itself stores a record now and then, which needs a moment to be everywhere.
 const SAME_WITHIN: Duration = Duration::from_secs(1);
+
+/// Pause between two looks at what a policy has done.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// What came of a run.
 #[derive(Debug)]
@@ -103,11 +108,14 @@ impl<'a> Running<'a> {
             self.world.start(machine);
         }
         let formed = self.world.run_until(FORMING, all_shards_served);
-        let (mut recovered_in, mut caught_up) = (None, false);
+        let (mut recovered_in, mut caught_up, mut carried_out) = (None, Vec::new(), false);
         if formed {
             self.safety();
             recovered_in = self.liveness();
-            caught_up = recovered_in.is_some() && self.followers_catch_up();
+            if recovered_in.is_some() {
+                carried_out = self.policy_catches_up();
+                caught_up = self.groups_catch_up();
+            }
             self.settle();
         } else {
             self.problems.push(format!("no cluster formed within {FORMING:?}"));
@@ -126,6 +134,7 @@ impl<'a> Running<'a> {
             registry: Some(self.settings.registry.clone().with_system_types()),
             healed: recovered_in.is_some(),
             caught_up,
+            carried_out,
             ..Rules::default()
         };
         let report = judge(&self.desk.history.borrow(), &rules);
@@ -148,27 +157,60 @@ impl<'a> Running<'a> {
         self.world.run_until(SAME_WITHIN, |world| with_copies_behind(world, shards) == 0);
     }
 
-    /// The durable subscription must get to where the logs end now. False when there is none, or it does not.
-    fn followers_catch_up(&mut self) -> bool {
-        let Some(followed) = self.world.common.followed.clone() else { return false };
-        let ends = ends(self.world, self.settings.shards);
-        let caught_up =
-            self.world.run_until(self.settings.recovery, |_| followed.has_passed(&ends));
-        if caught_up {
-            self.world.met.met(Situation::FollowersCaughtUp);
-        } else {
-            let within = self.settings.recovery;
-            let behind = followed.behind(&ends).join(", ");
+    /// Every group must get to where the logs end now. Those that do.
+    fn groups_catch_up(&mut self) -> Vec<u64> {
+        let followed = self.world.common.readers.followed.clone();
+        let (ends, within) = (ends(self.world, self.settings.shards), self.settings.recovery);
+        let mut caught_up = self.world.common.readers.groups();
+        let all = |_: &World| caught_up.iter().all(|group| followed.has_passed(*group, &ends));
+        self.world.run_until(within, all);
+        caught_up.retain(|group| {
+            let behind = followed.behind(*group, &ends);
+            if behind.is_empty() {
+                self.world.met.met(match *group {
+                    SHARED => Situation::SharedCaughtUp,
+                    _ => Situation::FollowersCaughtUp,
+                });
+                return true;
+            }
+            let name = name_of(*group);
             self.problems.push(format!(
-                "after everything was mended, the durable subscription is not where the logs ended, within {within:?}: {behind}"
+                "after everything was mended, {name} is not where the logs ended, within {within:?}: {}",
+                behind.join(", ")
             ));
-        }
+            false
+        });
         caught_up
     }
 
+    /// Everything that the policy reacts to must have its effect. False when there is no policy, or it has not.
+    fn policy_catches_up(&mut self) -> bool {
+        if !self.world.common.readers.policy {
+            return false;
+        }
+        let (shards, within) = (self.settings.shards, self.settings.recovery);
+        let until = self.world.now() + within;
+        loop {
+            let mut history = History::default();
+            // What cannot be read at this moment is read with the next look.
+            let is_whole = read_logs(self.world, shards, &mut history).0.is_empty();
+            let left = carried::left(&history);
+            if is_whole && left == 0 {
+                self.world.met.met(Situation::PolicyCaughtUp);
+                return true;
+            }
+            if self.world.now() >= until {
+                self.problems.push(format!(
+                    "after everything was mended, {left} events are without what a policy does about them, within {within:?}"
+                ));
+                return false;
+            }
+            self.world.run_for(LOOK_AGAIN);
+        }
+    }
+
     fn take_what_was_followed(&mut self) {
-        let Some(followed) = &self.world.common.followed else { return };
-        let (facts, problems) = followed.take();
+        let (facts, problems) = self.world.common.readers.followed.take();
         self.problems.extend(problems);
         for fact in facts {
             if let Err(full) = self.desk.history.borrow_mut().observe_fact(fact) {

@@ -10,7 +10,7 @@ use crate::workload;
 
 /// The newest edition of the worlds. A seed means a world of its edition: what is added to the worlds comes with a new one, and the seeds of mended bugs
 /// keep the one in which they were found.
-pub const EDITION: u32 = 2;
+pub const EDITION: u32 = 3;
 
 /// How often each fault happens, relative to the others; zero is never.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -119,6 +119,10 @@ pub struct Settings {
     pub clients: u32,
     /// Whether every node follows the bus.
     pub followers: bool,
+    /// Whether every node carries out a policy.
+    pub policy: bool,
+    /// Whether every node is a member of a shared projection.
+    pub shared: bool,
     /// How wrong the clocks are by themselves.
     pub clocks: Clocks,
     /// Whether there are entities that cannot be replayed.
@@ -149,6 +153,9 @@ impl Settings {
         if edition >= 2 {
             settings.second_edition();
         }
+        if edition >= 3 {
+            settings.third_edition();
+        }
         settings
     }
 
@@ -162,6 +169,13 @@ impl Settings {
         (self.faults.rot, self.faults.dropped_pages) = (weight(), weight() / 2);
         self.limits.held_commands = usize::try_from(2 + entropy.below(8)).unwrap_or(2);
         self.limits.batches_in_flight = usize::try_from(1 + entropy.below(4)).unwrap_or(1);
+    }
+
+    /// What the third edition brought: policies, and shared projections.
+    fn third_edition(&mut self) {
+        let mut entropy = SeededEntropy::new(self.seed ^ 0x7419_DEED);
+        self.policy = entropy.below(3) == 0;
+        self.shared = entropy.below(3) == 0;
     }
 
     fn first_edition(seed: u64) -> Self {
@@ -190,6 +204,8 @@ impl Settings {
             clients,
             // Three of eight: those residues that the seeds of mended bugs do not have, so that these keep the worlds in which they were found.
             followers: matches!(seed % 8, 0 | 2 | 3),
+            policy: false,
+            shared: false,
             clocks: Clocks::default(),
             relics: false,
             damaged_side_files: false,
@@ -235,8 +251,19 @@ mod tests {
         }
     }
 
+    /// So do those that were found in worlds without policies.
     #[test]
-    fn what_the_second_edition_brought_comes_in_some_worlds_and_not_in_all() {
+    fn the_second_edition_knows_nothing_of_the_third() {
+        for seed in 0..200 {
+            let (second, third) = (Settings::of_edition(seed, 2), Settings::of_edition(seed, 3));
+            assert!(!second.policy && !second.shared);
+            assert_eq!((second.faults, second.clocks), (third.faults, third.clocks));
+            assert_eq!(second.limits, third.limits);
+        }
+    }
+
+    #[test]
+    fn what_an_edition_brought_comes_in_some_worlds_and_not_in_all() {
         let worlds: Vec<Settings> = (0..200).map(Settings::draw).collect();
         let count = |is: fn(&Settings) -> bool| worlds.iter().filter(|world| is(world)).count();
         for (what, worlds) in [
@@ -244,6 +271,8 @@ mod tests {
             ("dropped pages", count(|world| world.faults.dropped_pages > 0)),
             ("clocks apart", count(|world| world.clocks.apart_ms > 0)),
             ("clocks that drift", count(|world| world.clocks.drift > 0)),
+            ("policies", count(|world| world.policy)),
+            ("shared projections", count(|world| world.shared)),
         ] {
             assert!((20..=180).contains(&worlds), "{what} in {worlds} of 200");
         }

@@ -143,6 +143,8 @@ impl Trial {
     pub fn new(registry: Registry, seed: u64) -> Self {
         let mut settings = Settings::draw(seed);
         settings.registry = registry;
+        // What they react to is not there.
+        (settings.policy, settings.shared) = (false, false);
         settings.duration = Duration::from_secs(20);
         Self { settings, clients: Vec::new(), last: None }
     }

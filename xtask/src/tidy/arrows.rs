@@ -68,6 +68,7 @@ const ROOMS: [Room; 15] = [
             "holm-sharding",
             "holm",
             "holm-domains",
+            "holm-projections",
         ],
         must_not_know: &["axum", "clap", "reqwest"],
     },

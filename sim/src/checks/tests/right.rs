@@ -13,6 +13,7 @@ use holm_core::{
 use holm_persistence::encode;
 use holm_runtime::Command;
 
+use crate::checks::{GROUP, SHARED};
 use crate::history::{
     Call, Content, History, Measure, Moment, Operation, Place, Sample, SeenBatch, SeenEvent,
     SeenFact, SeenRecord, SeenSnapshot, Told,
@@ -281,7 +282,7 @@ impl World {
         }));
     }
 
-    /// Gives what became durable to a group, some of it twice, and to somebody who follows alone.
+    /// Gives what became durable to two groups, some of it twice, and to somebody who follows alone.
     fn publish(&mut self, shard: ShardId, first: Offset, records: &[SeenRecord]) {
         for (offset, record) in (first.0..).map(Offset).zip(records) {
             for (index, event) in (0u32..).zip(&record.events) {
@@ -294,8 +295,10 @@ impl World {
                     sequence: record.base.plus(u64::from(index) + 1),
                     event: event.name.clone(),
                 };
-                self.parts.facts.extend([given(0), given(1)]);
-                self.parts.facts.extend(offset.0.is_multiple_of(3).then(|| given(0)));
+                self.parts.facts.extend([given(GROUP), given(1), given(SHARED)]);
+                if offset.0.is_multiple_of(3) {
+                    self.parts.facts.extend([given(GROUP), given(SHARED)]);
+                }
             }
         }
     }
