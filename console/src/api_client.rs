@@ -6,7 +6,7 @@
 mod any_node;
 mod error;
 mod failures;
-mod stream;
+pub(crate) mod stream;
 
 use std::time::Duration;
 

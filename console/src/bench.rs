@@ -14,6 +14,8 @@ mod document;
 mod environment;
 mod fixed_rate;
 mod fsync;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod gate;
 mod hdr;
 mod idle;

@@ -3,6 +3,6 @@
 #![no_main]
 
 holm_fuzz::target!(
-    holm_runtime::engine::fuzzing::snapshot_payload,
-    holm_runtime::engine::fuzzing::snapshot_payload_seeds
+    holm_runtime::fuzzing::snapshot_payload,
+    holm_runtime::fuzzing::snapshot_payload_seeds
 );

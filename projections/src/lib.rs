@@ -14,6 +14,12 @@
 //! What is deliberately not here: views that a projection reads over a network. A view is near its readers, and is as cheap to lose as it is to build again.
 
 mod failure;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing {
+    //! The door of the fuzz target into this crate. Compiled for tests and for fuzzing only.
+    pub use crate::sled_view::fuzzing::{view_rows, view_rows_seeds};
+}
 mod handle;
 mod observer;
 mod options;

@@ -9,6 +9,8 @@
 
 mod generation;
 mod overlay;
+#[cfg(any(test, fuzzing))]
+pub(crate) use tables::fuzzing;
 mod tables;
 
 use std::fmt;

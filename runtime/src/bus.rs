@@ -15,6 +15,8 @@ mod durable;
 mod fact;
 mod feed;
 mod following;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub(crate) mod group;
 mod interest;
 mod lag;

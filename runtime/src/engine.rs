@@ -19,8 +19,7 @@ mod ending;
 mod execute;
 mod figures;
 #[cfg(any(test, fuzzing))]
-#[doc(hidden)]
-pub mod fuzzing;
+pub(crate) mod fuzzing;
 mod pipeline;
 mod ports;
 mod quarantine;

@@ -20,6 +20,9 @@ mod entity_ref;
 mod failure;
 mod failures;
 pub mod flow;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod host;
 mod inspector;
 mod options;

@@ -1,6 +1,8 @@
 //! The registry: every entity type and command that a program knows, behind names instead of types.
 
 mod erased;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod json;
 mod nearest;
 

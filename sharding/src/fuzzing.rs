@@ -14,8 +14,10 @@ use crate::cluster_log::{ClusterState, Fact, MemberStatus, NodeFacts};
 use crate::view::{ClusterView, MemberState, MemberView, ShardState, ShardView};
 use crate::wire::{BatchesAnswer, CommandAnswer, ConversationAnswer, HistoryAnswer, Message};
 
+pub use crate::membership::fuzzing::{gossip, gossip_seeds};
 pub use crate::node::fuzzing::{cluster, cluster_seeds};
 pub use crate::raft::fuzzing::{raft, raft_seeds};
+pub use crate::replicated_log::fuzzing::{shard_entry, shard_entry_seeds};
 pub use crate::transport::fuzzing::{frames, frames_seeds, handshake, handshake_seeds};
 
 /// The vocabulary: a message, or the answer to one.
@@ -221,13 +223,15 @@ mod tests {
     /// Every seed and every beginning of it goes through its door.
     #[test]
     fn seeds_and_their_beginnings_pass() {
-        let doors: [Door; 6] = [
+        let doors: [Door; 8] = [
             (frames, frames_seeds),
             (handshake, handshake_seeds),
             (wire, wire_seeds),
             (raft, raft_seeds),
             (cluster, cluster_seeds),
             (facts, facts_seeds),
+            (gossip, gossip_seeds),
+            (shard_entry, shard_entry_seeds),
         ];
         for (door, seeds) in doors {
             for seed in seeds() {

@@ -4,42 +4,29 @@
 //! times its usual interval; that is under a second here. What is said is not authenticated, so nothing is done on the strength of it
 //! but look: every node that matters is asked over an authenticated connection.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
+mod lives;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chitchat::transport::UdpTransport;
-use chitchat::{
-    Chitchat, ChitchatConfig, ChitchatHandle, ChitchatId, FailureDetectorConfig, NodeState,
-    ProtocolVersion, spawn_chitchat,
-};
+use chitchat::{ChitchatId, NodeState};
 use holm_core::NodeId;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 
+use self::lives::Lives;
 use crate::transport::{Peers, PeersError};
-
-const GOSSIP_INTERVAL: Duration = Duration::from_millis(100);
-
-/// Silence, in multiples of the usual interval, after which a node counts as gone. Measured here: 0.6 to 0.9 s.
-const PHI: f64 = 8.0;
-
-/// Intervals remembered. 100 are some ten seconds: a machine that slows down is understood soon.
-const WINDOW: usize = 100;
-
-/// What a first interval is taken to be, before any was seen.
-const FIRST_INTERVAL: Duration = Duration::from_millis(150);
-
-/// Intervals longer than this are pauses, not intervals, and teach nothing.
-const LONGEST_INTERVAL: Duration = Duration::from_secs(2);
-
-/// How long nodes that are gone are remembered, so that old gossip does not bring them back.
-const MEMORY: Duration = Duration::from_secs(60 * 60);
 
 /// Most nodes whose names are kept. Gossip is not authenticated; strangers must not fill the memory of whoever watches.
 const MOST_NODES: usize = 4_096;
 
 mod key {
+    /// Which start of the process. Nodes of before have none and say it by chitchat's generation.
+    pub(super) const START: &str = "start";
     pub(super) const NODE: &str = "node";
     pub(super) const PEER: &str = "peer";
     pub(super) const HTTP: &str = "http";
@@ -48,9 +35,11 @@ mod key {
 
 /// The gossip of one node.
 pub struct Membership {
-    handle: ChitchatHandle,
     live: watch::Receiver<Arc<Vec<LiveNode>>>,
     said: watch::Sender<Said>,
+    /// Dropped with the rest, which ends it.
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<()>,
 }
 
 /// What this node says of itself and may change.
@@ -109,28 +98,17 @@ impl Membership {
         let socket = peers
             .gossip_socket()
             .ok_or_else(|| failed("the transport was not told to keep a port for gossip".into()))?;
-        let id = ChitchatId::new(options.name.as_str(), options.incarnation, peer);
-        let said = Said { node: options.node, load: 0.0 };
         let listen = socket.local_addr().map_err(|error| failed(error.to_string()))?;
-        let config = config(&options, id, listen);
-        let first = [
-            (key::NODE, said.node.to_string()),
-            (key::PEER, peer.to_string()),
-            (key::HTTP, options.http.unwrap_or_default()),
-            (key::LOAD, said.load.to_string()),
-        ];
-        let first = first.map(|(key, value)| (key.to_owned(), value)).to_vec();
+        let (say, heard) = watch::channel(Said { node: options.node, load: 0.0 });
         // chitchat opens its socket itself (its messages can be encoded by its own sockets only), so the port is free for a moment.
         drop(socket);
-        let handle = spawn_chitchat(config, first, &UdpTransport)
-            .await
-            .map_err(|error| failed(error.to_string()))?;
-        let nodes = handle.chitchat().lock().await.live_nodes_watcher();
-        let (tell, live) = watch::channel(Arc::new(read_nodes(&nodes.borrow())));
-        peers.runtime().spawn(follow(nodes, tell));
-        let (say, heard) = watch::channel(said);
-        peers.runtime().spawn(repeat(handle.chitchat(), heard));
-        Ok(Self { handle, live, said: say })
+        let lives = Lives { options, peer, listen, past: 0 };
+        let said = *heard.borrow();
+        let first = lives.begin(said, &UdpTransport).await.map_err(failed)?;
+        let (tell, live) = watch::channel(Arc::default());
+        let (stop, stopped) = oneshot::channel();
+        let running = lives.live(UdpTransport, first, heard, tell, stopped);
+        Ok(Self { live, said: say, stop, running: peers.runtime().spawn(running) })
     }
 
     /// The live nodes, this one included, by name. Changes when one comes, goes or says something new.
@@ -151,58 +129,10 @@ impl Membership {
 
     /// Stops gossiping; the others notice the silence.
     pub async fn shutdown(self) {
-        if let Err(error) = self.handle.shutdown().await {
+        drop(self.stop);
+        if let Err(error) = self.running.await {
             tracing::debug!(%error, "gossip ended with an error");
         }
-    }
-}
-
-fn config(options: &MembershipOptions, id: ChitchatId, listen: SocketAddr) -> ChitchatConfig {
-    ChitchatConfig {
-        listen_addr: listen,
-        chitchat_id: id,
-        cluster_id: options.cluster.clone(),
-        gossip_interval: GOSSIP_INTERVAL,
-        seed_nodes: options.seeds.iter().map(ToString::to_string).collect(),
-        failure_detector_config: FailureDetectorConfig::new(
-            PHI,
-            WINDOW,
-            LONGEST_INTERVAL,
-            FIRST_INTERVAL,
-            MEMORY,
-        ),
-        marked_for_deletion_grace_period: MEMORY,
-        catchup_callback: None,
-        extra_liveness_predicate: None,
-        // The only version that is as old as the crate; the newer one compresses, which a handful of keys does not need.
-        protocol_version: ProtocolVersion::V0,
-    }
-}
-
-/// Says to the others what this node says of itself.
-async fn repeat(chitchat: Arc<Mutex<Chitchat>>, mut said: watch::Receiver<Said>) {
-    while said.changed().await.is_ok() {
-        let now = *said.borrow_and_update();
-        let mut chitchat = chitchat.lock().await;
-        let state = chitchat.self_node_state();
-        state.set(key::NODE, now.node);
-        state.set(key::LOAD, now.load);
-    }
-}
-
-async fn follow(
-    mut nodes: watch::Receiver<BTreeMap<ChitchatId, NodeState>>,
-    tell: watch::Sender<Arc<Vec<LiveNode>>>,
-) {
-    while nodes.changed().await.is_ok() {
-        let live = read_nodes(&nodes.borrow_and_update());
-        tell.send_if_modified(|known| {
-            let changed = **known != live;
-            if changed {
-                *known = Arc::new(live);
-            }
-            changed
-        });
     }
 }
 
@@ -223,7 +153,10 @@ fn read_node(id: &ChitchatId, state: &NodeState) -> Option<LiveNode> {
     Some(LiveNode {
         name: id.node_id.to_string(),
         node: NodeId(state.get(key::NODE)?.parse().ok()?),
-        incarnation: id.generation_id,
+        incarnation: match state.get(key::START) {
+            Some(start) => start.parse().ok()?,
+            None => id.generation_id,
+        },
         peer: state.get(key::PEER)?.parse().ok()?,
         http: state.get(key::HTTP).filter(|http| !http.is_empty()).map(str::to_owned),
         load: state.get(key::LOAD).and_then(|load| load.parse().ok()).unwrap_or(0.0),

@@ -5,6 +5,8 @@
 //! what a deposed leader sends late is refused by all replicas alike, by what stands in the log and not by a clock (promise G3).
 
 mod follower;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod live_index;
 mod reading;
 mod replica;

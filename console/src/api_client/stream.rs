@@ -137,6 +137,20 @@ impl Parser {
     }
 }
 
+/// A stream as a node sends it, cut into pieces of so many bytes. For the fuzz target.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn events_of(stream: &[u8], piece: usize) -> Vec<StreamEvent> {
+    let mut parser = Parser::default();
+    let mut events = Vec::new();
+    for bytes in stream.chunks(piece.max(1)) {
+        if parser.feed(bytes).is_err() {
+            break;
+        }
+        events.extend(std::iter::from_fn(|| parser.next()));
+    }
+    events
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -69,18 +69,7 @@ async fn ask(
 }
 
 fn options(serving: &Serving, wait: &Wait, headers: &HeaderMap) -> Result<AskOptions, Problem> {
-    let key = header(headers, "idempotency-key")?
-        .map(|text| {
-            IdempotencyKey::new(unquoted(text))
-                .map_err(|error| Problem::bad_request(format!("`Idempotency-Key`: {error}")))
-        })
-        .transpose()?;
-    let correlation = header(headers, "x-correlation-id")?
-        .map(|text| {
-            text.parse::<CorrelationId>()
-                .map_err(|error| Problem::bad_request(format!("`X-Correlation-Id`: {error}")))
-        })
-        .transpose()?;
+    let (key, correlation) = key_and_correlation(headers)?;
     let deadline = wait
         .timeout_ms
         .map(|wanted| {
@@ -94,6 +83,25 @@ fn options(serving: &Serving, wait: &Wait, headers: &HeaderMap) -> Result<AskOpt
         })
         .transpose()?;
     Ok(AskOptions { key, deadline, correlation, ..AskOptions::default() })
+}
+
+/// What the headers say of the command: the key that makes it one however often it is sent, and the conversation that it belongs to.
+pub(super) fn key_and_correlation(
+    headers: &HeaderMap,
+) -> Result<(Option<IdempotencyKey>, Option<CorrelationId>), Problem> {
+    let key = header(headers, "idempotency-key")?
+        .map(|text| {
+            IdempotencyKey::new(unquoted(text))
+                .map_err(|error| Problem::bad_request(format!("`Idempotency-Key`: {error}")))
+        })
+        .transpose()?;
+    let correlation = header(headers, "x-correlation-id")?
+        .map(|text| {
+            text.parse::<CorrelationId>()
+                .map_err(|error| Problem::bad_request(format!("`X-Correlation-Id`: {error}")))
+        })
+        .transpose()?;
+    Ok((key, correlation))
 }
 
 /// A header that may be absent and must not stand there twice.

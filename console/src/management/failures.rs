@@ -133,7 +133,7 @@ pub(super) fn outcome(outcome: &HandledOutcome) -> (&'static str, String) {
     }
 }
 
-fn filter(text: &str) -> Result<FailureFilter, Problem> {
+pub(super) fn filter(text: &str) -> Result<FailureFilter, Problem> {
     text.parse().map_err(|error| {
         let kinds = FailureKind::ALL.map(FailureKind::name).join(", ");
         Problem::bad_request(error).next(format!("kinds are {kinds}"))

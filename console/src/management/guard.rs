@@ -66,7 +66,7 @@ fn names_this_node(host: &str, serving: &Serving) -> bool {
     is_bound || known.any(|known| known.eq_ignore_ascii_case(name))
 }
 
-fn without_port(host: &str) -> &str {
+pub(super) fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
         _ => host,
@@ -74,7 +74,7 @@ fn without_port(host: &str) -> &str {
 }
 
 /// A browser says where a page comes from; only pages of this very node may ask.
-fn check_origin(host: &str, headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn check_origin(host: &str, headers: &HeaderMap) -> Result<(), Problem> {
     let refuse = |detail: String| {
         Problem::new(StatusCode::FORBIDDEN, "origin-refused", "this page may not ask this node")
             .detail(detail)
@@ -121,7 +121,7 @@ fn equal_in_constant_time(given: &str, token: &str) -> bool {
 }
 
 /// A form on a foreign page can post anything but JSON.
-fn check_content_type(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn check_content_type(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
     let is_json = || {
         single(headers, header::CONTENT_TYPE)
             .and_then(|value| value.split(';').next())

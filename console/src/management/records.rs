@@ -30,6 +30,13 @@ pub(super) struct Window {
     limit: Option<usize>,
 }
 
+impl Window {
+    /// The first offset that is wanted. Behind the last number that there is stands nothing, and no log reaches it.
+    pub(super) fn begin(&self) -> Offset {
+        Offset(self.after.saturating_add(1))
+    }
+}
+
 /// `GET /api/v1/events?shard=N&after=OFFSET&limit=`.
 pub(super) async fn page(
     State(serving): Shared,
@@ -48,19 +55,18 @@ async fn read(serving: &Arc<Serving>, window: &Window) -> Result<RecordsDocument
     }
     let rows = rows(serving, window.limit)?;
     let mut records = Vec::new();
-    let (mut after, mut more) = (Offset(window.after), false);
+    let (mut after, mut from, mut more) = (Offset(window.after), window.begin(), false);
     while records.len() < rows && !more {
-        let from = after.next();
         let page = serving.holm.inspector().batches(ShardId(window.shard), from, PAGE_BYTES);
-        let before = records.len();
+        let (begin, before) = (from, records.len());
         for bytes in page.await? {
             let batch = Batch::parse(bytes).map_err(Problem::internal)?;
-            for stored in batch.records().filter(|stored| stored.offset >= from) {
+            for stored in batch.records().filter(|stored| stored.offset >= begin) {
                 if records.len() == rows {
                     more = true;
                     break;
                 }
-                after = stored.offset;
+                (after, from) = (stored.offset, stored.offset.next());
                 records.push(describe(serving, &stored)?);
             }
         }

@@ -141,7 +141,7 @@ impl Following {
     }
 }
 
-fn interest(wish: &Wish) -> Result<Interest, Problem> {
+pub(super) fn interest(wish: &Wish) -> Result<Interest, Problem> {
     let listed = |list: &Option<String>| -> Vec<String> {
         let names = list.iter().flat_map(|list| list.split(','));
         names.map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
@@ -178,7 +178,7 @@ fn interest(wish: &Wish) -> Result<Interest, Problem> {
 }
 
 /// Where to begin: `now` when nothing is said.
-fn start(from: Option<&str>, shards: u32) -> Result<Start, Problem> {
+pub(super) fn start(from: Option<&str>, shards: u32) -> Result<Start, Problem> {
     match from {
         None | Some("now") => Ok(Start::Now),
         Some("beginning") => Ok(Start::Beginning),
@@ -190,13 +190,13 @@ fn start(from: Option<&str>, shards: u32) -> Result<Start, Problem> {
 }
 
 /// A position as an id: `0:12,3:7`. Shards of which nothing was seen are left out.
-fn written(position: &Position) -> String {
+pub(super) fn written(position: &Position) -> String {
     let places = position.0.iter().filter(|(_, offset)| **offset > Offset::ZERO);
     let places: Vec<String> = places.map(|(shard, offset)| format!("{shard}:{offset}")).collect();
     places.join(",")
 }
 
-fn read(id: &str, shards: u32) -> Option<Position> {
+pub(super) fn read(id: &str, shards: u32) -> Option<Position> {
     let place = |place: &str| {
         let (shard, offset) = place.split_once(':')?;
         let shard = shard.parse().ok().filter(|shard| *shard < shards)?;

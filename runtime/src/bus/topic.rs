@@ -152,10 +152,8 @@ impl<M: Serialize + DeserializeOwned> Topic<M> {
     /// # Errors
     /// [`TopicError::Foreign`] when the fact holds no such message.
     pub fn read(&self, fact: &Fact) -> Result<M, TopicError> {
-        let foreign = |reason: String| TopicError::Foreign { name: self.name.to_string(), reason };
-        let event = fact.event::<TopicLog>().map_err(|error| foreign(error.to_string()))?;
-        let TopicEvent::Published { message } = event;
-        decode(&message).map_err(|error| foreign(error.to_string()))
+        let foreign = |reason| TopicError::Foreign { name: self.name.to_string(), reason };
+        message_in(fact).map_err(foreign)
     }
 
     async fn send(&self, key: &str, message: &M, options: AskOptions) -> Result<(), TopicError> {
@@ -176,8 +174,15 @@ pub(super) fn partition_of(topic: &str, key: &str) -> String {
 }
 
 /// The command that publishes a message.
-pub(super) fn message_for<M: Serialize>(message: &M) -> Result<Publish, CodecError> {
+pub(crate) fn message_for<M: Serialize>(message: &M) -> Result<Publish, CodecError> {
     Ok(Publish { message: encode(message)?.to_vec() })
+}
+
+/// The message in a fact, whatever topic it is of.
+pub(super) fn message_in<M: DeserializeOwned>(fact: &Fact) -> Result<M, String> {
+    let event = fact.event::<TopicLog>().map_err(|error| error.to_string())?;
+    let TopicEvent::Published { message } = event;
+    decode(&message).map_err(|error| error.to_string())
 }
 
 impl<M> Clone for Topic<M> {

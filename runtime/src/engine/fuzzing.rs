@@ -1,9 +1,16 @@
-//! The door of the fuzz target to what the engine reads out of a snapshot. Compiled for tests and for fuzzing only.
+//! The doors of the fuzz targets to what the engine reads out of a snapshot and out of the newest record of an entity. See [`crate::fuzzing`].
 
 use std::time::Duration;
 
-use holm_core::{Offset, Timestamp};
+use bytes::Bytes;
+use holm_core::{
+    CausationId, CommandEnvelope, CommandId, CorrelationId, FailureId, IdempotencyKey, NodeId,
+    Offset, SequenceNumber, ShardId, Timestamp,
+};
+use holm_persistence::{Record, StoredRecord, StoredVerdict, decode, encode};
 
+use super::quarantine::{self, QUARANTINED, Release, Released, Sentence};
+use super::repeats::recorded_answer;
 use super::window::{Window, WindowBounds};
 use crate::snapshot_payload::{self, Parts};
 
@@ -40,14 +47,82 @@ pub fn snapshot_payload_seeds() -> Vec<Vec<u8>> {
     [0, 3, 100].map(seed).to_vec()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What the first byte of an input says that the rest is.
+mod kind {
+    pub(super) const RECORD: u8 = 0;
+    pub(super) const SENTENCE: u8 = 1;
+    pub(super) const RELEASE: u8 = 2;
+    pub(super) const RELEASED: u8 = 3;
+    pub(super) const COUNT: u8 = 4;
+}
 
-    #[test]
-    fn seeds_and_their_beginnings_pass() {
-        for seed in snapshot_payload_seeds() {
-            (0..=seed.len()).for_each(|end| snapshot_payload(&seed[..end]));
-        }
+/// The newest record of an entity, which may begin a quarantine or answer a repeated key; the sentence in one; a release and its reply.
+pub fn quarantine(data: &[u8]) {
+    let Some((&kind, bytes)) = data.split_first() else { return };
+    match kind % kind::COUNT {
+        kind::RECORD => newest(bytes),
+        kind::SENTENCE => newest(&record(QUARANTINED, bytes)),
+        kind::RELEASE => _ = decode::<Release>(bytes),
+        _ => _ = decode::<Released>(bytes),
     }
+}
+
+fn newest(bytes: &[u8]) {
+    let stored = StoredRecord { offset: Offset(7), bytes: Bytes::copy_from_slice(bytes) };
+    if let Ok(Some(quarantine)) = quarantine::sentence(&stored) {
+        assert_eq!(quarantine.offset, stored.offset);
+        assert!(quarantine.reason.len() <= bytes.len(), "no byte comes from nowhere");
+    }
+    let repeated = CommandEnvelope {
+        address: "account/alice".parse().expect("a good address"),
+        command: "deposit".into(),
+        payload: Bytes::new(),
+        key: IdempotencyKey::new("k1").expect("a good key"),
+        id: CommandId(1),
+        correlation: CorrelationId(2),
+        causation: CausationId(3),
+        deadline: Timestamp::from_millis(4),
+    };
+    if let Ok(answer) = recorded_answer(&repeated, 77, &stored, (ShardId(3), NodeId(1))) {
+        assert!(answer.replayed && answer.offset == stored.offset);
+    }
+}
+
+/// Seeds of [`quarantine`].
+#[must_use]
+pub fn quarantine_seeds() -> Vec<Vec<u8>> {
+    let failure = FailureId(5);
+    let sentence = Sentence { failure, reason: "a panic: no".into() };
+    let sentence = encode(&sentence).expect("an id and a text").to_vec();
+    let release = encode(&Release { failure }).expect("an id").to_vec();
+    let released = [Released::Lifted, Released::WasFree, Released::Another { failure }];
+    let released = released.map(|it| encode(&it).expect("a variant").to_vec());
+    let mut seeds = vec![
+        (kind::RECORD, record(QUARANTINED, &sentence)),
+        (kind::RECORD, record("deposit", b"yes")),
+        (kind::SENTENCE, sentence),
+        (kind::RELEASE, release),
+    ];
+    seeds.extend(released.map(|it| (kind::RELEASED, it)));
+    seeds.into_iter().map(|(kind, body)| [&[kind], &body[..]].concat()).collect()
+}
+
+fn record(command: &str, told: &[u8]) -> Vec<u8> {
+    let record = Record {
+        entity_type: "account",
+        entity_id: "alice",
+        previous: Offset(5),
+        base: SequenceNumber(9),
+        at: Timestamp::from_millis(1_700_000_000_000),
+        command,
+        id: CommandId(1),
+        correlation: CorrelationId(2),
+        causation: CausationId(3),
+        key: IdempotencyKey::new("k1").expect("a good key"),
+        fingerprint: 77,
+        events: Vec::new(),
+        verdict: StoredVerdict::Accepted(told),
+        reactions: Vec::new(),
+    };
+    encode(&record).expect("a small record").to_vec()
 }

@@ -54,9 +54,9 @@ pub enum Released {
 
 /// What a record says that begins a quarantine.
 #[derive(Debug, Serialize, Deserialize)]
-struct Sentence {
-    failure: FailureId,
-    reason: Box<str>,
+pub(super) struct Sentence {
+    pub(super) failure: FailureId,
+    pub(super) reason: Box<str>,
 }
 
 /// What is said of a record that cannot be read.

@@ -61,7 +61,7 @@ impl<T> ShardEngine<T> {
     }
 }
 
-fn recorded_answer(
+pub(super) fn recorded_answer(
     envelope: &CommandEnvelope,
     fingerprint: u64,
     stored: &StoredRecord,

@@ -79,7 +79,7 @@ impl FlowStep {
 
     /// The steps that a record tells of: none when it is of another conversation, one for an entity's own, and for a record of the failure log
     /// one for each command that failed.
-    pub(super) fn of_record(
+    pub(crate) fn of_record(
         (shard, node): (ShardId, Option<NodeId>),
         stored: &StoredRecord,
         record: &Record<'_>,

@@ -18,10 +18,10 @@ use crate::raft::machine::Follower;
 const TRIM: u8 = 0x80;
 
 /// The wish to trim, as it stands in the log.
-#[derive(Serialize, Deserialize)]
-struct Trim {
-    address: EntityAddress,
-    up_to: SequenceNumber,
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Trim {
+    pub(super) address: EntityAddress,
+    pub(super) up_to: SequenceNumber,
 }
 
 /// The entry that says "trim this entity up to here".
@@ -29,6 +29,12 @@ pub(super) fn trim_payload(address: &EntityAddress, up_to: SequenceNumber) -> Op
     let mut bytes = vec![TRIM];
     bytes.extend_from_slice(&encode(&Trim { address: address.clone(), up_to }).ok()?);
     Some(bytes.into())
+}
+
+/// The wish to trim, when the entry is one; none in it when it cannot be read.
+pub(super) fn read_trim(payload: &[u8]) -> Option<Option<Trim>> {
+    let (_, trim) = payload.split_first().filter(|(first, _)| **first == TRIM)?;
+    Some(decode(trim).ok())
 }
 
 /// Follows one shard.
@@ -73,8 +79,8 @@ impl ShardFollower {
         }
     }
 
-    fn follow_trim(&self, bytes: &[u8]) -> Applied {
-        let Ok(Trim { address, up_to }) = decode(bytes) else { return Applied::Invalid };
+    fn follow_trim(&self, trim: Option<Trim>) -> Applied {
+        let Some(Trim { address, up_to }) = trim else { return Applied::Invalid };
         // Queued behind what is queued; that it is durable a little later is as good, for the entry is in the log.
         drop(self.trims.trim(self.shard, &address, up_to));
         Applied::Accepted
@@ -111,9 +117,9 @@ fn judge(batch: &Batch, leader_term: u64, last: Offset) -> Applied {
 
 impl Follower for ShardFollower {
     fn follow(&mut self, index: u64, term: u64, payload: &Bytes) -> io::Result<Applied> {
-        match payload.first() {
-            Some(&TRIM) => Ok(self.follow_trim(&payload[1..])),
-            _ => self.follow_batch(index, term, payload),
+        match read_trim(payload) {
+            Some(trim) => Ok(self.follow_trim(trim)),
+            None => self.follow_batch(index, term, payload),
         }
     }
 

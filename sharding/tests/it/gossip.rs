@@ -67,6 +67,38 @@ async fn nodes_find_each_other_hear_news_and_notice_silence() {
     assert_eq!(found[2].incarnation, 6);
 }
 
+/// What a stranger sends may end chitchat (a key of version 2 in news that say that 1 is the highest); gossip goes on without anybody's help.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn news_that_chitchat_does_not_survive_do_not_end_gossip() {
+    let (first_peers, first) = gossip(1, 1, vec![]).await;
+    let seed = vec![first_peers.local_addr().unwrap()];
+    let (_second_peers, second) = gossip(2, 1, seed.clone()).await;
+    let mut live = first.live();
+    wait_for(&mut live, |live| live.len() == 2).await;
+
+    let stranger = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let id = [&b"\x01\x00x"[..], &[1, 0, 0, 0, 0, 0, 0, 0], &[4, 127, 83, 0, 9, 1, 1]].concat();
+    let number = |number: u64| number.to_le_bytes();
+    let greeting = [&[0x53, 0xb0, 0, 0, 1, 0][..], &id, &number(1), &number(0), &number(0)];
+    let greeting = [&greeting.concat()[..], b"\x04\x00test"].concat();
+    let key = [&[1, 1, 0, b'k', 1, 0, b'v'][..], &number(2), &[0]].concat();
+    let ops = [&[0][..], &id, &number(0), &number(0), &key, &[2], &number(1)].concat();
+    let length = u16::try_from(ops.len()).unwrap().to_le_bytes();
+    let news = [&[0x53, 0xb0, 0, 2, 2][..], &length, &ops, &[0]].concat();
+    let alone = wait_for(&mut live, |live| {
+        stranger.send_to(&greeting, seed[0]).unwrap();
+        stranger.send_to(&news, seed[0]).unwrap();
+        live.len() < 2
+    });
+    // Whether the moment in which it knows nobody else is seen or not: what counts is that it hears news again.
+    _ = tokio::time::timeout(Duration::from_secs(1), alone).await;
+    second.set_load(250.0);
+    wait_for(&mut live, |live| live.len() == 2 && live[1].load == 250.0).await;
+    assert_eq!(live.borrow()[0].incarnation, 1, "it is the same start of the same process");
+    first.set_load(125.0);
+    wait_for(&mut second.live(), |live| live.len() == 2 && live[0].load == 125.0).await;
+}
+
 #[tokio::test]
 async fn without_its_port_gossip_does_not_start() {
     let peers = start(node(1), echo()).await;

@@ -84,7 +84,14 @@ const ROOMS: [Room; 15] = [
     },
     Room {
         package: "holm-fuzz",
-        may_use: &["holm", "holm-console", "holm-persistence", "holm-runtime", "holm-sharding"],
+        may_use: &[
+            "holm",
+            "holm-console",
+            "holm-persistence",
+            "holm-projections",
+            "holm-runtime",
+            "holm-sharding",
+        ],
         must_not_know: &["sled", "openraft", "chitchat", "actix*"],
     },
     // The peers are named in there and nowhere else.
