@@ -8,6 +8,7 @@ use holm_runtime::Command;
 use super::any;
 use crate::checks::contained::{QUARANTINED, is_in_quarantine};
 use crate::checks::tests::right::{NODES, Parts};
+use crate::checks::{GROUP, SHARED};
 use crate::history::{
     Call, Content, Moment, Operation, Place, SeenBatch, SeenEvent, SeenFact, SeenRecord, Told,
 };
@@ -152,8 +153,8 @@ fn store(parts: &mut Parts, term: Term, record: SeenRecord) {
 fn write<C: Command>(parts: &mut Parts, command: &C, event: SeenEvent, reply: u64) {
     let payload = encode(command).unwrap();
     let offset = stored(parts) + 1;
-    let fact = SeenFact {
-        follower: 0,
+    let given = |follower| SeenFact {
+        follower,
         shard: SHARD,
         offset: Offset(offset),
         index: 0,
@@ -161,7 +162,7 @@ fn write<C: Command>(parts: &mut Parts, command: &C, event: SeenEvent, reply: u6
         sequence: SequenceNumber(offset),
         event: event.name.clone(),
     };
-    parts.facts.push(fact);
+    parts.facts.extend([given(GROUP), given(SHARED)]);
     let record = record(parts, vec![event], reply);
     let fingerprint = Call::fingerprint_of(C::NAME, &payload);
     let record = SeenRecord { command: C::NAME.into(), fingerprint, ..record };
