@@ -54,18 +54,24 @@ fn again<T, E>(
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     #[test]
-    fn a_lock_that_is_let_go_meanwhile_is_taken() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let before = file.reopen().unwrap();
-        before.try_lock().unwrap();
-        std::thread::scope(|scope| {
-            let taken = scope.spawn(|| lock_file(file.as_file()));
-            drop(before);
-            taken.join().unwrap().unwrap();
-        });
+    fn what_is_let_go_meanwhile_is_taken() {
+        let tries = Cell::new(0);
+        let third = || {
+            tries.set(tries.get() + 1);
+            if tries.get() < 3 { Err("locked") } else { Ok(tries.get()) }
+        };
+        assert_eq!(again(5, third, |error| *error == "locked"), Ok(3));
+        tries.set(0);
+        assert_eq!(again(2, third, |error| *error == "locked"), Err("locked"));
+        assert_eq!(tries.get(), 2, "as often as it may be");
+        tries.set(0);
+        assert_eq!(again(5, third, |_| false), Err("locked"));
+        assert_eq!(tries.get(), 1, "another error is not waited for");
     }
 
     #[test]
