@@ -68,6 +68,15 @@ struct Course {
     ended: Option<(End, Timestamp)>,
 }
 
+/// One that is carried out. It ends with its task, also when that panics.
+struct Running(Arc<Operation>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.end(End::Stopped, SystemClock.now());
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Done,
@@ -184,13 +193,13 @@ impl Operations {
             trim(&mut kept, begun);
         }
         let longest = serving.options.limits.longest_operation;
-        let running = Arc::clone(&operation);
+        let running = Running(Arc::clone(&operation));
         let mut tasks = locked(&self.tasks);
         while tasks.try_join_next().is_some() {}
         tasks.spawn(async move {
-            let in_time = tokio::time::timeout(longest, running.follow(acting)).await;
+            let in_time = tokio::time::timeout(longest, running.0.follow(acting)).await;
             let end = if in_time.is_ok() { End::Done } else { End::OutOfTime };
-            running.end(end, SystemClock.now());
+            running.0.end(end, SystemClock.now());
             drop(place);
         });
         Ok(operation)
@@ -337,7 +346,7 @@ mod tests {
     fn an_operation_ends_once() {
         let operation = operation(1, 0);
         assert_eq!(operation.course.borrow().state(), "running");
-        operation.end(End::Stopped, Timestamp::EPOCH);
+        drop(Running(Arc::clone(&operation)));
         operation.end(End::Done, Timestamp::EPOCH);
         assert_eq!(operation.course.borrow().state(), "stopped");
     }
