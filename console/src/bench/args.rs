@@ -37,6 +37,9 @@ pub struct BenchArgs {
     /// Measure also what so many subscribers do that take one fact and then sleep, at the rate of the fixed-rate step.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub sleepers: Option<u32>,
+    /// How many rounds of four turns show what the sleepers do, behind one that does not count. More rounds tell a smaller difference.
+    #[arg(long, value_name = "N", requires = "sleepers", default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..=1_000))]
+    pub rounds: u32,
     /// How many shards.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub shards: u32,

@@ -146,7 +146,8 @@ async fn steps(
         document.steps.push(step("3/4 fixed rate", target, &work, output, fixed).await?);
     }
     if let (Some(subscribers), Some(&rate)) = (args.sleepers, rates.first()) {
-        let measured = sleepers::run(target, &work, (subscribers, rate), times(args).1).await?;
+        let asleep = sleepers::Plan { subscribers, rate, rounds: args.rounds, time: times(args).1 };
+        let measured = sleepers::run(target, &work, asleep).await?;
         output.progress(show::sleepers_line(&measured));
         document.sleepers = Some(measured);
     }

@@ -19,9 +19,6 @@ use super::fixed_rate;
 use super::work::{Kind, Work};
 use crate::output::Failure;
 
-/// Rounds of four turns.
-const ROUNDS: usize = 10;
-
 /// A turn is this part of the time of a step, and its warm-up this part of the turn.
 const PARTS: u32 = 5;
 
@@ -56,6 +53,21 @@ pub struct Sleepers {
     pub late: f64,
     /// By how many KiB the processes grew in all turns without and with them.
     pub grown_kib: (i64, i64),
+    /// The part of it that the second half of the rounds saw: what is used for the first time is used by then.
+    pub grown_later_kib: (i64, i64),
+}
+
+/// What is to be measured.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plan {
+    /// How many sleep.
+    pub(super) subscribers: u32,
+    /// Commands per second.
+    pub(super) rate: u32,
+    /// Rounds of four turns.
+    pub(super) rounds: u32,
+    /// The time of a step. A turn takes a fifth of it, and a fifth of that before it.
+    pub(super) time: Duration,
 }
 
 /// The latencies of one round, or of many: without the sleepers and with them.
@@ -90,27 +102,24 @@ impl Halves {
     }
 }
 
-/// Measures `subscribers` that sleep, at `rate` commands a second. `time` is that of a step; the whole takes 9.6 times as
-/// long (10 rounds of 4 turns of a fifth, each with a fifth of that before it), and the time to subscribe.
+/// Measures subscribers that sleep. One round more than planned: in the first everything is new, and it does not count.
 pub(super) async fn run(
     target: &Target,
     work: &Arc<Work>,
-    (subscribers, rate): (u32, u32),
-    time: Duration,
+    plan: Plan,
 ) -> Result<Sleepers, Failure> {
+    let Plan { subscribers, rate, .. } = plan;
+    let turn = Turn { target, work, rate, time: plan.time / PARTS };
+    turn.round(subscribers, &mut Sleepers::default()).await?;
     let mut measured = Sleepers { subscribers, rate, ..Sleepers::default() };
-    let turn = Turn { target, work, rate, time: time / PARTS };
     let mut rounds = Vec::new();
-    for _ in 0..ROUNDS {
-        let mut round = Halves::new();
-        measured.grown_kib.0 += turn.take(&mut round.alone, &mut measured).await?;
-        let asleep = fall_asleep(target, work, subscribers).await?;
-        measured.grown_kib.1 += turn.take(&mut round.beside, &mut measured).await?;
-        measured.grown_kib.1 += turn.take(&mut round.beside, &mut measured).await?;
-        drop(asleep);
-        measured.grown_kib.0 += turn.take(&mut round.alone, &mut measured).await?;
-        measured.turns += 2;
-        rounds.push(round);
+    for nth in 0..plan.rounds {
+        let before = measured.grown_kib;
+        rounds.push(turn.round(subscribers, &mut measured).await?);
+        if nth >= plan.rounds / 2 {
+            measured.grown_later_kib.0 += measured.grown_kib.0 - before.0;
+            measured.grown_later_kib.1 += measured.grown_kib.1 - before.1;
+        }
     }
     let all = Halves::of(rounds.iter());
     (measured.p50_ms, measured.p99_ms) = (all.at(0.5), all.at(0.99));
@@ -138,6 +147,19 @@ struct Turn<'a> {
 }
 
 impl Turn<'_> {
+    /// Without, with, with, without.
+    async fn round(&self, subscribers: u32, measured: &mut Sleepers) -> Result<Halves, Failure> {
+        let mut round = Halves::new();
+        measured.grown_kib.0 += self.take(&mut round.alone, measured).await?;
+        let asleep = fall_asleep(self.target, self.work, subscribers).await?;
+        measured.grown_kib.1 += self.take(&mut round.beside, measured).await?;
+        measured.grown_kib.1 += self.take(&mut round.beside, measured).await?;
+        drop(asleep);
+        measured.grown_kib.0 += self.take(&mut round.alone, measured).await?;
+        measured.turns += 2;
+        Ok(round)
+    }
+
     /// Adds the latencies of one turn, what failed and what was late in it. By how many KiB the processes grew.
     async fn take(
         &self,
@@ -216,7 +238,7 @@ mod tests {
 
     #[test]
     fn rounds_that_agree_leave_no_doubt() {
-        let rounds: Vec<_> = (0..ROUNDS).map(|_| round(20, 30)).collect();
+        let rounds: Vec<_> = (0..10).map(|_| round(20, 30)).collect();
         let (low, high) = drawn_again(&rounds).unwrap();
         assert!((1.4..1.6).contains(&low) && (1.4..1.6).contains(&high), "{low} to {high}");
         assert_eq!(Halves::of(rounds.iter()).alone.len(), 10_000);
@@ -224,7 +246,7 @@ mod tests {
 
     #[test]
     fn without_answers_there_is_no_ratio_and_errors_are_said() {
-        let mut rounds: Vec<_> = (0..ROUNDS).map(|_| round(20, 30)).collect();
+        let mut rounds: Vec<_> = (0..10).map(|_| round(20, 30)).collect();
         rounds.iter_mut().for_each(|round| round.beside.reset());
         assert_eq!((Halves::of(rounds.iter()).ratio(), drawn_again(&rounds)), (None, None));
         let mut measured = Sleepers::default();
@@ -239,9 +261,8 @@ mod tests {
 
     #[test]
     fn rounds_that_differ_do() {
-        let rounds: Vec<_> = (0..ROUNDS)
-            .map(|nth| if nth % 2 == 0 { round(20, 60) } else { round(60, 20) })
-            .collect();
+        let rounds: Vec<_> =
+            (0..10).map(|nth| if nth % 2 == 0 { round(20, 60) } else { round(60, 20) }).collect();
         let (low, high) = drawn_again(&rounds).unwrap();
         assert!(low < 1.0 && high >= 1.0 && high > low, "{low} to {high}");
     }
