@@ -86,6 +86,7 @@ fn entries_records_and_identity_survive_reopening() {
     assert!(indices(5, 9, 1).is_empty());
 }
 
+/// Promise G6: of the operations of one commit all or none are carried out, and nobody else's are harmed.
 #[test]
 fn a_gap_is_refused_and_harms_nothing_else() {
     let dir = tempfile::tempdir().unwrap();

@@ -164,6 +164,7 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 20, failure_persistence: None, ..ProptestConfig::default() })]
 
+    /// Promise G6: a batch is whole or it is none, whatever became of its bytes.
     #[test]
     fn every_single_flipped_bit_is_seen(owned in vec(records(), 1..3)) {
         let mut builder = BatchBuilder::new(ShardId(1), Term(2), Offset(3));

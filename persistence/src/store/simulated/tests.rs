@@ -38,7 +38,8 @@ impl Opened {
     }
 }
 
-/// Promise G1, on the disk of the simulation: what was acknowledged is there after any crash, and what was not may be.
+/// Promise G1. Promise G6: on the disk of the simulation what was acknowledged is there after any crash, and what was not is there with both its parts or not
+/// at all.
 #[test]
 fn what_was_acknowledged_survives_a_crash_and_the_rest_may() {
     let (mut lost, mut kept) = (0, 0);
