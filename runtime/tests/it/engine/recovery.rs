@@ -1,8 +1,9 @@
 //! Recovery: snapshot, then history in pages, then held commands in order.
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use holm_core::{EntityAddress, Limits, Offset, SequenceNumber, Timestamp};
-use holm_persistence::{ShardLog, Snapshot, SnapshotCriteria};
+use holm_persistence::{ReadError, ShardLog, Snapshot, SnapshotCriteria};
 use holm_runtime::FailureKind;
 use holm_runtime::engine::Wanted;
 
@@ -108,7 +109,30 @@ fn unreadable_snapshots_are_stepped_over() {
     }
 }
 
-/// A snapshot of another history (it reflects an offset that the log does not have) is not believed.
+/// Law N17: with every event trimmed away state and number come from the snapshot, and the next event continues from that number.
+#[test]
+fn a_snapshot_needs_no_events() {
+    let mut driver = Driver::new(limits(17));
+    for n in 1..=17 {
+        driver.ask("a", &Deposit { amount: n }, &format!("k{n}")).unwrap();
+    }
+    assert_eq!(driver.snapshots, [17]);
+    let address = EntityAddress::new("account", "a").unwrap();
+    let trim = driver.log.trim(SHARD, &address, SequenceNumber(17));
+    trim.now_or_never().unwrap().unwrap();
+    let history = driver.log.history(SHARD, &address, SequenceNumber::ZERO, usize::MAX);
+    assert!(matches!(history, Err(ReadError::Trimmed { .. })), "no event can be replayed");
+    driver.reopen();
+    let replayed = driver.engine.counters().events_replayed;
+    assert_eq!(number(&driver.ask("a", &Balance {}, "b")), (1..=17).sum::<u64>());
+    assert_eq!(driver.engine.counters().events_replayed, replayed);
+    let next = driver.ask("a", &Deposit { amount: 1 }, "k18");
+    assert_eq!(next.as_ref().unwrap().sequence, SequenceNumber(18));
+    assert_eq!(number(&next), (1..=17).sum::<u64>() + 1);
+}
+
+/// A snapshot of another history (it reflects an offset that the log does not have) is not believed, also where the log knows nothing of the entity (law
+/// N17, as ours).
 #[test]
 fn a_snapshot_from_the_future_is_not_believed() {
     let mut driver = Driver::new(limits(1_000));
@@ -120,9 +144,15 @@ fn a_snapshot_from_the_future_is_not_believed() {
     }
     let foreign =
         other.log.load_snapshot(SHARD, &address, SnapshotCriteria::default()).unwrap().unwrap();
-    driver.log.save_snapshot(SHARD, &address, foreign, 2).unwrap();
+    let unknown = EntityAddress::new("account", "never-seen").unwrap();
+    for address in [&address, &unknown] {
+        driver.log.save_snapshot(SHARD, address, foreign.clone(), 2).unwrap();
+    }
     driver.reopen();
     assert_eq!(number(&driver.ask("a", &Balance {}, "k2")), 1);
+    let begun = driver.ask("never-seen", &Deposit { amount: 1 }, "k1");
+    assert_eq!(begun.as_ref().unwrap().sequence, SequenceNumber(1));
+    assert_eq!(number(&begun), 1);
 }
 
 /// Promise G9. Law E23: at most so many recoveries run at once, the rest wait in order.
