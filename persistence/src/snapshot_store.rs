@@ -226,17 +226,49 @@ fn failed(shard: ShardId, error: &StoreError) -> ReadError {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::sync::{Mutex, PoisonError};
+
     use super::*;
     use crate::store::StoreOptions;
 
+    /// What this process warned of. All its tests share it, so that a line is known by the address in it.
+    static WARNINGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+    struct Keeper;
+
+    impl io::Write for Keeper {
+        /// One call for each line.
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let line = String::from_utf8_lossy(bytes).into_owned();
+            WARNINGS.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// For the whole process: what belongs to one thread may miss lines while others run.
+    fn keep_warnings() {
+        let kept = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_ansi(false);
+        kept.with_writer(|| Keeper).init();
+    }
+
+    fn warned_of(address: &EntityAddress) -> Vec<String> {
+        let lines = WARNINGS.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().filter(|line| line.contains(&address.to_string())).cloned().collect()
+    }
+
     /// Law N14, the store's part: an unreadable snapshot is skipped for the one before it, and none readable is no error, so that all events are
-    /// replayed instead.
+    /// replayed instead. Each is warned of.
     #[test]
     fn an_unreadable_snapshot_falls_back_to_the_one_before() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), StoreOptions::default()).unwrap();
         let snapshots = SnapshotStore::new(&store);
-        let (shard, address) = (ShardId(1), "account/alice".parse().unwrap());
+        let (shard, address) = (ShardId(1), "account/spoiled".parse().unwrap());
         let snapshot = |number| Snapshot {
             sequence: SequenceNumber(number),
             offset: Offset(number),
@@ -256,13 +288,23 @@ mod tests {
             store.write_derived(Derived::Snapshots, batch).unwrap();
         };
         let load = || snapshots.load(shard, &address, SnapshotCriteria::default());
+        keep_warnings();
         assert_eq!(load(), Ok(Some(snapshot(30))));
+        assert!(warned_of(&address).is_empty(), "nothing was wrong");
         spoil(30, 1, None);
         assert_eq!(load(), Ok(Some(snapshot(20))));
         spoil(20, 0, Some(b"torn"));
         assert_eq!(load(), Ok(Some(snapshot(10))));
         spoil(10, 0, Some(&[1; 100]));
         assert_eq!(load(), Ok(None));
+        // At each load, of each that it skips.
+        let warned = warned_of(&address);
+        assert!(warned.iter().all(|line| line.contains("a snapshot cannot be read")), "{warned:?}");
+        for (number, times) in [(30, 3), (20, 2), (10, 1)] {
+            let sequence = format!("sequence={number} ");
+            let lines = warned.iter().filter(|line| line.contains(&sequence)).count();
+            assert_eq!(lines, times, "{warned:?}");
+        }
         snapshots.delete(shard, &address, SnapshotCriteria::default()).unwrap();
         assert!(snapshots.sequences(shard, &address).unwrap().is_empty());
     }
