@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use holm::{Holm, ShardState};
 use holm_console::management::{self, HttpOptions, HttpServer};
+use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -62,12 +63,18 @@ impl OneNode {
     }
 }
 
-/// Status and body.
+/// Status and body; its media type is checked on the way.
 pub(crate) async fn answer(request: RequestBuilder) -> (u16, Value) {
     read(request.send().await.unwrap()).await
 }
 
 pub(crate) async fn read(response: Response) -> (u16, Value) {
     let status = response.status().as_u16();
-    (status, response.json().await.unwrap())
+    let media_type = response.headers()[CONTENT_TYPE].to_str().unwrap().to_owned();
+    let body: Value = response.json().await.unwrap();
+    // By this type a client tells an error of Holm's from what an entity said.
+    let name = body["type"].as_str().unwrap_or_default();
+    let is_problem = name.starts_with("urn:holm:problem:");
+    assert_eq!(media_type == "application/problem+json", is_problem, "{media_type}: {body}");
+    (status, body)
 }
