@@ -37,7 +37,8 @@ pub struct Limits {
     /// Time without a command after which an entity is passivated.
     pub idle_timeout: Duration,
     /// Idempotency keys kept for one entity; the oldest go first. 2,048 hold a file of commands that is imported twice (the busiest entity of ours gets
-    /// 1,151 of 10,000) and 30 s of retries at 64 a second; one takes 24 bytes in memory and about 20 in a snapshot.
+    /// 1,151 of 10,000) and 30 s of retries at 64 a second; one takes 24 to 48 bytes in memory, whose places double
+    /// up to this number, and about 20 in a snapshot.
     pub window_keys: usize,
     /// Age at which an idempotency key is forgotten.
     pub window_age: Duration,

@@ -1,8 +1,8 @@
 //! The idempotency window of one entity: which keys were used, and at which offset the answer to each is recorded.
 //!
 //! It holds no answers, only offsets: the log is the truth, and a repeated key is rare enough to read it there. So a key takes 24 bytes, and a
-//! window that begins with one key grows only as keys come. Bounded by count and by age (promise G2 states both). A short window is searched by looking
-//! at all of it; a long one gets a hash table of its own.
+//! window that begins with one place doubles as keys come: five take eight places. Bounded by count and by age (promise G2 states both). A short window is
+//! searched by looking at all of it; a long one gets a hash table of its own.
 
 use std::time::Duration;
 
