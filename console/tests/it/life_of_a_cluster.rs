@@ -85,7 +85,7 @@ fn a_supervisor_in_the_foreground_ends_with_everything_on_sigterm() {
 
 /// The last line tells what is so now, and Ctrl-C ends everything.
 #[test]
-fn a_cluster_on_a_terminal_says_what_is_served_and_ends_on_ctrl_c() {
+fn a_cluster_in_the_foreground_says_what_is_served_and_ends_on_ctrl_c() {
     let _turn = take_turn();
     let dir = tempfile::tempdir().unwrap();
     let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
