@@ -1,7 +1,8 @@
 //! Ports for the nodes of a local cluster.
 //!
 //! Picked ports lie below the range from which the kernel gives ports to outgoing connections. Inside that range a node that comes back could
-//! find its port taken by somebody's outgoing connection, and a peer that dials a dead port again and again could in the end connect to itself.
+//! find its port taken by somebody's outgoing connection, and a peer that dials a dead port again and again could in the end connect to itself. So the system
+//! is not asked for them (`docs/decisions/0035-sizes-and-local-ports.md`).
 
 mod holder;
 
