@@ -52,7 +52,8 @@ pub struct Limits {
     pub troubled_entities: usize,
     /// A handler that runs longer is reported as slow: it holds up every entity of its shard. A hundred times what a handler of a millisecond takes.
     pub slow_handler: Duration,
-    /// Failure facts of one node that wait to be stored; what does not fit is counted, and the count becomes a fact. 1,024 of about 1 KiB.
+    /// Failure facts of one node that wait to be stored, those of all parts of the log together; what does not fit is counted, and the count becomes a fact. 1,024 of
+    /// about 1 KiB.
     pub failures_waiting: usize,
     /// Time that a caller waits when it names no deadline.
     pub ask_timeout: Duration,

@@ -2,7 +2,7 @@
 
 mod shard;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures::channel::oneshot;
@@ -29,6 +29,8 @@ pub struct MemoryLog {
 struct State {
     shards: BTreeMap<ShardId, MemoryShard>,
     holding: bool,
+    /// Shards that do not answer.
+    held: BTreeSet<ShardId>,
     queue: VecDeque<Queued>,
     /// Conversations are looked for by whoever wants to know.
     without_conversations: bool,
@@ -99,6 +101,11 @@ impl MemoryLog {
         self.lock().holding = true;
     }
 
+    /// From now on no append of this shard becomes durable until all are released; those of others do.
+    pub fn hold_shard(&self, shard: ShardId) {
+        self.lock().held.insert(shard);
+    }
+
     /// How many appends are held.
     #[must_use]
     pub fn held(&self) -> usize {
@@ -117,6 +124,7 @@ impl MemoryLog {
     pub fn release_all(&self) {
         let mut state = self.lock();
         state.holding = false;
+        state.held.clear();
         while state.store_next() {}
     }
 
@@ -138,9 +146,11 @@ impl State {
         self.shards.entry(shard).or_insert_with(|| MemoryShard::new(shard))
     }
 
-    /// Decides the oldest queued append; false when there is none.
+    /// Decides the oldest queued append of a shard that answers; false when there is none.
     fn store_next(&mut self) -> bool {
-        let Some(Queued { batch, fate, done }) = self.queue.pop_front() else { return false };
+        let next = self.queue.iter().position(|it| !self.held.contains(&it.batch.shard()));
+        let next = next.and_then(|at| self.queue.remove(at));
+        let Some(Queued { batch, fate, done }) = next else { return false };
         let (id, term) = (batch.shard(), batch.term());
         let shard = self.shard(id);
         if fate != Fate::Lost {

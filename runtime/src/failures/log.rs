@@ -15,7 +15,7 @@ use crate::failure::{FailedCommand, FailureFact, FailureKind, Subject};
 use crate::{Command, Event};
 
 /// Parts of the log. Enough that a storm of failures is written by several shards, few enough that a list asks them all.
-const PARTS: u64 = 16;
+pub(super) const PARTS: usize = 16;
 
 /// Bytes of one page of a list: three quarters of what a reply may have.
 const PAGE_BYTES: usize = 48 * 1024;
@@ -113,7 +113,13 @@ pub(super) struct Count {
 
 /// The part that a subject belongs to.
 pub(super) fn part_of(subject: &Subject) -> String {
-    part(XxHash3_64::oneshot(subject.to_string().as_bytes()) % PARTS)
+    part(part_number(subject))
+}
+
+/// Its number.
+pub(super) fn part_number(subject: &Subject) -> usize {
+    let hash = XxHash3_64::oneshot(subject.to_string().as_bytes()) % PARTS as u64;
+    usize::try_from(hash).expect("below the number of parts")
 }
 
 /// Every part.
@@ -121,7 +127,7 @@ pub(super) fn parts() -> impl Iterator<Item = String> {
     (0..PARTS).map(part)
 }
 
-fn part(number: u64) -> String {
+fn part(number: usize) -> String {
     format!("part-{number:02}")
 }
 

@@ -1,9 +1,9 @@
 //! The reporter of a node: takes facts from the shards without ever holding one up, and stores them.
 //!
-//! A fact waits in a bounded queue. What does not fit is counted, and the count is itself a fact once there is room. A fact is stored under a key that
-//! follows from its id, so however often it is tried it is stored once. A node that stops in order waits a moment for what is not stored yet; what waits when the
-//! process dies is lost; a quarantine is not, because it does not
-//! depend on its fact.
+//! Each part of the log has a lane of its own, so that one that cannot be reached holds up no facts but its own. The lanes share one bounded room. When it is
+//! full the newest fact of the longest lane has to go, and is counted; the count is itself a fact. A fact is stored under a key that follows from its id, so
+//! however often it is tried it is stored once. A node that stops in order waits a moment for what is not stored yet; what waits when the process dies is lost; a
+//! quarantine is not, because it does not depend on its fact.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,14 +17,17 @@ use holm_core::{
 use holm_persistence::encode;
 use tokio::sync::Notify;
 
-use super::log::{FailureLog, Report, part_of};
+use super::log::{FailureLog, PARTS, Report, part_number, part_of};
 use crate::ask::Asker;
 use crate::entity::{Command, Entity};
 use crate::entity_ref::Caller;
 use crate::failure::{Causes, FailureFact, FailureKind, Subject};
 
-/// Facts that are stored at the same time. They go to sixteen entities; four for each fill a batch.
-const AT_ONCE: usize = 64;
+/// Facts of one part that are stored at the same time: enough to fill a batch.
+const AT_ONCE: usize = 16;
+
+/// How often it is told at most that facts were lost: a part that stays away must not fill the others with that.
+const LOSSES_EVERY: Duration = Duration::from_secs(1);
 
 /// How long one try may take.
 const TRY: Duration = Duration::from_secs(10);
@@ -36,7 +39,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// Where the shards and the node put what failed.
 pub(crate) struct Outlet {
     queue: Mutex<Queue>,
-    told: Notify,
+    told: [Notify; PARTS],
+    lost: Notify,
     /// Nothing waits any more.
     idle: Notify,
     most: usize,
@@ -45,7 +49,7 @@ pub(crate) struct Outlet {
 }
 
 struct Queue {
-    facts: VecDeque<FailureFact>,
+    lanes: [VecDeque<FailureFact>; PARTS],
     /// Facts that did not fit since the last that said so.
     lost: u64,
     /// Facts that are being stored.
@@ -54,12 +58,33 @@ struct Queue {
     names: SeededEntropy,
 }
 
+impl Queue {
+    fn waiting(&self) -> usize {
+        self.lanes.iter().map(VecDeque::len).sum()
+    }
+
+    /// Puts a fact into its lane. Gives how many did not fit: it, or what had to go for it.
+    fn put(&mut self, lane: usize, fact: FailureFact, most: usize) -> u64 {
+        let mut dropped = 0;
+        if self.waiting() >= most {
+            // So one part that cannot be reached may fill all the room, and leaves its share to each other one that needs it.
+            let own = self.lanes[lane].len();
+            match self.lanes.iter_mut().max_by_key(|it| it.len()).filter(|it| it.len() > own) {
+                Some(longest) => dropped = longest.pop_back().map_or(0, |fact| fact.count),
+                None => return fact.count,
+            }
+        }
+        self.lanes[lane].push_back(fact);
+        dropped
+    }
+}
+
 impl Outlet {
     pub(crate) fn new(most: usize, node: NodeId, clock: Arc<dyn Clock>, seed: u64) -> Self {
-        let (facts, names) = (VecDeque::new(), SeededEntropy::new(seed));
-        let queue = Queue { facts, lost: 0, under_way: 0, closed: false, names };
-        let (queue, most) = (Mutex::new(queue), most.max(1));
-        Self { queue, told: Notify::new(), idle: Notify::new(), most, node, clock }
+        let (lanes, names) = (Default::default(), SeededEntropy::new(seed));
+        let queue = Queue { lanes, lost: 0, under_way: 0, closed: false, names };
+        let (queue, told, most) = (Mutex::new(queue), Default::default(), most.max(1));
+        Self { queue, told, lost: Notify::new(), idle: Notify::new(), most, node, clock }
     }
 
     /// Takes a fact over. Never waits.
@@ -68,17 +93,18 @@ impl Outlet {
         if fact.address().is_some_and(|address| address.entity_type() == FailureLog::TYPE) {
             return;
         }
+        let lane = part_number(&fact.subject);
         let mut queue = self.lock();
         if queue.closed {
             return;
         }
-        if queue.facts.len() >= self.most {
-            queue.lost += fact.count;
-            return;
-        }
-        queue.facts.push_back(fact);
+        let lost = queue.put(lane, fact, self.most);
+        queue.lost += lost;
         drop(queue);
-        self.told.notify_one();
+        self.told[lane].notify_one();
+        if lost > 0 {
+            self.lost.notify_one();
+        }
     }
 
     /// A name for a fact that no shard gave one.
@@ -107,12 +133,10 @@ impl Outlet {
     pub(crate) fn close(&self) {
         let mut queue = self.lock();
         queue.closed = true;
-        queue.facts.clear();
-        queue.under_way = 0;
+        queue.lanes.iter_mut().for_each(VecDeque::clear);
         drop(queue);
         self.idle.notify_waiters();
-        self.told.notify_waiters();
-        self.told.notify_one();
+        self.told.iter().chain([&self.lost]).for_each(Notify::notify_one);
     }
 
     /// Whether it takes no more facts.
@@ -120,10 +144,11 @@ impl Outlet {
         self.lock().closed
     }
 
-    /// How many facts are not stored yet.
+    /// How many facts are not stored yet, with the one that says how many were lost.
     pub(crate) fn waiting(&self) -> usize {
         let queue = self.lock();
-        queue.facts.len() + queue.under_way
+        let waiting = queue.waiting() + queue.under_way + usize::from(queue.lost > 0);
+        if queue.closed { 0 } else { waiting }
     }
 
     /// Waits until every fact is stored, or it is closed.
@@ -138,24 +163,38 @@ impl Outlet {
         }
     }
 
-    /// The next facts; none when it is closed.
-    fn take(&self) -> Option<Vec<FailureFact>> {
+    /// The next facts of a part; none when it is closed.
+    fn take(&self, lane: usize) -> Option<Vec<FailureFact>> {
         let mut queue = self.lock();
         if queue.closed {
             return None;
         }
-        let lost = std::mem::take(&mut queue.lost);
-        let some = queue.facts.len().min(AT_ONCE);
-        let mut facts: Vec<_> = queue.facts.drain(..some).collect();
-        if lost > 0 {
-            let now = self.clock.now();
-            let id = FailureId::generate(now, &mut queue.names);
-            let fact = FailureFact::new(id, FailureKind::FactsLost, Subject::Node(self.node), now)
-                .because("more failed than could wait to be stored (limit failures_waiting)");
-            facts.push(FailureFact { node: self.node, count: lost, ..fact });
-        }
-        queue.under_way = facts.len();
+        let lane = &mut queue.lanes[lane];
+        let facts: Vec<_> = lane.drain(..lane.len().min(AT_ONCE)).collect();
+        queue.under_way += facts.len();
         Some(facts)
+    }
+
+    /// The fact that some did not fit, where it is so; none when it is closed.
+    fn take_losses(&self) -> Option<Option<FailureFact>> {
+        let mut queue = self.lock();
+        if queue.closed {
+            return None;
+        }
+        if queue.lost == 0 {
+            return Some(None);
+        }
+        queue.under_way += 1;
+        let (count, now) = (std::mem::take(&mut queue.lost), self.clock.now());
+        let id = FailureId::generate(now, &mut queue.names);
+        let fact = FailureFact::new(id, FailureKind::FactsLost, Subject::Node(self.node), now)
+            .because("more failed than could wait to be stored (limit failures_waiting)");
+        Some(Some(FailureFact { node: self.node, count, ..fact }))
+    }
+
+    fn stored_some(&self, count: usize) {
+        self.lock().under_way -= count;
+        self.idle.notify_waiters();
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -165,20 +204,32 @@ impl Outlet {
 
 /// Stores what comes out of the outlet, until that is closed.
 pub(crate) async fn report(outlet: Arc<Outlet>, asker: Arc<dyn Asker>) {
-    loop {
-        let told = outlet.told.notified();
-        match outlet.take() {
-            None => return,
-            Some(facts) if facts.is_empty() => told.await,
-            Some(facts) => {
-                let stored = facts
-                    .into_iter()
-                    .map(|fact| store(&*asker, &*outlet.clock, fact, || outlet.is_closed()));
-                join_all(stored).await;
-                outlet.lock().under_way = 0;
-                outlet.idle.notify_waiters();
-            }
+    let lanes = join_all((0..PARTS).map(|lane| report_part(&outlet, &*asker, lane)));
+    tokio::join!(lanes, report_losses(&outlet, &*asker));
+}
+
+async fn report_part(outlet: &Outlet, asker: &dyn Asker, lane: usize) {
+    while let Some(facts) = outlet.take(lane) {
+        if facts.is_empty() {
+            outlet.told[lane].notified().await;
+            continue;
         }
+        let count = facts.len();
+        let is_gone = || outlet.is_closed();
+        join_all(facts.into_iter().map(|fact| store(asker, &*outlet.clock, fact, is_gone))).await;
+        outlet.stored_some(count);
+    }
+}
+
+async fn report_losses(outlet: &Outlet, asker: &dyn Asker) {
+    while let Some(losses) = outlet.take_losses() {
+        let Some(fact) = losses else {
+            outlet.lost.notified().await;
+            continue;
+        };
+        store(asker, &*outlet.clock, fact, || outlet.is_closed()).await;
+        outlet.stored_some(1);
+        tokio::time::sleep(LOSSES_EVERY).await;
     }
 }
 
@@ -236,3 +287,7 @@ fn envelope(fact: &FailureFact, now: Timestamp) -> Option<CommandEnvelope> {
         deadline: now.plus(TRY),
     })
 }
+
+#[cfg(test)]
+#[path = "reporter/tests.rs"]
+mod tests;

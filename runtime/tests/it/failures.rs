@@ -3,6 +3,7 @@
 
 mod kinds;
 mod mending;
+mod parts;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
