@@ -1,9 +1,11 @@
 //! From one picture of the cluster to the next: which members came, fell silent, came back or went, which shards moved or lost their majority. Pure.
 //!
 //! Every node sees it; one tells it, the leader of the cluster log, so that it is told once. When that leader is the very node that fell silent, the next
-//! leader tells what it saw meanwhile. What is trouble becomes a failure fact too.
+//! leader tells what it saw meanwhile. One that was started since saw nothing of it: then it is told by the first of those who did. What is trouble becomes a
+//! failure fact too.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use holm_core::{NodeId, ShardId, Timestamp};
@@ -42,12 +44,32 @@ pub(super) struct Troubles {
     unassigned: BTreeMap<ShardId, bool>,
     /// Who led the cluster log, also while nobody does.
     cluster_leader: Option<NodeId>,
-    /// What others should have told: when it was, and who led the cluster log then, in which of its lives.
-    untold: VecDeque<(Timestamp, Option<Life>, Change)>,
+    /// Which start of each member it was, in the picture before.
+    lives: Arc<Lives>,
+    /// What others should have told.
+    untold: VecDeque<Note>,
 }
 
-/// A node between two of its starts.
-type Life = (NodeId, u64);
+/// Of each member the number of its start.
+type Lives = BTreeMap<NodeId, u64>;
+
+/// What another node should have told.
+#[derive(Debug)]
+struct Note {
+    at: Timestamp,
+    /// Who led the cluster log then.
+    leader: Option<NodeId>,
+    /// Who was there before the change, so saw it.
+    lives: Arc<Lives>,
+    change: Change,
+}
+
+impl Note {
+    /// Whether this node saw the change and remembers it.
+    fn is_known_by(&self, member: &MemberView) -> bool {
+        self.lives.get(&member.id) == Some(&member.incarnation)
+    }
+}
 
 impl Troubles {
     /// Looks at the next picture. Gives what this node has to tell.
@@ -61,29 +83,46 @@ impl Troubles {
         let mut seen = self.of_members(view, now);
         seen.extend(self.of_shards(view, now));
         let mine = self.of_leader(view, me, leader, now);
-        if leader.is_none() {
+        let is_up = |it: &&MemberView| it.state == MemberState::Up;
+        let present = leader.and_then(|it| view.member(it)).filter(is_up);
+        if present.is_none() {
             // Nobody could tell it so far, however long that lasts: a lost majority is told when it is back.
-            self.untold.iter_mut().for_each(|(at, ..)| *at = now);
+            self.untold.iter_mut().for_each(|note| note.at = now);
         }
-        while self.untold.front().is_some_and(|(at, ..)| now.since(*at) > REMEMBERED) {
+        while self.untold.front().is_some_and(|note| now.since(note.at) > REMEMBERED) {
             self.untold.pop_front();
         }
+        let lives = view.members.iter().map(|it| (it.id, it.incarnation)).collect();
+        let lives = std::mem::replace(&mut self.lives, Arc::new(lives));
         if leader != Some(me) {
             let room = MOST_REMEMBERED.saturating_sub(self.untold.len());
-            let lives = leader.and_then(|it| view.member(it)).map(|it| (it.id, it.incarnation));
-            let noted = seen.into_iter().take(room).map(|change| (now, lives, change));
-            self.untold.extend(noted);
-            return Vec::new();
+            let noted = seen.into_iter().take(room);
+            self.untold.extend(noted.map(|change| {
+                let lives = Arc::clone(&lives);
+                Note { at: now, leader, lives, change }
+            }));
+            return present.map_or_else(Vec::new, |leader| self.in_its_place(view, me, leader));
         }
         // One that started again meanwhile remembers nothing of it.
-        let told = |leader: &Option<Life>| {
-            leader.is_some_and(|(leader, life)| {
-                let member = view.member(leader).filter(|member| member.incarnation == life);
-                member.is_some_and(|member| member.state == MemberState::Up)
-            })
+        let told = |note: &Note| {
+            let member = note.leader.and_then(|leader| view.member(leader)).filter(is_up);
+            member.is_some_and(|member| note.is_known_by(member))
         };
-        let untold = self.untold.drain(..).filter(|(_, leader, _)| !told(leader));
-        untold.map(|(.., change)| change).chain(mine).chain(seen).collect()
+        let untold = self.untold.drain(..).filter(|note| !told(note));
+        untold.map(|note| note.change).chain(mine).chain(seen).collect()
+    }
+
+    /// What this node tells although another one leads, because that one was started since. Of those who were there the one with the lowest id tells it.
+    fn in_its_place(&mut self, view: &ClusterView, me: NodeId, leader: &MemberView) -> Vec<Change> {
+        let (known, unknown): (VecDeque<_>, VecDeque<_>) =
+            self.untold.drain(..).partition(|note| note.is_known_by(leader));
+        self.untold = known;
+        let first = |note: &Note| {
+            let up = view.members.iter().filter(|it| it.state == MemberState::Up);
+            up.filter(|it| note.is_known_by(it)).map(|it| it.id).min()
+        };
+        let mine = unknown.into_iter().filter(|note| first(note) == Some(me));
+        mine.map(|note| note.change).collect()
     }
 
     /// That this node leads the cluster log now, it tells itself.

@@ -135,3 +135,52 @@ fn the_next_leader_tells_what_one_that_started_again_forgot() {
     let told = kinds(&troubles.look(&back, ME, Some(ME), at(3)));
     assert!(told.contains(&(FailureKind::ShardWithoutQuorum, "shard 0".to_owned())), "{told:?}");
 }
+
+/// Promise G7: a leader that was started since the majority was lost knows nothing of it, so one of those who saw it tells it, once; what happens from now on
+/// tells the leader again.
+#[test]
+fn what_the_leader_was_not_there_for_is_told_in_its_place() {
+    let quorum = || (FailureKind::ShardWithoutQuorum, "shard 0".to_owned());
+    // Of five nodes three die; the first and the second saw it.
+    let members = |two, three: MemberState| [(1, Up), (2, two), (3, three), (4, three), (5, three)];
+    let mut all = [Troubles::default(), Troubles::default()];
+    let mut look = |view: &ClusterView, leader: Option<u64>, second| {
+        [0, 1].map(|index: usize| {
+            let me = NodeId(index as u64 + 1);
+            all[index].look(view, me, leader.map(NodeId), at(second))
+        })
+    };
+    look(&view(&members(Up, Up), &[Some(3)]), Some(3), 1);
+    // The dead leader is taken for the leader as long as nobody stands for election.
+    let lonely = view(&members(Up, Suspect), &[None]);
+    for second in 2..60 {
+        assert_eq!(look(&lonely, Some(3), second), [vec![], vec![]]);
+    }
+    // It is back and leads; that it is another life stands in the cluster log a moment later.
+    let lives = |view: ClusterView| {
+        let mut view = view;
+        view.members[2].incarnation += 1;
+        view
+    };
+    assert_eq!(look(&view(&members(Up, Up), &[None]), Some(3), 61), [vec![], vec![]]);
+    let back = lives(view(&members(Up, Up), &[Some(3)]));
+    let [first, second] = look(&back, Some(3), 62);
+    assert!(kinds(&first).contains(&quorum()) && second.is_empty(), "{first:?}, {second:?}");
+    assert!(names(&first).contains(&"QuorumRegained"), "it was not there before: {first:?}");
+    // From now on it sees everything itself.
+    assert_eq!(look(&lives(view(&members(Up, Up), &[Some(4)])), Some(3), 63), [vec![], vec![]]);
+    assert_eq!(look(&back, Some(3), 80), [vec![], vec![]]);
+}
+
+/// Promise G7: where the first of those who saw it is away, the next one tells it.
+#[test]
+fn who_tells_in_its_place_is_there() {
+    let mut troubles = Troubles::default();
+    let me = NodeId(2);
+    troubles.look(&view(&ALL_UP, &[Some(3)]), me, Some(NodeId(3)), at(1));
+    troubles.look(&view(&[(1, Up), (2, Up), (3, Suspect)], &[None]), me, None, at(2));
+    let mut back = view(&[(1, Suspect), (2, Up), (3, Up)], &[None]);
+    back.members[2].incarnation += 1;
+    let told = kinds(&troubles.look(&back, me, Some(NodeId(3)), at(3)));
+    assert!(told.contains(&(FailureKind::ShardWithoutQuorum, "shard 0".to_owned())), "{told:?}");
+}

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use holm_core::ShardId;
 use holm_runtime::{FailureFilter, FailureKind, Subject};
+use holm_sharding::{ClusterOptions, ClusterView, ShardState, ShardView};
 
-use holm_sharding::{ShardState, ShardView};
-
-use super::harness::{Cluster, Running, kill};
+use super::harness::{Cluster, Running, SHARDS, kill};
 
 impl Running {
     /// Waits until a failure is stored.
@@ -60,6 +60,40 @@ async fn a_shard_without_quorum_is_a_fact() {
     let _back = start(2).await.unwrap();
     nodes[0].until_serving().await;
     for shard in lost {
+        nodes[0].stored(FailureKind::ShardWithoutQuorum, Subject::Shard(shard)).await;
+    }
+}
+
+/// Promise G7: when two of three replicas are gone and one of them leads the cluster log after its restart, it knows nothing of what happened; whoever stayed does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_majority_is_a_fact_whoever_leads_afterwards() {
+    let cluster = Cluster::of(3);
+    // The one that stays never stands for election, so one that was started again leads.
+    let patient = |options: &mut ClusterOptions| {
+        options.times.election_min = 2 * crate::support::PATIENCE;
+        options.times.election_max = 3 * crate::support::PATIENCE;
+    };
+    let start = async |index| {
+        let change = |options: &mut ClusterOptions| {
+            if index == 0 {
+                patient(options)
+            }
+        };
+        cluster.try_start(index, change).await.unwrap()
+    };
+    let mut nodes = futures::future::join_all((0..3).map(&start)).await;
+    for node in &nodes {
+        node.until_serving().await;
+    }
+    for _ in 0..2 {
+        kill(nodes.pop().unwrap()).await;
+    }
+    let is_lost = |shard: &ShardView| shard.state == ShardState::Unassigned;
+    let all_lost = |view: &ClusterView| view.shards.iter().all(is_lost);
+    nodes[0].until("every shard is lost", all_lost).await;
+    let _back = futures::future::join_all([1, 2].map(start)).await;
+    nodes[0].until_serving().await;
+    for shard in (0..SHARDS).map(ShardId) {
         nodes[0].stored(FailureKind::ShardWithoutQuorum, Subject::Shard(shard)).await;
     }
 }
