@@ -100,7 +100,8 @@ impl Bus {
         interest: Interest,
         start: Start,
     ) -> Result<Subscription, FeedError> {
-        let (inspector, mark) = (Arc::clone(&self.inspector), Mark::of(&start));
+        let inspector = Arc::clone(&self.inspector);
+        let mark = Mark::of(&start, self.caller().now());
         let with = (Some(Arc::clone(&mark)), self.tagger());
         let subscribed =
             Subscription::start_with(inspector, interest, self.shards, start, with).await?;

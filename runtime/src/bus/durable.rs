@@ -61,9 +61,9 @@ impl DurableSubscription {
         interest: Interest,
         start: Start,
     ) -> Result<Self, SubscribeError> {
-        let mark = Mark::of(&start);
-        let start = start.position(bus.inspector(), bus.shards()).await?;
         let caller = Arc::clone(bus.caller());
+        let mark = Mark::of(&start, caller.now());
+        let start = start.position(bus.inspector(), bus.shards()).await?;
         let group = EntityRef::new(Arc::clone(&caller), name);
         if let Err(error) = group.address() {
             return Err(SubscribeError::Name { reason: error.to_string() });
@@ -294,7 +294,8 @@ impl DurableSubscription {
         self.ask(true).await.map(drop).map_err(refused)
     }
 
-    /// How old the oldest fact is that it was given and has not gone beyond; zero when it has read everything. It is the gauge
+    /// How old the oldest fact is that it was given and has not gone beyond; zero when it has read everything. Begun with what happens now, how long it has not
+    /// asked for the first. It is the gauge
     /// `holm_subscription_lag_time_seconds` too, and beyond [`super::LagLimit`] a failure fact.
     #[must_use]
     pub fn lag(&self) -> Duration {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 /// How far behind a subscriber may be, and for how long, before that is a failure fact.
 ///
-/// It is behind as far as the oldest fact is old that it was given and has not gone beyond. It has caught up when it was within half of that for as long. So a
+/// It is behind as far as the oldest fact is old that it was given and has not gone beyond; begun with what happens now, and before it asks for the first fact, as
+/// long as it has not asked. It has caught up when it was within half of that for as long. So a
 /// subscriber that comes and goes says at most two things in twice `lasting`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LagLimit {

@@ -179,6 +179,7 @@ impl Subscription {
 
     /// The facts of the next record; none when what came was of no interest. As [`Subscription::next_group`], of one record.
     pub(super) async fn next_record(&mut self) -> Result<Vec<Fact>, FeedError> {
+        self.come_back();
         loop {
             let mut record = Vec::new();
             self.take_record(&mut record);

@@ -31,6 +31,8 @@ pub(super) struct Mark {
 struct Places {
     /// When that happened which it was given last of each shard.
     given: BTreeMap<ShardId, Timestamp>,
+    /// It follows what happens since then, and has not asked for any of it yet.
+    not_begun_since: Option<Timestamp>,
     /// Shards whose end it has seen while it still works on what it was given.
     ended: BTreeSet<ShardId>,
     /// It was given something and did not come back yet.
@@ -40,8 +42,10 @@ struct Places {
 }
 
 impl Mark {
-    pub(super) fn of(start: &Start) -> Arc<Self> {
-        let (reads_the_past, places) = (*start != Start::Now, Mutex::default());
+    pub(super) fn of(start: &Start, now: Timestamp) -> Arc<Self> {
+        let reads_the_past = *start != Start::Now;
+        let not_begun_since = (!reads_the_past).then_some(now);
+        let places = Mutex::new(Places { not_begun_since, ..Places::default() });
         Arc::new(Self { reads_the_past, places })
     }
 
@@ -68,7 +72,7 @@ impl Mark {
     /// It asks for more: what it was given is handled.
     pub(super) fn comes_back(&self) {
         let mut places = self.lock();
-        places.holding = false;
+        (places.holding, places.not_begun_since) = (false, None);
         for shard in std::mem::take(&mut places.ended) {
             places.given.remove(&shard);
         }
@@ -85,9 +89,11 @@ impl Mark {
         }
     }
 
-    /// How old the oldest is that it was given and has not gone beyond.
+    /// How old the oldest is that it was given and has not gone beyond. Before it asks for the first time nobody looks what there is for it, so it is as far
+    /// behind as that is ago.
     pub(super) fn behind(&self, now: Timestamp) -> Duration {
-        let oldest = self.lock().given.values().min().copied();
+        let places = self.lock();
+        let oldest = places.given.values().chain(&places.not_begun_since).min().copied();
         oldest.map_or(Duration::ZERO, |oldest| now.since(oldest))
     }
 
@@ -184,7 +190,10 @@ mod tests {
 
     #[test]
     fn it_is_as_far_behind_as_what_it_works_on() {
-        let mark = Mark::of(&Start::Now);
+        let mark = Mark::of(&Start::Now, Timestamp::from_millis(2_000));
+        assert_eq!(behind(&mark), 8_000, "it never asked");
+        mark.comes_back();
+        assert_eq!(behind(&mark), 0);
         mark.given(SHARD, Timestamp::from_millis(4_000));
         mark.given(ShardId(5), Timestamp::from_millis(9_000));
         assert_eq!(behind(&mark), 6_000);
@@ -198,7 +207,8 @@ mod tests {
 
     #[test]
     fn a_first_reading_is_no_lag() {
-        let mark = Mark::of(&Start::Beginning);
+        let mark = Mark::of(&Start::Beginning, Timestamp::EPOCH);
+        assert_eq!(behind(&mark), 0);
         mark.follows(SHARD, Offset::ZERO);
         mark.follows(ShardId(5), Offset(7));
         assert!(mark.is_first_reading());

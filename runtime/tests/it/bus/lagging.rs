@@ -1,6 +1,6 @@
 //! Subscribers that fall behind: told once, and told once when it is over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -162,6 +162,51 @@ async fn a_live_subscriber_that_hangs_is_told_and_one_that_went_is_not() {
     let fact = next(&mut failures).await;
     assert_eq!(fact.subject, Subject::Reader("live subscription".into()));
     nothing_more(&mut failures).await;
+    node.host.stop().await;
+}
+
+/// Promises G7 and G8: one that begins with now and never asks for anything is told too, and has caught up once it asked.
+#[tokio::test]
+async fn a_subscriber_that_never_asks_is_told() {
+    let node = Node::start().await;
+    let mut failures = node.failures().await;
+    let interest = Interest::of::<Account>();
+    let idle = node.strict().subscribe(interest.clone(), Start::Now).await.unwrap();
+    let mut mail = node.strict().subscribe_durable("mail", interest, Start::Now).await.unwrap();
+    node.deposits(1, 1).await;
+    nothing_more(&mut failures).await;
+    node.clock.advance(Duration::from_secs(12));
+    let mut told = BTreeSet::new();
+    while told.len() < 2 {
+        let fact = next(&mut failures).await;
+        assert_eq!(fact.kind, FailureKind::SubscriberLagging);
+        assert!(told.insert(fact.subject.to_string()), "once each");
+    }
+    assert_eq!(mail.lag(), Duration::from_secs(12));
+    drop(idle);
+    mail.next().await.unwrap();
+    assert!(tokio::time::timeout(SOME_LOOKS, mail.next()).await.is_err());
+    assert_eq!(mail.lag(), Duration::ZERO);
+    assert_eq!(next(&mut failures).await.kind, FailureKind::SubscriberCaughtUp);
+    node.host.stop().await;
+}
+
+/// Whoever takes record by record and has finished them all is not behind.
+#[tokio::test]
+async fn who_finished_every_record_does_not_lag() {
+    let node = Node::start().await;
+    let interest = Interest::of::<Account>();
+    let mut mail = node.strict().subscribe_durable("mail", interest, Start::Now).await.unwrap();
+    node.deposits(3, 1).await;
+    node.clock.advance(Duration::from_secs(12));
+    for _ in 0..3 {
+        let record = mail.next_record().await.unwrap();
+        assert_eq!(mail.lag(), Duration::from_secs(12));
+        mail.finish(&record);
+    }
+    while mail.lag() > Duration::ZERO {
+        drop(tokio::time::timeout(SHORT, mail.next_record()).await);
+    }
     node.host.stop().await;
 }
 
