@@ -15,6 +15,7 @@ use holm_core::{
 use holm_persistence::{decode, encode};
 
 use crate::ask::Asker;
+use crate::bus::Fact;
 use crate::entity::{Command, Entity};
 
 /// How long after its deadline a caller still waits for the answer that says what became of its command.
@@ -263,6 +264,13 @@ impl AskOptions {
     #[must_use]
     pub fn with_key(key: IdempotencyKey) -> Self {
         Self { key: Some(key), ..Self::default() }
+    }
+
+    /// Options that continue the conversation of a fact: what is asked so was caused by it.
+    #[must_use]
+    pub fn following(fact: &Fact) -> Self {
+        let (correlation, causation) = (fact.correlation_id(), fact.command_id().causes());
+        Self { correlation: Some(correlation), causation: Some(causation), ..Self::default() }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Commands: JSON in, the entity's answer out, with its place in history.
 
+use std::fmt::Display;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +11,9 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use holm::{Answer, AskOptions, CorrelationId, EntityAddress, IdempotencyKey, Verdict};
+use holm::{
+    Answer, AskOptions, CausationId, CorrelationId, EntityAddress, IdempotencyKey, Verdict,
+};
 use serde::Deserialize;
 
 use super::body;
@@ -69,7 +73,7 @@ async fn ask(
 }
 
 fn options(serving: &Serving, wait: &Wait, headers: &HeaderMap) -> Result<AskOptions, Problem> {
-    let (key, correlation) = key_and_correlation(headers)?;
+    let lineage = lineage(headers)?;
     let deadline = wait
         .timeout_ms
         .map(|wanted| {
@@ -82,26 +86,27 @@ fn options(serving: &Serving, wait: &Wait, headers: &HeaderMap) -> Result<AskOpt
             Ok(serving.now().plus(wanted))
         })
         .transpose()?;
-    Ok(AskOptions { key, deadline, correlation, ..AskOptions::default() })
+    Ok(AskOptions { deadline, ..lineage })
 }
 
-/// What the headers say of the command: the key that makes it one however often it is sent, and the conversation that it belongs to.
-pub(super) fn key_and_correlation(
-    headers: &HeaderMap,
-) -> Result<(Option<IdempotencyKey>, Option<CorrelationId>), Problem> {
+/// What the headers say of the command: the key that makes it one however often it is sent, the conversation that it belongs to, and what caused it.
+pub(super) fn lineage(headers: &HeaderMap) -> Result<AskOptions, Problem> {
     let key = header(headers, "idempotency-key")?
         .map(|text| {
             IdempotencyKey::new(unquoted(text))
                 .map_err(|error| Problem::bad_request(format!("`Idempotency-Key`: {error}")))
         })
         .transpose()?;
-    let correlation = header(headers, "x-correlation-id")?
-        .map(|text| {
-            text.parse::<CorrelationId>()
-                .map_err(|error| Problem::bad_request(format!("`X-Correlation-Id`: {error}")))
-        })
-        .transpose()?;
-    Ok((key, correlation))
+    let correlation = id::<CorrelationId>(headers, "X-Correlation-Id")?;
+    let causation = id::<CausationId>(headers, "X-Causation-Id")?;
+    Ok(AskOptions { key, correlation, causation, ..AskOptions::default() })
+}
+
+fn id<I: FromStr<Err: Display>>(headers: &HeaderMap, name: &str) -> Result<Option<I>, Problem> {
+    let parse = |text: &str| {
+        text.parse().map_err(|error| Problem::bad_request(format!("`{name}`: {error}")))
+    };
+    header(headers, name)?.map(parse).transpose()
 }
 
 /// A header that may be absent and must not stand there twice.

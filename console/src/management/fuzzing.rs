@@ -120,7 +120,7 @@ fn headers(bytes: &[u8]) {
             headers.append(name, value);
         }
     }
-    _ = commands::key_and_correlation(&headers);
+    _ = commands::lineage(&headers);
     _ = guard::check_origin("localhost:7070", &headers);
     _ = guard::check_content_type(&Method::POST, &headers);
 }
@@ -163,7 +163,7 @@ pub fn request_seeds() -> Vec<Vec<u8>> {
         (kind::QUERY, "filter=panicked+account%2Fa"),
         (
             kind::HEADERS,
-            "idempotency-key:\"k1\"\nx-correlation-id:018f5e3b-0e6c-7f1c-8b5e-9d0a00000001\norigin:http://localhost:7070\ncontent-type:application/json; charset=utf-8",
+            "idempotency-key:\"k1\"\nx-correlation-id:018f5e3b-0e6c-7f1c-8b5e-9d0a00000001\nx-causation-id:018f5e3b-0e6c-7f1c-8b5e-9d0a00000002\norigin:http://localhost:7070\ncontent-type:application/json; charset=utf-8",
         ),
         (kind::HEADERS, "sec-fetch-site:cross-site\norigin:http://evil.example"),
         (kind::ORDER, r#"{"filter":"panicked account/a","dry_run":true}"#),

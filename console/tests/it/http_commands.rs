@@ -138,7 +138,9 @@ async fn malformed_requests_are_400() {
         assert_problem(&body, 400, "fix_request");
     }
     let command = || node.command("account/alice/open", &json!({"owner": "a"}));
-    for (header, value) in [("Idempotency-Key", "a b"), ("X-Correlation-Id", "x")] {
+    for (header, value) in
+        [("Idempotency-Key", "a b"), ("X-Correlation-Id", "x"), ("X-Causation-Id", "x")]
+    {
         let (status, body) = answer(command().header(header, value)).await;
         assert_eq!(status, 400, "{header}: {body}");
     }
@@ -170,14 +172,17 @@ async fn an_oversized_body_is_413() {
     node.stop().await;
 }
 
-/// The correlation id of a request stands in the history of what it did.
+/// The correlation id and the causation id of a request stand in the history of what it did.
 #[tokio::test]
-async fn a_correlation_id_is_recorded() {
+async fn the_lineage_of_a_request_is_recorded() {
     let node = OneNode::start().await;
     let id = "019aa1c3-7d52-7e10-9a44-1f2b83cc0d11";
+    let cause = "019aa1c3-7d52-7e10-9a44-1f2b83cc0d12";
     let open = node.command("account/alice/open", &json!({"owner": "ada"}));
-    assert_eq!(answer(open.header("X-Correlation-Id", id)).await.0, 200);
+    let open = open.header("X-Correlation-Id", id).header("X-Causation-Id", cause);
+    assert_eq!(answer(open).await.0, 200);
     let (_, history) = answer(node.get("/api/v1/entities/account/alice/history")).await;
     assert_eq!(history["events"][0]["correlation_id"], id);
+    assert_eq!(history["events"][0]["causation_id"], cause);
     node.stop().await;
 }

@@ -102,7 +102,7 @@ impl<M: Serialize + DeserializeOwned> Topic<M> {
     /// # Cancel safety
     /// Dropping the future does not take the message back.
     pub async fn publish(&self, key: &str, message: &M) -> Result<(), TopicError> {
-        self.send(key, message, AskOptions::default()).await
+        self.publish_with(key, message, AskOptions::default()).await
     }
 
     /// The same with an idempotency key: published once, however often it is tried within the window of keys.
@@ -118,7 +118,25 @@ impl<M: Serialize + DeserializeOwned> Topic<M> {
         message: &M,
         once: IdempotencyKey,
     ) -> Result<(), TopicError> {
-        self.send(key, message, AskOptions::with_key(once)).await
+        self.publish_with(key, message, AskOptions::with_key(once)).await
+    }
+
+    /// The same with whatever a caller may say besides: with [`AskOptions::following`], the message belongs to the conversation of the fact that it follows.
+    ///
+    /// # Errors
+    /// As [`Topic::publish`].
+    ///
+    /// # Cancel safety
+    /// As [`Topic::publish`].
+    pub async fn publish_with(
+        &self,
+        key: &str,
+        message: &M,
+        options: AskOptions,
+    ) -> Result<(), TopicError> {
+        let publish = message_for(message).map_err(TopicError::Message)?;
+        let sent = self.log(key).ask_with(publish, options).await;
+        sent.map(drop).map_err(TopicError::Failed)
     }
 
     /// Follows the topic.
@@ -154,12 +172,6 @@ impl<M: Serialize + DeserializeOwned> Topic<M> {
     pub fn read(&self, fact: &Fact) -> Result<M, TopicError> {
         let foreign = |reason| TopicError::Foreign { name: self.name.to_string(), reason };
         message_in(fact).map_err(foreign)
-    }
-
-    async fn send(&self, key: &str, message: &M, options: AskOptions) -> Result<(), TopicError> {
-        let publish = message_for(message).map_err(TopicError::Message)?;
-        let sent = self.log(key).ask_with(publish, options).await;
-        sent.map(drop).map_err(TopicError::Failed)
     }
 
     fn log(&self, key: &str) -> EntityRef<TopicLog> {

@@ -12,7 +12,7 @@ use super::rehydrate::Rehydration;
 use super::repeats::Repeat;
 use super::slots::{self, SlotId};
 use super::supervision::{Decision, Quarantine};
-use crate::failure::{Causes, FailureKind};
+use crate::failure::{Causes, FailedCommand, FailureKind};
 
 /// Records of one page. 256 small records are some tens of KiB: one read, and memory stays bounded whatever the length of the history.
 const PAGE_RECORDS: usize = 256;
@@ -285,7 +285,8 @@ impl<T> ShardEngine<T> {
 
     /// The log cannot be read: that is not the entity's doing, so it is not counted, and the next command may try again.
     fn unreadable(&mut self, now: Timestamp, slot: SlotId, causes: &Causes) {
-        let fact = self.fact(now, FailureKind::RecoveryFailed, slot, causes);
+        let mut fact = self.fact(now, FailureKind::RecoveryFailed, slot, causes);
+        fact.command = self.first_held(slot);
         self.refuse_held(slot, causes);
         self.carry_out(now, slot, Decision::Stop, None, fact);
     }
@@ -297,12 +298,18 @@ impl<T> ShardEngine<T> {
         let supervision = self.registry.kind_at(slot.kind).recovery_supervision;
         let (decision, attempt) = self.supervisor.failed(subject, supervision, running);
         let mut fact = self.fact(now, FailureKind::RecoveryFailed, id, causes);
-        fact.attempt = attempt;
+        (fact.attempt, fact.command) = (attempt, self.first_held(id));
         let end = self.recoveries.by_slot.get(&id).and_then(|recovery| recovery.end);
         self.refuse_held(id, causes);
         // The same history would fail the same way: it is tried again when somebody asks, never in a circle.
         let decision = if decision == Decision::Again { Decision::Stop } else { decision };
         self.carry_out(now, id, decision, end, fact);
+    }
+
+    /// The command that wanted the entity back: when that fails, it is the one that failed.
+    fn first_held(&self, slot: SlotId) -> Option<FailedCommand> {
+        let (first, _) = self.recoveries.by_slot.get(&slot)?.held.front()?;
+        Some(FailedCommand::of(first))
     }
 
     /// Those who waited for a recovery that failed hear so.

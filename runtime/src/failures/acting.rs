@@ -111,7 +111,10 @@ impl Failures {
         let payload = payload.map_err(|error| told(undecodable(error)))?;
         let key = IdempotencyKey::new(&format!("release-{}", row.failure))
             .expect("an id in text is short and printable");
-        let options = AskOptions::with_key(key);
+        // A step of the conversation in which it failed, where one is known.
+        let correlation = row.command.as_ref().map(|command| command.correlation);
+        let causation = row.command.as_ref().map(|command| command.id.causes());
+        let options = AskOptions { correlation, causation, ..AskOptions::with_key(key) };
         let envelope = self.caller.envelope(address.clone(), RELEASE, payload, options);
         match self.patiently(envelope).await.map_err(told)?.verdict {
             Verdict::Accepted(bytes) => match decode(&bytes) {

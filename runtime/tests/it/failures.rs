@@ -11,8 +11,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use holm_core::{
-    AskError, CorrelationId, EntityAddress, IdempotencyKey, SeededEntropy, ShardId, SystemClock,
-    Term,
+    AskError, CausationId, CorrelationId, EntityAddress, IdempotencyKey, SeededEntropy, ShardId,
+    SystemClock, Term,
 };
 use holm_persistence::MemoryLog;
 use holm_runtime::bus::{Bus, Interest, Start};
@@ -177,6 +177,18 @@ async fn a_failure_stands_in_its_flow() {
     let led_to_it = &branches[quarantine.parent.unwrap()].step;
     assert_eq!(led_to_it.entity.to_string(), "quarantining/c");
     assert!(matches!(led_to_it.outcome, StepOutcome::Failed { .. }), "{led_to_it:?}");
+
+    // And so does a command that failed because its entity could not be brought back. The log of failures is in memory, so that it can be told.
+    node.failures().counts().await.unwrap();
+    node.log.fail_reads(true);
+    node.of::<Restarting>("d").ask_with(Add { amount: 1 }, options).await.unwrap_err();
+    node.log.fail_reads(false);
+    node.told().await;
+    let branches = flow().await;
+    let lost = branches.iter().find(|it| it.step.entity.to_string() == "restarting/d").unwrap();
+    assert_eq!((lost.depth, lost.parent, &*lost.step.command), (1, Some(0), "add"));
+    let StepOutcome::Failed { kind, .. } = &lost.step.outcome else { panic!("{lost:?}") };
+    assert_eq!(*kind, FailureKind::RecoveryFailed);
     node.host.stop().await;
 }
 
@@ -276,14 +288,16 @@ async fn a_failure_is_managed_outside() {
     node.host.stop().await;
 }
 
-/// Promise G7. Promise G2: a retry asks the very command again: answered once, whoever asks it how often.
+/// Promise G7. Promise G2: a retry asks the very command again, in its conversation: answered once, whoever asks it how often.
 #[tokio::test]
 async fn a_retry_is_the_same_command() {
     let node = Node::start().await;
     let entity = node.of::<Sometimes>("a");
     SULKS.store(true, Ordering::Relaxed);
     let key = IdempotencyKey::new("the-one").unwrap();
-    let ask = || entity.ask_with(Add { amount: 2 }, AskOptions::with_key(key.clone()));
+    let (correlation, causation) = (Some(CorrelationId(77)), Some(CausationId(76)));
+    let options = AskOptions { correlation, causation, ..AskOptions::with_key(key) };
+    let ask = || entity.ask_with(Add { amount: 2 }, options.clone());
     ask().await.unwrap_err();
     node.told().await;
     SULKS.store(false, Ordering::Relaxed);
@@ -291,6 +305,11 @@ async fn a_retry_is_the_same_command() {
     assert_eq!(retried[0].outcome, HandledOutcome::Done);
     let again = ask().await.unwrap();
     assert_eq!((again.value, again.replayed), (2, true));
+    let mut facts =
+        node.bus().subscribe(Interest::of::<Sometimes>(), Start::Beginning).await.unwrap();
+    let fact = facts.next().await.unwrap();
+    assert_eq!(Some(fact.correlation_id()), correlation);
+    assert_eq!(Some(fact.causation_id()), causation);
     assert!(node.failures().retry(&FailureFilter::all(), false).await.unwrap().is_empty());
     node.host.stop().await;
 }

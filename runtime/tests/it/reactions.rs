@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holm_core::{
-    AskError, Clock, IdempotencyKey, Limit, ManualClock, Outcome, SeededEntropy, ShardId,
-    SystemClock, Timestamp, shard_of,
+    AskError, Clock, CorrelationId, IdempotencyKey, Limit, ManualClock, Outcome, SeededEntropy,
+    ShardId, SystemClock, Timestamp, shard_of,
 };
 use holm_persistence::{MemoryLog, ShardLog};
 use holm_runtime::bus::{self, Bus};
@@ -146,15 +146,20 @@ async fn what_an_effect_publishes_is_published_once() {
     let disk = Disk::new();
     // Nobody delivers here: the host knows no way to its entities.
     let node = disk.start_connected(false, |_| {}).await;
-    node.errand("e").ask(Start::announcing(&["one", "two"])).await.unwrap();
-    node.errand("e").ask(Start::announcing(&["three"])).await.unwrap();
+    for (texts, conversation) in [(&["one", "two"][..], 21), (&["three"], 22)] {
+        let correlation = Some(CorrelationId(conversation));
+        let options = AskOptions { correlation, ..AskOptions::default() };
+        node.errand("e").ask_with(Start::announcing(texts), options).await.unwrap();
+    }
     node.crash().await;
     for _ in 0..3 {
         let node = disk.start().await;
         let topic = ANNOUNCED.on(&Bus::new(node.caller.clone(), node.host.inspector(), SHARDS));
         let mut facts = topic.subscribe(bus::Start::Beginning).await.unwrap();
-        for expected in ["one", "two", "three"] {
-            assert_eq!(topic.read(&facts.next().await.unwrap()).unwrap(), expected);
+        for (expected, conversation) in [("one", 21), ("two", 21), ("three", 22)] {
+            let fact = facts.next().await.unwrap();
+            assert_eq!(topic.read(&fact).unwrap(), expected);
+            assert_eq!(fact.correlation_id(), CorrelationId(conversation));
         }
         let more = tokio::time::timeout(Duration::from_millis(100), facts.next()).await;
         assert!(more.is_err(), "{more:?}");

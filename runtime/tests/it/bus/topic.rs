@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use holm_core::IdempotencyKey;
+use holm_runtime::AskOptions;
 use holm_runtime::bus::{Interest, Start, Topic, TopicError};
 use serde::{Deserialize, Serialize};
 
 use super::Node;
+use crate::account::Account;
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Shipped {
@@ -49,6 +51,24 @@ async fn a_message_is_published_once() {
     let mut facts = orders.subscribe(Start::Beginning).await.unwrap();
     facts.next().await.unwrap();
     assert!(tokio::time::timeout(Duration::from_millis(50), facts.next()).await.is_err());
+    node.host.stop().await;
+}
+
+/// Promise G6: whoever acts on a fact from outside names it, so what follows belongs to its conversation and hangs on its command.
+#[tokio::test]
+async fn what_follows_a_fact_belongs_to_its_conversation() {
+    let node = Node::start().await;
+    node.deposits(1, 1).await;
+    let mut facts =
+        node.bus().subscribe(Interest::of::<Account>(), Start::Beginning).await.unwrap();
+    let cause = facts.next().await.unwrap();
+    let orders: Topic<Shipped> = node.bus().topic("orders").unwrap();
+    let options = AskOptions::following(&cause);
+    orders.publish_with("a", &Shipped { order: 7 }, options).await.unwrap();
+    let mut followed = orders.subscribe(Start::Beginning).await.unwrap();
+    let published = followed.next().await.unwrap();
+    assert_eq!(published.correlation_id(), cause.correlation_id());
+    assert_eq!(published.causation_id(), cause.command_id().causes());
     node.host.stop().await;
 }
 

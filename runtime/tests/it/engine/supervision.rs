@@ -247,6 +247,9 @@ fn a_poisoned_history_ends_in_quarantine() {
         assert!(matches!(error, AskError::RecoveryFailed { .. }), "{error}");
     }
     assert!(driver.failures.iter().all(|fact| fact.kind == FailureKind::RecoveryFailed));
+    let commands = driver.failures.iter().map(|fact| fact.command.as_ref().unwrap());
+    let keys: Vec<_> = commands.map(|command| (&*command.name, &*command.key)).collect();
+    assert_eq!(keys, [("total", "r1"), ("total", "r2"), ("total", "r3")], "who wanted it back");
     driver.reopen();
     let error = driver.ask_of("quarantining/a", &Total {}, "r4").unwrap_err();
     assert!(matches!(error, AskError::Quarantined { .. }), "{error}");

@@ -104,6 +104,7 @@ async fn a_log_that_cannot_be_read_is_told_and_not_counted() {
     let told = node.row(FailureKind::RecoveryFailed, &subject).await;
     assert_eq!((told.standing, told.is_open()), (Standing::Stopped, false));
     assert!(told.causes[0].contains("a fault was injected"), "{:?}", told.causes);
+    assert_eq!(&*told.command.unwrap().name, Total::NAME, "which wanted it back");
     node.log.fail_reads(false);
     assert_eq!(node.of::<Restarting>("r").ask(Total {}).await, Ok(0));
     node.host.stop().await;
