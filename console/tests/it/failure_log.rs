@@ -147,6 +147,13 @@ async fn failures_are_listed_and_handled_over_http() {
     let settled = node.get("/api/v1/failures?filter=brittle/a").await;
     assert_eq!(settled["failures"][0]["settled"], "resumed", "{settled}");
 
+    // Which is another word for `skip`.
+    node.break_down("b").await;
+    let (status, done) = node.post("discard", &json!({ "filter": "brittle/b" })).await;
+    assert_eq!((status, &done["order"]), (200, &json!("skip")), "{done}");
+    let settled = node.get("/api/v1/failures?filter=brittle/b").await;
+    assert_eq!(settled["failures"][0]["settled"], "skipped", "{settled}");
+
     let (status, problem) = node.post("retry", &json!({ "filter": "one two" })).await;
     assert_eq!((status, &problem["kind"]), (400, &json!("fix_request")), "{problem}");
     assert_eq!(node.post("retry", &json!({})).await.0, 400, "a filter must be said");

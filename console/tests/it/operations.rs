@@ -14,6 +14,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command as Process;
 
 use super::one_node::answer;
+use crate::local_cluster::LocalCluster;
 
 /// What stands in the way of a command; each test has a gate of its own, by its number.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -201,6 +202,24 @@ async fn an_operation_tells_how_far_it_is() {
     assert!(elsewhere["detail"].as_str().unwrap().contains("node 999"), "{elsewhere}");
     assert_eq!(node.get(&format!("{path}?wait_ms=60001")).await.0, 400);
     node.stop().await;
+}
+
+/// Promise G7: of an operation of another node each node says where it is.
+#[test]
+fn an_operation_of_another_node_is_found_there() {
+    let cluster = LocalCluster::start(&[]);
+    let http = reqwest::blocking::Client::builder().no_proxy().build().unwrap();
+    let order = http.post(format!("{}/api/v1/failures:skip?wait_ms=60000", cluster.http(0)));
+    let order = order.json(&json!({ "filter": "nobody/at-all" })).send().unwrap();
+    let order: Value = order.json().unwrap();
+    let path = format!("/operations/{}", order["id"].as_str().unwrap());
+    let elsewhere = cluster.get(1, &path);
+    assert_eq!(elsewhere["type"], "urn:holm:problem:operation-elsewhere", "{elsewhere}");
+    assert!(elsewhere["detail"].as_str().unwrap().contains("holm-1"), "{elsewhere}");
+    let there = elsewhere["try"].as_str().unwrap().strip_prefix("GET ").unwrap();
+    assert_eq!(there, format!("{}/api/v1{path}", cluster.http(0)));
+    let found: Value = http.get(there).send().unwrap().json().unwrap();
+    assert_eq!((&found["id"], &found["state"]), (&order["id"], &json!("done")), "{found}");
 }
 
 /// Promise G7: an operation that its node cannot bring to an end says so, and what has no outcome stays open.

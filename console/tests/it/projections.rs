@@ -171,6 +171,10 @@ fn the_verb_shows_the_same(node: &Node, dir: &Path) {
     assert!(shown.contains("0 handled, 1 stay parked"), "{shown}");
     let refused = run(&["skip-failed", "bank-books"]);
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let resumed = run(&["resume", "bank-books"]);
+    let shown = String::from_utf8(resumed.stdout).unwrap();
+    assert!(resumed.status.success() && shown.contains("bank-books"), "{shown}");
+    node.until(|books| books["state"] == "running");
     let unknown = run(&["resume", "nobody"]);
     assert_eq!(unknown.status.code(), Some(1), "{unknown:?}");
 }

@@ -1,4 +1,4 @@
-//! Operations: every error that a person may see stands on the page that says what to do about it, and so does every variable.
+//! Operations: every error that a person may see stands on the page that says what to do about it, and so do every kind of failure and every variable.
 
 use super::{Finding, Tree};
 
@@ -17,6 +17,9 @@ const ERRORS: [(&str, &str); 10] = [
     ("src/environment.rs", "EnvironmentError"),
     ("src/start_error.rs", "StartError"),
 ];
+
+/// Where the kinds of failures have their names.
+const FAILURES: &str = "runtime/src/failure.rs";
 
 /// Where the variables are read.
 const VARIABLES: &str = "src/environment.rs";
@@ -42,12 +45,34 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
             ));
         }
     }
+    findings.extend(failures(tree, page));
     for variable in variables(tree.text(VARIABLES).unwrap_or_default()) {
         if !page.contains(&format!("`{variable}`")) {
             findings.push(Finding::error(PAGE, 0, format!("does not explain {variable}")));
         }
     }
     findings
+}
+
+/// A row of the catalogue for each kind of failure.
+fn failures(tree: &Tree, page: &str) -> Vec<Finding> {
+    let Some(source) = tree.text(FAILURES) else { return Vec::new() };
+    let (kinds, names) = (variants(source, "FailureKind"), kind_names(source));
+    if names.is_empty() || names.len() != kinds.len() {
+        let reason = "does not name each FailureKind on a line of its own; tell xtask how it does";
+        return vec![Finding::error(FAILURES, 0, reason.to_owned())];
+    }
+    let missing = names.iter().filter(|name| !page.contains(&format!("\n| `{name}` | ")));
+    let finding = |name| format!("has no row for failures of the kind `{name}`");
+    missing.map(|name| Finding::error(PAGE, 0, finding(name))).collect()
+}
+
+/// The names that kinds of failures have outside of the program: `Self::Panicked => "panicked",`.
+fn kind_names(source: &str) -> Vec<&str> {
+    let of_kinds = source.lines().skip_while(|line| *line != "impl FailureKind {").skip(1);
+    let body = of_kinds.take_while(|line| *line != "}");
+    let names = body.filter_map(|line| line.trim().strip_prefix("Self::")?.split_once(" => \""));
+    names.filter_map(|(_, name)| name.strip_suffix("\",")).collect()
 }
 
 /// The variants of an enum in a formatted source: the names that begin a line at one level of indentation.
@@ -93,6 +118,15 @@ mod tests {
         let found = |page| check(&Tree::of(&[(PAGE, page), ("core/src/error.rs", SOURCE)])).len();
         assert_eq!(found("`Overloaded` and `Moved`"), 0);
         assert_eq!(found("`Overloaded`"), 1);
+    }
+
+    #[test]
+    fn a_failure_that_the_catalogue_leaves_out_is_found() {
+        let source = "pub enum FailureKind {\n    Panicked,\n    NodeDown,\n}\nimpl FailureKind {\n            Self::Panicked => \"panicked\",\n            Self::NodeDown => \"node_down\",\n}\n";
+        let found = |page, source| check(&Tree::of(&[(PAGE, page), (FAILURES, source)])).len();
+        assert_eq!(found("\n| `panicked` | a\n| `node_down` | b", source), 0);
+        assert_eq!(found("`node_down`\n| `panicked` | a", source), 1, "a word is no row");
+        assert_eq!(found("", "pub enum FailureKind {\n    Panicked,\n}\n"), 1);
     }
 
     #[test]
