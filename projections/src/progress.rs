@@ -19,7 +19,7 @@ pub struct Progress {
     /// Where the logs end.
     pub head: Position,
     /// Records between the two, of interest or not. The events of one command are one record.
-    pub lag_events: u64,
+    pub lag_records: u64,
     /// How long the oldest record between the two has waited; zero when there is none.
     pub lag_time: Duration,
     /// Facts handled in a second, of late.
@@ -40,7 +40,7 @@ pub struct RebuildProgress {
     /// Everything up to here is in it, or was set aside.
     pub position: Position,
     /// Records between that and the ends of the logs, of interest or not.
-    pub lag_events: u64,
+    pub lag_records: u64,
     /// How long the oldest of them has waited.
     pub lag_time: Duration,
     /// Facts handled in a second, of late.
@@ -90,25 +90,25 @@ pub(crate) async fn measure(
         let end = head.0.entry(*shard).or_default();
         *end = (*end).max(*place);
     }
-    let (lag_events, lag_time) = lag(bus, &position, &head, now).await?;
+    let (lag_records, lag_time) = lag(bus, &position, &head, now).await?;
     let rebuild = match rebuild {
         None => None,
         Some(position) => {
-            let (lag_events, lag_time) = lag(bus, &position, &head, now).await?;
+            let (lag_records, lag_time) = lag(bus, &position, &head, now).await?;
             let rate = pace_beside.facts.per_second(elapsed);
-            let time_left = time_left(lag_events, pace_beside.records.per_second(elapsed));
-            Some(RebuildProgress { position, lag_events, lag_time, rate, time_left })
+            let time_left = time_left(lag_records, pace_beside.records.per_second(elapsed));
+            Some(RebuildProgress { position, lag_records, lag_time, rate, time_left })
         }
     };
-    metrics::gauge!("holm.projection.lag.events", "projection" => name).set(rough(lag_events));
+    metrics::gauge!("holm.projection.lag.events", "projection" => name).set(rough(lag_records));
     metrics::gauge!("holm.projection.lag.time", "projection" => name).set(lag_time.as_secs_f64());
     Ok(Progress {
         name,
         state,
-        lag_events,
+        lag_records,
         lag_time,
         rate: pace.facts.per_second(elapsed),
-        time_left: time_left(lag_events, pace.records.per_second(elapsed)),
+        time_left: time_left(lag_records, pace.records.per_second(elapsed)),
         rebuild,
         position,
         head,

@@ -221,13 +221,13 @@ async fn describe(serving: &Serving, projection: &ProjectionHandle) -> Projectio
         progress.state.name().clone_into(&mut document.state);
         document.position = progress.position_total();
         document.head = Some(progress.head_total());
-        document.lag_events = Some(progress.lag_events);
+        document.lag_events = Some(progress.lag_records);
         document.lag_seconds = Some(progress.lag_time.as_secs_f64());
         document.rate = progress.rate;
         document.seconds_left = progress.time_left.map(|left| left.as_secs_f64());
         document.rebuild = progress.rebuild.map(|rebuild| RebuildDocument {
             position: rebuild.position_total(),
-            lag_events: rebuild.lag_events,
+            lag_events: rebuild.lag_records,
             lag_seconds: rebuild.lag_time.as_secs_f64(),
             rate: rebuild.rate,
             seconds_left: rebuild.time_left.map(|left| left.as_secs_f64()),

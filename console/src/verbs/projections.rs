@@ -250,7 +250,7 @@ fn show(listed: &Listed, output: Output) {
 fn figures(row: &ProjectionDocument) -> String {
     let unknown = || "?".to_owned();
     format!(
-        "{:8}   lag {:>8} events {:>7} s   {:>8.0}/s   left {:>8}   {} of {}",
+        "{:8}   lag {:>8} records {:>7} s   {:>8.0}/s   left {:>8}   {} of {}",
         row.state,
         row.lag_events.map_or_else(unknown, |lag| lag.to_string()),
         row.lag_seconds.map_or_else(unknown, |lag| format!("{lag:.1}")),
@@ -278,7 +278,7 @@ fn about(row: &ProjectionDocument) -> String {
         let RebuildDocument { position, lag_events, lag_seconds, rate, seconds_left } = rebuild;
         let (head, left) = (row.head.unwrap_or_default(), left(*seconds_left));
         about.push_str(&format!(
-            "   rebuilding: {position} of {head}, lag {lag_events} events {lag_seconds:.1} s, {rate:.0}/s, left {left}"
+            "   rebuilding: {position} of {head}, lag {lag_events} records {lag_seconds:.1} s, {rate:.0}/s, left {left}"
         ));
     }
     if row.set_aside > 0 {
@@ -311,7 +311,7 @@ mod tests {
             ..ProjectionDocument::default()
         };
         assert!(figures(&row).contains("left      3 s"), "{}", figures(&row));
-        let rebuilding = "rebuilding: 400 of 1000, lag 600 events 7.0 s, 5/s, left 10 min";
+        let rebuilding = "rebuilding: 400 of 1000, lag 600 records 7.0 s, 5/s, left 10 min";
         assert!(about(&row).contains(rebuilding), "{}", about(&row));
         let shown = [None, Some(0.0), Some(119.0), Some(7_199.0), Some(9_000.0)].map(left);
         assert_eq!(shown, ["?", "0 s", "119 s", "120 min", "2.5 h"]);

@@ -21,7 +21,7 @@ pub struct ProjectionDocument {
     pub shared: bool,
     /// `starting`, `running`, `retrying`, `paused`, `failed` or `stopped`.
     pub state: String,
-    /// Records between its position and the ends of the logs; absent when those cannot be asked for.
+    /// Records between its position and the ends of the logs, each with one event or some; absent when those cannot be asked for.
     pub lag_events: Option<u64>,
     /// How long the oldest of them has waited.
     pub lag_seconds: Option<f64>,
@@ -55,7 +55,7 @@ pub struct ProjectionDocument {
 pub struct RebuildDocument {
     /// Records up to its position, over all shards.
     pub position: u64,
-    /// Records between that and the ends of the logs.
+    /// Records between that and the ends of the logs, as above.
     pub lag_events: u64,
     /// How long the oldest of them has waited.
     pub lag_seconds: f64,

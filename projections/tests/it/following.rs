@@ -125,7 +125,7 @@ where
     node.payments(10, 1).await;
     tally.passed_all(&node.ends().await, PATIENCE).await.unwrap();
     let progress = tally.progress().await.unwrap();
-    assert_eq!((progress.lag_events, progress.lag_time), (0, Duration::ZERO));
+    assert_eq!((progress.lag_records, progress.lag_time), (0, Duration::ZERO));
     assert_eq!((progress.position_total(), progress.head_total()), (10, 10));
     assert!(progress.rate > 0.0);
 
@@ -134,7 +134,7 @@ where
     node.payments(6, 1).await;
     node.clock.advance(Duration::from_secs(7));
     let progress = tally.progress().await.unwrap();
-    assert_eq!((progress.lag_events, progress.lag_time), (6, Duration::from_secs(7)));
+    assert_eq!((progress.lag_records, progress.lag_time), (6, Duration::from_secs(7)));
     assert_eq!((progress.position_total(), progress.head_total()), (10, 16));
     tally.stop().await;
     node.host.stop().await;
@@ -154,7 +154,7 @@ where
     node.payments(6, 1).await;
     node.clock.advance(Duration::from_secs(2));
     let progress = tally.progress().await.unwrap();
-    assert_eq!((progress.lag_events, progress.lag_time), (6, Duration::from_secs(2)));
+    assert_eq!((progress.lag_records, progress.lag_time), (6, Duration::from_secs(2)));
     tally.stop().await;
     node.host.stop().await;
 }

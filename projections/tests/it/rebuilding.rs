@@ -86,8 +86,8 @@ where
     node.clock.advance(Duration::from_secs(7));
     let progress = tally.progress().await.unwrap();
     let rebuild = progress.rebuild.unwrap();
-    assert_eq!((progress.lag_events, progress.time_left), (0, Some(Duration::ZERO)));
-    assert_eq!((rebuild.position_total(), rebuild.lag_events), (10, 10));
+    assert_eq!((progress.lag_records, progress.time_left), (0, Some(Duration::ZERO)));
+    assert_eq!((rebuild.position_total(), rebuild.lag_records), (10, 10));
     assert!(rebuild.lag_time >= Duration::from_secs(7), "{rebuild:?}");
     assert!(rebuild.rate > 0.0, "{rebuild:?}");
     assert!(rebuild.time_left.is_some_and(|left| left > Duration::ZERO), "{rebuild:?}");
