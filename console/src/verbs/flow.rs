@@ -71,9 +71,10 @@ impl FlowArgs {
             }
         };
         let ask = async |client: &crate::api_client::ApiClient| {
-            client.flow(&id, self.everything, timeout).await
+            let flow = client.flow(&id, self.everything, timeout).await?;
+            Ok((client.base().to_owned(), flow))
         };
-        let mut flow = first_to_answer(clients, ask).await?;
+        let (base, mut flow) = first_to_answer(clients, ask).await?;
         flow.body.projections = seen_by::ask(global, &flow.body).await?;
         if self.failed {
             problems::keep_only(&mut flow.body);
@@ -82,6 +83,7 @@ impl FlowArgs {
             output.document(&flow);
         } else {
             draw::lines(&flow.body, output).iter().for_each(|line| output.line(line));
+            output.line(output.faint(format_args!("  Open         {base}/api/v1/flows/{id}")));
         }
         Ok(Exit::Ok)
     }

@@ -91,6 +91,8 @@ async fn a_flow_shows_what_a_conversation_led_to_in_every_entity() {
         drawn.contains("└─ ▷ deposit   account/bob") && drawn.contains("✕ rejected"),
         "{drawn}"
     );
+    let open = format!("  Open         {}/api/v1/flows/{id}", node.url());
+    assert_eq!(drawn.lines().last(), Some(&*open), "{drawn}");
     node.stop().await;
 }
 
