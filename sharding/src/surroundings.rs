@@ -7,6 +7,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use holm_core::{Clock, Entropy, OsEntropy, SeededEntropy, SystemClock};
 use holm_persistence::Pending;
@@ -30,6 +31,16 @@ pub trait Network: Send + Sync + 'static {
     /// # Errors
     /// When the address is taken.
     fn listen(&self, at: SocketAddr) -> io::Result<Box<dyn Listening>>;
+
+    /// Whether a message that leaves for an address is put on its way a second time, and how long after the first. What carries bytes in order never does
+    /// that; a simulation may.
+    fn sends_again(&self, to: SocketAddr) -> Option<Duration> {
+        let _ = to;
+        None
+    }
+
+    /// The process handles a message that was put on its way a second time.
+    fn handles_again(&self) {}
 }
 
 /// A process's end of an address. Nobody listens any more when it is dropped.

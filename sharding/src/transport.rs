@@ -19,6 +19,7 @@ mod inbound;
 mod link;
 mod options;
 mod outbox;
+mod second;
 mod shared;
 mod stream;
 mod waiting;
@@ -34,6 +35,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{broadcast, oneshot};
 
 use crate::transport::handshake::Credentials;
+use crate::transport::link::Done;
 use crate::transport::shared::Shared;
 
 pub use error::{PeerError, PeersError, RefusalCode};
@@ -199,7 +201,14 @@ impl Peers {
         done: impl FnOnce(Result<Bytes, PeerError>) + Send + 'static,
     ) {
         match self.0.shared.link(to.into()) {
-            Ok((link, wanted)) => link.request(wanted, (lane, &body), deadline, Box::new(done)),
+            Ok((link, wanted)) => {
+                let second = self.0.shared.second(&link, wanted, (lane, &body));
+                let done: Done = match second {
+                    None => Box::new(done),
+                    Some(second) => second.of_request(Box::new(done)),
+                };
+                link.request(wanted, (lane, &body), deadline, done);
+            }
             Err(error) => done(Err(error)),
         }
     }
@@ -215,7 +224,11 @@ impl Peers {
         body: Bytes,
     ) -> Result<(), PeerError> {
         let (link, wanted) = self.0.shared.link(to.into())?;
-        link.notify(wanted, lane, &body)
+        link.notify(wanted, lane, &body)?;
+        if let Some(second) = self.0.shared.second(&link, wanted, (lane, &body)) {
+            second.of_notice();
+        }
+        Ok(())
     }
 
     /// The most bytes that wait in each [`Lane`] of any connection.

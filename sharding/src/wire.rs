@@ -205,6 +205,11 @@ impl Message {
     }
 }
 
+/// Whether a body is a [`Message::Command`].
+pub(crate) fn is_command(body: &[u8]) -> bool {
+    body.first() == Some(&tag::COMMAND)
+}
+
 /// The body of a [`Message::Raft`], encoded in one go: `write` puts the message behind the head.
 ///
 /// # Errors

@@ -102,6 +102,7 @@ situations! {
     (LeaderCutOff, "leader-cut-off", World, "A leader lost its majority and was cut off from it."),
     (MessageLost, "message-lost", World, "A message was lost."),
     (MessageLate, "message-late", World, "A message arrived after a later one."),
+    (MessageTwice, "message-twice", World, "A receiver handled the second copy of a message."),
     (PausedBeyondLease, "paused-beyond-lease", World, "A leader was paused for longer than its lease, and woke up."),
     (DeposedInFlight, "deposed-in-flight", World, "A leader was deposed with batches on their way to the log."),
     (TailReplaced, "tail-replaced", World, "A follower dropped entries that no majority had."),

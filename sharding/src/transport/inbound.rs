@@ -18,6 +18,7 @@ use crate::transport::frame::{Frame, FrameCodec, FrameError, Kind};
 use crate::transport::greeting::Hail;
 use crate::transport::handshake::{self, HandshakeError};
 use crate::transport::outbox::{NotTaken, Outbox};
+use crate::transport::second;
 use crate::transport::shared::Shared;
 use crate::transport::stream::Stream;
 use crate::transport::{Lane, PeerInfo, PeerLimits, Responder};
@@ -170,9 +171,9 @@ async fn read_requests(
     let mut taken = 0;
     while let Some(frame) = frames.next().await {
         heard.store(true, Ordering::Relaxed);
-        if let Err(error) = frame.and_then(|frame| {
-            take(shared.handler.as_ref(), inbound, &mut from, &mut assembly, frame)
-        }) {
+        if let Err(error) =
+            frame.and_then(|frame| take(shared, inbound, &mut from, &mut assembly, frame))
+        {
             let reason = error.to_string();
             let complaint = Complaint::Unknown { reason: reason.clone() };
             inbound.finish(Kind::Error, Lane::Control, 0, &complaint.encode());
@@ -189,19 +190,27 @@ async fn read_requests(
 }
 
 fn take(
-    handler: &dyn crate::PeerHandler,
+    shared: &Shared,
     inbound: &Arc<Inbound>,
     from: &mut PeerInfo,
     assembly: &mut Assembly,
     frame: Frame,
 ) -> Result<(), FrameError> {
     let Frame { kind, lane, correlation, .. } = frame;
+    let handle = |from: &PeerInfo, body, respond| {
+        shared.handler.handle(from, lane, body, respond);
+        if second::is_second(correlation)
+            && let Some(network) = shared.surroundings().network()
+        {
+            network.handles_again();
+        }
+    };
     match kind {
         Kind::Request if correlation != 0 => {
             let Some(body) = assembly.take(frame)? else { return Ok(()) };
             if inbound.begin() {
                 let respond = Responder::to_request(inbound.clone(), lane, correlation);
-                handler.handle(from, lane, body, respond);
+                handle(from, body, respond);
             } else {
                 let allowed = inbound.limits.requests_in_flight as u64;
                 let complaint = Complaint::Overloaded { allowed };
@@ -210,7 +219,7 @@ fn take(
         }
         Kind::Notice => {
             let Some(body) = assembly.take(frame)? else { return Ok(()) };
-            handler.handle(from, lane, body, Responder::to_notice(inbound.clone(), lane));
+            handle(from, body, Responder::to_notice(inbound.clone(), lane));
         }
         Kind::Ping => inbound.push(Kind::Pong, Lane::Control, correlation, &[]),
         Kind::Identity => from.node = read_identity(&frame)?,

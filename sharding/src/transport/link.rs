@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::transport::frame::Kind;
 use crate::transport::outbox::{NotTaken, Outbox};
+use crate::transport::second;
 use crate::transport::waiting::{NotWaiting, Waiting};
 use crate::transport::{Lane, PeerError, PeerLimits, RefusalCode};
 
@@ -203,6 +204,18 @@ impl Link {
             NotTaken::Full { allowed } => self.overloaded(allowed),
             NotTaken::Closed => self.not_sent(),
         })
+    }
+
+    /// Sends a second copy of a message, wherever the connection is by now. Nobody asks what becomes of it.
+    pub(crate) fn send_second(
+        &self,
+        wanted: Option<NodeId>,
+        (kind, lane): (Kind, Lane),
+        body: &[u8],
+    ) {
+        let Ok(dialled) = self.ready(wanted, lane, body) else { return };
+        let number = self.notices.fetch_add(1, Ordering::Relaxed);
+        let _ = dialled.outbox.push(kind, lane, second::correlation_of(number), body);
     }
 
     /// What a request that waited too long is told.

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
+use bytes::Bytes;
 use holm_core::NodeId;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, broadcast, watch};
@@ -16,6 +17,7 @@ use crate::surroundings::Surroundings;
 use crate::transport::handshake::Credentials;
 use crate::transport::inbound::{self, Inbound};
 use crate::transport::link::{Dialled, Link};
+use crate::transport::second::Second;
 use crate::transport::stream::Listener;
 use crate::transport::{Destination, Lane, PeerError, PeerEvent, PeerHandler, PeerLimits, dialler};
 
@@ -171,6 +173,19 @@ impl Shared {
             return Err(PeerError::Closed);
         }
         Ok((self.link_to(&mut self.write(), address), wanted))
+    }
+
+    /// The second copy of a message, where a simulated network puts one on its way.
+    pub(crate) fn second(
+        &self,
+        link: &Arc<Link>,
+        wanted: Option<NodeId>,
+        (lane, body): (Lane, &Bytes),
+    ) -> Option<Second> {
+        let after = self.surroundings().network()?.sends_again(link.address)?;
+        let (link, body) = (link.clone(), body.clone());
+        let (tasks, runtime) = (self.tasks.clone(), self.runtime.clone());
+        Some(Second { link, wanted, lane, body, after, tasks, runtime })
     }
 
     pub(crate) fn is_connected(&self, to: Destination) -> bool {

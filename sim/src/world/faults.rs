@@ -128,6 +128,7 @@ impl Schedule {
             Fault::RollingRestart => self.rolling_restart(world),
             Fault::Rot => self.rot(world),
             Fault::DroppedPages => self.dropped_pages(world),
+            Fault::Twice => self.twice(world),
         };
         if struck {
             *self.counts.entry(fault.name()).or_default() += 1;

@@ -2,8 +2,8 @@
 //!
 //! A connection is two streams of packets. What is sent on one arrives after a drawn latency and never before what was sent earlier. While a direction is
 //! cut its packets wait, as TCP's do, and go on when it is whole again; when that takes too long the connection breaks. A host whose process has
-//! ended refuses connections and resets the old ones; a host without power says nothing at all. Nothing arrives twice on one connection; what arrives
-//! twice is what somebody sent again over another one.
+//! ended refuses connections and resets the old ones; a host without power says nothing at all. The bytes of a connection arrive once; a whole message may
+//! be put on its way twice, which those who send are told when they ask.
 
 mod connection;
 mod counts;
@@ -35,6 +35,13 @@ impl Host {
     pub fn address(self) -> SocketAddr {
         SocketAddr::from(([10, 0, 0, self.0], 7_000))
     }
+
+    fn at(address: SocketAddr) -> Self {
+        match address.ip() {
+            std::net::IpAddr::V4(ip) => Self(ip.octets()[3]),
+            std::net::IpAddr::V6(_) => Self(0),
+        }
+    }
 }
 
 /// How a direction between two hosts behaves.
@@ -46,6 +53,8 @@ pub struct Quality {
     pub most: Duration,
     /// How many packets in a thousand are lost and sent again.
     pub lost_in_thousand: u64,
+    /// How many messages in a thousand are put on their way twice.
+    pub twice_in_thousand: u64,
 }
 
 impl Default for Quality {
@@ -54,6 +63,7 @@ impl Default for Quality {
             least: Duration::from_micros(200),
             most: Duration::from_micros(900),
             lost_in_thousand: 0,
+            twice_in_thousand: 0,
         }
     }
 }
@@ -160,10 +170,7 @@ struct Attached {
 impl Network for Attached {
     fn connect(&self, to: SocketAddr) -> Pending<io::Result<Connection>> {
         let mut state = self.wires.lock();
-        let target = match to.ip() {
-            std::net::IpAddr::V4(ip) => Host(ip.octets()[3]),
-            std::net::IpAddr::V6(_) => Host(0),
-        };
+        let target = Host::at(to);
         state.last += 1;
         let id = ConnId(state.last);
         state.connections.insert(id, Conn::new(self.host, target));
@@ -184,5 +191,13 @@ impl Network for Attached {
         state.listeners.insert(self.host, listener);
         drop(state);
         Ok(Box::new(SimulatedListener::new(self.wires.clone(), self.host, self.life)))
+    }
+
+    fn sends_again(&self, to: SocketAddr) -> Option<Duration> {
+        self.wires.lock().second_copy(self.host, Host::at(to))
+    }
+
+    fn handles_again(&self) {
+        self.wires.lock().counts.twice += 1;
     }
 }

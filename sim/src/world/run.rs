@@ -128,6 +128,7 @@ impl<'a> Running<'a> {
         let carried = self.world.wires().counts();
         self.world.met.met_times(Situation::MessageLost, carried.lost);
         self.world.met.met_times(Situation::MessageLate, carried.late);
+        self.world.met.met_times(Situation::MessageTwice, carried.twice);
         let met = self.world.met.all(&self.desk.history.borrow());
         let rules = Rules {
             limits: self.settings.limits.clone(),

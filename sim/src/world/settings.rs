@@ -10,7 +10,7 @@ use crate::workload;
 
 /// The newest edition of the worlds. A seed means a world of its edition: what is added to the worlds comes with a new one, and the seeds of mended bugs
 /// keep the one in which they were found.
-pub const EDITION: u32 = 3;
+pub const EDITION: u32 = 4;
 
 /// How often each fault happens, relative to the others; zero is never.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -58,6 +58,8 @@ pub struct FaultWeights {
     pub rot: u64,
     /// A sync fails, the system forgets the pages that it did not write, and the machine loses power some time later.
     pub dropped_pages: u64,
+    /// Messages between nodes are put on their way twice.
+    pub twice: u64,
 }
 
 impl FaultWeights {
@@ -87,6 +89,7 @@ impl FaultWeights {
             rolling_restart: weight() / 3,
             rot: 0,
             dropped_pages: 0,
+            twice: 0,
         }
     }
 
@@ -156,6 +159,9 @@ impl Settings {
         if edition >= 3 {
             settings.third_edition();
         }
+        if edition >= 4 {
+            settings.fourth_edition();
+        }
         settings
     }
 
@@ -176,6 +182,12 @@ impl Settings {
         let mut entropy = SeededEntropy::new(self.seed ^ 0x7419_DEED);
         self.policy = entropy.below(3) == 0;
         self.shared = entropy.below(3) == 0;
+    }
+
+    /// What the fourth edition brought: messages that arrive twice.
+    fn fourth_edition(&mut self) {
+        let mut entropy = SeededEntropy::new(self.seed ^ 0x74C1_CE00);
+        self.faults.twice = if entropy.below(3) == 0 { 0 } else { 1 + entropy.below(16) };
     }
 
     fn first_edition(seed: u64) -> Self {
@@ -262,6 +274,17 @@ mod tests {
         }
     }
 
+    /// And those that were found in worlds in which nothing arrived twice.
+    #[test]
+    fn the_third_edition_knows_nothing_of_the_fourth() {
+        for seed in 0..200 {
+            let (third, fourth) = (Settings::of_edition(seed, 3), Settings::of_edition(seed, 4));
+            assert_eq!(third.faults.twice, 0);
+            assert_eq!(third.faults, FaultWeights { twice: 0, ..fourth.faults });
+            assert_eq!((third.policy, third.shared), (fourth.policy, fourth.shared));
+        }
+    }
+
     #[test]
     fn what_an_edition_brought_comes_in_some_worlds_and_not_in_all() {
         let worlds: Vec<Settings> = (0..200).map(Settings::draw).collect();
@@ -273,6 +296,7 @@ mod tests {
             ("clocks that drift", count(|world| world.clocks.drift > 0)),
             ("policies", count(|world| world.policy)),
             ("shared projections", count(|world| world.shared)),
+            ("messages twice", count(|world| world.faults.twice > 0)),
         ] {
             assert!((20..=180).contains(&worlds), "{what} in {worlds} of 200");
         }

@@ -21,6 +21,17 @@ fn world(seed: u64, seconds: u64, faults: bool) -> Outcome {
     std::thread::scope(|scope| scope.spawn(lives).join().expect("a world ends"))
 }
 
+/// A world in which nothing goes wrong but this.
+fn of_one_fault(seed: u64, seconds: u64, fault: fn(&mut FaultWeights)) -> Outcome {
+    let lives = move || {
+        let mut settings = Settings::draw(seed);
+        (settings.duration, settings.faults) = (Duration::from_secs(seconds), FaultWeights::none());
+        fault(&mut settings.faults);
+        run(&settings).expect("a world can be made")
+    };
+    std::thread::scope(|scope| scope.spawn(lives).join().expect("a world ends"))
+}
+
 fn hold(outcome: &Outcome) {
     let lines = outcome.trace.lines();
     let last = lines[lines.len().saturating_sub(30)..].join("\n");
@@ -71,6 +82,16 @@ fn a_few_worlds_with_faults_hold() {
     ] {
         assert!(met.count(situation) > 0, "{}\n{met}", situation.name());
     }
+}
+
+/// Promises G1 to G6: whatever arrives twice takes effect once.
+#[test]
+fn a_world_in_which_messages_arrive_twice_holds() {
+    let outcome = of_one_fault(5, 10, |faults| faults.twice = 1);
+    hold(&outcome);
+    let twice = outcome.met.count(Situation::MessageTwice);
+    assert!(twice > 100, "{twice} messages were handled a second time");
+    assert_eq!(of_one_fault(5, 2, |_| ()).met.count(Situation::MessageTwice), 0);
 }
 
 /// Simulated time within which nodes that are started must serve.

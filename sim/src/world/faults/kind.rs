@@ -49,4 +49,5 @@ faults! {
     (RollingRestart, "rolling restart", rolling_restart),
     (Rot, "derived data damaged", rot),
     (DroppedPages, "failed sync, then power lost", dropped_pages),
+    (Twice, "messages twice", twice),
 }

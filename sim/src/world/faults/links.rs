@@ -1,4 +1,4 @@
-//! Faults of the network: cuts of every shape, broken connections, slow and lossy ways.
+//! Faults of the network: cuts of every shape, broken connections, slow and lossy ways, and ways on which messages arrive twice.
 
 use std::time::Duration;
 
@@ -77,13 +77,26 @@ impl Schedule {
     }
 
     pub(super) fn poor_network(&mut self, world: &mut World) -> bool {
-        let hosts: Vec<Host> = world.machines.iter().map(|machine| machine.host).collect();
         let most = self.draw_ms(5, 400);
         let quality = Quality {
             least: Duration::from_micros(200),
             most,
             lost_in_thousand: self.entropy.below(200),
+            ..Quality::default()
         };
+        self.change_quality(world, quality)
+    }
+
+    /// Whole messages are put on their way twice.
+    pub(super) fn twice(&mut self, world: &mut World) -> bool {
+        let most = self.draw_ms(1, 50);
+        let twice_in_thousand = 1 + self.entropy.below(300);
+        self.change_quality(world, Quality { most, twice_in_thousand, ..Quality::default() })
+    }
+
+    /// Of half of all ways, for some time.
+    fn change_quality(&mut self, world: &mut World, quality: Quality) -> bool {
+        let hosts: Vec<Host> = world.machines.iter().map(|machine| machine.host).collect();
         let time = self.draw_ms(500, 10_000);
         world.trace.note(format_args!("# the network is poor for {time:?}: {quality:?}"));
         for from in &hosts {

@@ -18,6 +18,8 @@ pub struct Counts {
     pub lost: u64,
     /// Packets that arrived after a later one between the same hosts, on another connection.
     pub late: u64,
+    /// Messages that a receiver handled a second time.
+    pub twice: u64,
     /// Connections that broke.
     pub broken: u64,
     /// Connections that were refused.

@@ -16,6 +16,9 @@ const RETRANSMISSION: Duration = Duration::from_secs(15);
 /// The time until a lost packet is sent again: TCP's least.
 const SENT_AGAIN: Duration = Duration::from_millis(200);
 
+/// The most by which the second copy of a message leaves after the first. Half of them leave at once.
+const SECOND_WITHIN_MS: u64 = 1_500;
+
 /// Everything that the network is.
 pub(super) struct State {
     now: Duration,
@@ -100,6 +103,16 @@ impl State {
             }
         }
         latency
+    }
+
+    /// How long after the first a second copy of a message leaves, when there is to be one.
+    pub(super) fn second_copy(&mut self, from: Host, to: Host) -> Option<Duration> {
+        let twice = self.quality.get(&(from, to)).map_or(0, |quality| quality.twice_in_thousand);
+        if twice == 0 || self.entropy.below(1_000) >= twice {
+            return None;
+        }
+        let later = self.entropy.below(2) * self.entropy.below(SECOND_WITHIN_MS);
+        Some(Duration::from_millis(later))
     }
 
     /// Sends a packet towards one side of a connection.
@@ -287,7 +300,8 @@ mod tests {
         conn.accept();
         state.connections.insert(ID, conn);
         let most = Duration::from_millis(50);
-        let poor = Quality { least: Duration::from_millis(1), most, lost_in_thousand: 200 };
+        let least = Duration::from_millis(1);
+        let poor = Quality { least, most, lost_in_thousand: 200, ..Quality::default() };
         state.quality.insert((FROM, TO), poor);
         state
     }
