@@ -9,7 +9,7 @@ use crate::batch::BatchBuilder;
 use crate::conformance::{Writer, address, wait};
 use crate::shard_log::ShardLog as _;
 use crate::sled_log::SledLog;
-use crate::store::{Changes, Derived, LogId, Store, StoreOptions};
+use crate::store::{Changes, Derived, LogId, Op, SimulatedDisk, Store, StoreError, StoreOptions};
 
 const SHARD: ShardId = ShardId(0);
 
@@ -49,6 +49,35 @@ fn what_an_index_lost_is_found_in_the_log() {
         let conversation = writer.conversation_of(batch.last());
         assert_eq!(found(&log, conversation), (vec![batch.last().0], Some(1)));
     }
+}
+
+/// What is queued for the keeper when the store is reopened belongs to an index that nobody trusts any more; the next one must not find it.
+#[test]
+fn a_flush_that_a_reopening_overtook_writes_nothing() {
+    let disk = SimulatedDisk::new("/simulated", 1);
+    let (store, pump) = disk.open(StoreOptions::default(), Arc::new(|| {})).unwrap();
+    let log = LogId(0);
+    let account = address("account/1");
+    let batch = Writer::new(SHARD, Term(1)).batch(&[(&account, 1)]);
+    let old = EntityIndex::open(&store, log).unwrap();
+    old.apply(1, &batch).unwrap();
+    old.shared.begin_flush(&mut old.shared.lock());
+    // Nobody has carried it out when a sync fails.
+    disk.fail_syncs(1);
+    let append = Op::Append { log, index: 1, value: batch.bytes().clone() };
+    store.commit(vec![append], Box::new(|appended| assert!(appended.is_err())));
+    pump.begin().unwrap().finish();
+    store.reopen().unwrap();
+    let new = EntityIndex::open(&store, log).unwrap();
+    let stored = || {
+        let (from, to) = (tree::key(log, 0, &[]), tree::key(log, u8::MAX, &[]));
+        store.read_derived(Derived::Index, |tree| tree.keys(from..to, usize::MAX)).unwrap()
+    };
+    let before = stored();
+    pump.keep();
+    assert_eq!(stored(), before, "the new index is as it was");
+    assert_eq!(new.head(&account), Ok(None));
+    assert_eq!(old.shared.lock().failed, Some(StoreError::Reopened { log }));
 }
 
 /// All offsets of a conversation, and from where on the log knows them.

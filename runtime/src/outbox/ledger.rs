@@ -150,3 +150,21 @@ impl Ledger {
         step.given_up.into_iter().map(|(place, _)| place).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changed_while_the_clock_was_ahead_is_stored_soon() {
+        let right = Timestamp::from_millis(1_000_000);
+        let mut ledger = Ledger::new(0, Offset::ZERO, []);
+        ledger
+            .opened(right.plus(Duration::from_secs(3_600)), Place { offset: Offset(1), index: 0 });
+        ledger.clock_went_back(right);
+        assert_eq!(ledger.due(), Some(right.plus(STEP_EVERY)));
+        // What changed before that waits no longer than it did.
+        ledger.clock_went_back(right.plus(Duration::from_millis(50)));
+        assert_eq!(ledger.due(), Some(right.plus(STEP_EVERY)));
+    }
+}

@@ -1,5 +1,7 @@
 //! The outbox against a model: whatever crashes, is lost, comes late or twice, each reaction takes effect once, and none is forgotten.
 
+mod clock;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
