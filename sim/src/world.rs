@@ -64,6 +64,7 @@ pub struct World {
     entropy: SeededEntropy,
     clocks: Clocks,
     seed: u64,
+    edition: u32,
     /// What the nodes held, once in a second.
     samples: Vec<Sample>,
 }
@@ -111,6 +112,7 @@ impl World {
             entropy,
             clocks,
             seed,
+            edition: settings.edition,
             samples: Vec::new(),
         })
     }

@@ -106,6 +106,8 @@ impl FaultWeights {
 pub struct Settings {
     /// Everything that is left to chance follows from it.
     pub seed: u64,
+    /// In which edition of the worlds it grew.
+    pub edition: u32,
     /// Machines at the beginning.
     pub nodes: u8,
     /// Shards of the cluster.
@@ -152,7 +154,7 @@ impl Settings {
     /// The world that a seed had in an edition.
     #[must_use]
     pub fn of_edition(seed: u64, edition: u32) -> Self {
-        let mut settings = Self::first_edition(seed);
+        let mut settings = Self { edition, ..Self::first_edition(seed) };
         if edition >= 2 {
             settings.second_edition();
         }
@@ -207,6 +209,7 @@ impl Settings {
         limits.snapshots_kept = usize::try_from(1 + entropy.below(24) / 8).unwrap_or(1);
         Self {
             seed,
+            edition: 1,
             nodes,
             shards,
             replication: 3,

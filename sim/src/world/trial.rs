@@ -23,7 +23,7 @@ use super::observe::observe;
 use super::run::all_shards_served;
 use super::runtime::is_repeatable;
 use super::trace::Listener;
-use super::{FaultWeights, Settings, Trace, World};
+use super::{EDITION, FaultWeights, Settings, Trace, World};
 use crate::checks::{Rules, judge};
 use crate::history::History;
 
@@ -41,6 +41,8 @@ const AGAIN: &str = if is_repeatable() {
 };
 
 type Work = Box<dyn FnOnce(Guest) -> LocalBoxFuture<'static, ()>>;
+
+type Wish = Box<dyn FnOnce(&mut Settings)>;
 
 /// A world for a user's entities.
 ///
@@ -81,7 +83,11 @@ type Work = Box<dyn FnOnce(Guest) -> LocalBoxFuture<'static, ()>>;
 /// trial.run().expect("the world holds");
 /// ```
 pub struct Trial {
-    settings: Settings,
+    registry: Registry,
+    seed: u64,
+    edition: u32,
+    /// What the user wants otherwise than it is drawn.
+    wishes: Vec<Wish>,
     clients: Vec<Work>,
     last: Option<Work>,
 }
@@ -139,48 +145,59 @@ pub enum TrialFailed {
 
 impl Trial {
     /// A world with these entity types, drawn from a seed: its size and what goes wrong in it.
+    ///
+    /// More can go wrong in the worlds of a later version of Holm. A seed that found a bug is kept with its edition: [`Trial::edition`].
     #[must_use]
     pub fn new(registry: Registry, seed: u64) -> Self {
-        let mut settings = Settings::draw(seed);
-        settings.registry = registry;
-        // What they react to is not there.
-        (settings.policy, settings.shared) = (false, false);
-        settings.duration = Duration::from_secs(20);
-        Self { settings, clients: Vec::new(), last: None }
+        Self {
+            registry,
+            seed,
+            edition: EDITION,
+            wishes: Vec::new(),
+            clients: Vec::new(),
+            last: None,
+        }
+    }
+
+    /// The world that the seed had in an edition of the worlds, with everything else that was and will be said of it. A failed trial names its edition.
+    #[must_use]
+    pub fn edition(mut self, edition: u32) -> Self {
+        self.edition = edition;
+        self
     }
 
     /// How many nodes there are at the beginning.
     #[must_use]
-    pub fn nodes(mut self, nodes: u8) -> Self {
-        self.settings.nodes = nodes.max(1);
-        self
+    pub fn nodes(self, nodes: u8) -> Self {
+        self.with(move |settings| settings.nodes = nodes.max(1))
     }
 
     /// How many shards there are.
     #[must_use]
-    pub fn shards(mut self, shards: u32) -> Self {
-        self.settings.shards = shards.max(1);
-        self
+    pub fn shards(self, shards: u32) -> Self {
+        self.with(move |settings| settings.shards = shards.max(1))
     }
 
     /// How long things go wrong.
     #[must_use]
-    pub fn seconds(mut self, seconds: u64) -> Self {
-        self.settings.duration = Duration::from_secs(seconds);
-        self
+    pub fn seconds(self, seconds: u64) -> Self {
+        self.with(move |settings| settings.duration = Duration::from_secs(seconds))
     }
 
     /// What goes wrong, and how often.
     #[must_use]
-    pub fn faults(mut self, faults: FaultWeights) -> Self {
-        self.settings.faults = faults;
-        self
+    pub fn faults(self, faults: FaultWeights) -> Self {
+        self.with(move |settings| settings.faults = faults)
     }
 
     /// The limits of every node.
     #[must_use]
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.settings.limits = limits;
+    pub fn limits(self, limits: Limits) -> Self {
+        self.with(move |settings| settings.limits = limits)
+    }
+
+    fn with(mut self, wish: impl FnOnce(&mut Settings) + 'static) -> Self {
+        self.wishes.push(Box::new(wish));
         self
     }
 
@@ -209,20 +226,41 @@ impl Trial {
     /// # Errors
     /// [`TrialFailed`] with the seed and the end of the trace.
     pub fn run(self) -> Result<Trace, TrialFailed> {
-        let mut world = World::new(&self.settings).map_err(TrialFailed::World)?;
+        let (settings, work) = self.settle();
+        let mut world = World::new(&settings).map_err(TrialFailed::World)?;
         let listener = Listener::new(world.trace().clone(), world.met.clone());
-        tracing::subscriber::with_default(listener, || self.run_in(&mut world))?;
+        tracing::subscriber::with_default(listener, || work.run_in(&mut world, settings))?;
         Ok(world.trace().clone())
     }
 
-    fn run_in(self, world: &mut World) -> Result<(), TrialFailed> {
-        let Self { settings, clients, last } = self;
+    /// Draws the world and changes in it what the user wants otherwise.
+    fn settle(self) -> (Settings, Program) {
+        let Self { registry, seed, edition, wishes, clients, last } = self;
+        let mut settings = Settings::of_edition(seed, edition);
+        settings.registry = registry;
+        // What they react to is not there.
+        (settings.policy, settings.shared) = (false, false);
+        settings.duration = Duration::from_secs(20);
+        wishes.into_iter().for_each(|wish| wish(&mut settings));
+        (settings, Program { clients, last })
+    }
+}
+
+/// What the clients of a trial do.
+struct Program {
+    clients: Vec<Work>,
+    last: Option<Work>,
+}
+
+impl Program {
+    fn run_in(self, world: &mut World, settings: Settings) -> Result<(), TrialFailed> {
+        let Self { clients, last } = self;
         let mut entropy = SeededEntropy::new(settings.seed ^ 0x7A1A);
         for machine in 0..world.machines() {
             world.start(machine);
         }
         if !world.run_until(FORMING, all_shards_served) {
-            let trace = shown(world.trace());
+            let trace = shown(world);
             return Err(TrialFailed::NotFormed { seed: settings.seed, trace });
         }
         let mut schedule = Schedule::new(&settings, entropy.next_u64(), world.now());
@@ -261,7 +299,7 @@ fn judge_logs(world: &mut World, settings: &Settings) -> Result<(), TrialFailed>
         return Ok(());
     }
     let (seed, findings) = (settings.seed, report.to_string());
-    Err(TrialFailed::Logs { seed, findings, trace: shown(world.trace()) })
+    Err(TrialFailed::Logs { seed, findings, trace: shown(world) })
 }
 
 fn begin(world: &World, work: Work, settings: &Settings, seed: u64) -> JoinHandle<()> {
@@ -279,20 +317,26 @@ fn finish(
     let done = world.run_until(waited, |_| tasks.iter().all(JoinHandle::is_finished));
     if !done {
         let clients = tasks.iter().filter(|task| !task.is_finished()).count();
-        let trace = shown(world.trace());
+        let trace = shown(world);
         return Err(TrialFailed::Unfinished { seed, clients, waited, trace });
     }
     for task in tasks {
         if let Some(Err(error)) = futures::FutureExt::now_or_never(task) {
             let what = error.to_string();
-            return Err(TrialFailed::Client { seed, what, trace: shown(world.trace()) });
+            return Err(TrialFailed::Client { seed, what, trace: shown(world) });
         }
     }
     Ok(())
 }
 
-fn shown(trace: &Trace) -> String {
-    let lines = trace.lines();
+fn shown(world: &World) -> String {
+    let lines = world.trace().lines();
     let last = lines[lines.len().saturating_sub(SHOWN)..].join("\n");
-    format!("{last}\n{AGAIN}")
+    let edition = world.edition;
+    format!(
+        "{last}\nthis was a world of edition {edition}, which `Trial::edition` keeps for a seed; {AGAIN}"
+    )
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use holm_domains::bank::transfer::{Stage, Start, TransferStatus};
 use holm_domains::bank::{Account, Balance, Deposit, Open, Transfer};
 use holm_domains::seats::{Choose, Map, Show};
 use holm_runtime::{AskOptions, Command, Entity, EntityError, EntityRef, Registry};
-use holm_sim::world::{FaultWeights, Guest, Trial, TrialFailed, is_repeatable};
+use holm_sim::world::{EDITION, FaultWeights, Guest, Trial, TrialFailed, is_repeatable};
 
 /// Asks with the same key until the entity has answered: whatever fails on the way, the command takes effect once.
 async fn surely<E: Entity, C: Command + Clone>(
@@ -64,24 +64,26 @@ const OPENING: u64 = 1_000;
 /// in between it ends, having moved its money once or not at all.
 #[test]
 fn transfers_make_and_lose_no_money() {
-    let seeds: Vec<u64> = match std::env::var("HOLM_TRIAL_SEEDS") {
+    let seeds: Vec<(u64, u32)> = match std::env::var("HOLM_TRIAL_SEEDS") {
         Ok(range) => {
             let (first, last) = range.split_once("..").expect("as in 100..200");
-            (first.parse().expect("a number")..last.parse().expect("a number")).collect()
+            let seeds = first.parse().expect("a number")..last.parse().expect("a number");
+            seeds.map(|seed| (seed, EDITION)).collect()
         }
-        Err(_) => vec![21, 22, 24, 125],
+        // The last one found a reaction that a clock held up, when worlds were of the first edition.
+        Err(_) => vec![(21, EDITION), (22, EDITION), (24, EDITION), (125, 1)],
     };
-    for seed in seeds {
+    for (seed, edition) in seeds {
         // One seed needs a fresh thread: what a thread has drawn before shows.
         let transferring = std::thread::Builder::new().name(format!("seed-{seed}"));
-        let done = transferring.spawn(move || transfer_under(seed)).expect("a thread");
+        let done = transferring.spawn(move || transfer_under(seed, edition)).expect("a thread");
         done.join().unwrap_or_else(|_| panic!("seed {seed}"));
     }
 }
 
-fn transfer_under(seed: u64) {
+fn transfer_under(seed: u64, edition: u32) {
     let registry = Registry::new().entity::<Account>().entity::<Transfer>();
-    let mut trial = Trial::new(registry, seed).seconds(12);
+    let mut trial = Trial::new(registry, seed).edition(edition).seconds(12);
     for client in 0..3_u64 {
         trial = trial.client(move |guest| async move {
             for number in (0..ACCOUNTS).filter(|number| number % 3 == client) {
