@@ -18,6 +18,7 @@ pub(super) async fn json(body: Body, limits: &HttpLimits) -> Result<Value, Probl
         .map_err(|_| {
         Problem::new(StatusCode::REQUEST_TIMEOUT, "body-timeout", "the body came too slowly")
             .detail(format!("the body was not whole after {} s", limits.body_timeout.as_secs()))
+            .refusal()
     })??;
     parse(&bytes)
 }
@@ -51,7 +52,8 @@ async fn read(body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
             "the body is too large",
         )
         .detail(format!("the body has more than {limit} bytes (limit body_bytes)"))
-        .next("send less at once"));
+        .next("send less at once")
+        .refusal());
     }
     Ok(bytes)
 }

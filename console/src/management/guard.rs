@@ -1,7 +1,7 @@
 //! The guard before every route: is this request meant for this node, does it come from where it should, and may its sender ask?
 //!
 //! `Host` is checked against DNS rebinding and `Origin` against pages of other sites: both are how a page in a browser would reach a node on
-//! loopback. A token, where there is one, is compared in constant time. Who is refused is named in the log.
+//! loopback. A token, where there is one, is compared in constant time. Who is refused is named in the log, here or behind a route.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
-use super::problem::Problem;
+use super::problem::{Problem, Refused};
 use super::server::Serving;
 
 /// What a page of a node may load and who may frame it: itself, and nobody.
@@ -29,7 +29,13 @@ pub(super) async fn check(
         .and_then(|()| check_token(&serving, request.uri().path(), request.headers()))
         .and_then(|()| check_content_type(request.method(), request.headers()));
     let mut response = match refused {
-        Ok(()) => next.run(request).await,
+        Ok(()) => {
+            let response = next.run(request).await;
+            if let Some(Refused { reason, detail }) = response.extensions().get() {
+                serving.refusals.tell(peer, reason, detail);
+            }
+            response
+        }
         Err(problem) => {
             let (reason, detail) = problem.told();
             serving.refusals.tell(peer, reason, detail);

@@ -17,6 +17,8 @@ pub(super) struct Problem {
     status: StatusCode,
     document: Box<ProblemDocument>,
     header: Option<(HeaderName, &'static str)>,
+    /// Whether the log names who gets it.
+    is_refusal: bool,
 }
 
 impl Problem {
@@ -36,6 +38,7 @@ impl Problem {
                 served_by: String::new(),
             }),
             header: None,
+            is_refusal: false,
         }
     }
 
@@ -60,6 +63,12 @@ impl Problem {
     /// The same with one more header.
     pub(super) fn header(mut self, name: HeaderName, value: &'static str) -> Self {
         self.header = Some((name, value));
+        self
+    }
+
+    /// The same, and the log names who gets it: a client that goes beyond a limit of this node.
+    pub(super) fn refusal(mut self) -> Self {
+        self.is_refusal = true;
         self
     }
 
@@ -97,9 +106,23 @@ impl Problem {
     }
 }
 
+/// Goes with a response to where it is known who gets it.
+#[derive(Debug, Clone)]
+pub(super) struct Refused {
+    pub(super) reason: String,
+    pub(super) detail: String,
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        let refused = self.is_refusal.then(|| {
+            let (reason, detail) = self.told();
+            Refused { reason: reason.to_owned(), detail: detail.to_owned() }
+        });
         let mut response = (self.status, Json(self.document)).into_response();
+        if let Some(refused) = refused {
+            response.extensions_mut().insert(refused);
+        }
         let headers = response.headers_mut();
         let media_type = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, media_type);

@@ -85,6 +85,7 @@ async fn begin(
             .detail(format!("concurrent_streams of {allowed} is used up"))
             .kind(ErrorKind::BackOff)
             .next("close a stream, or ask another node")
+            .refusal()
     })?;
     let (bus, shards) = (serving.holm.bus().reader("stream of events"), serving.holm.shards());
     // Who reads what is there and ends is no subscriber that lags.

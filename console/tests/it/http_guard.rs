@@ -182,9 +182,28 @@ async fn who_is_refused_is_named_in_the_log() {
     assert!(line.contains("token-missing") && !line.contains("not-this-one"), "{line}");
     node.stop().await;
 
-    let limits = HttpLimits { head_timeout: Duration::from_millis(100), ..HttpLimits::default() };
+    let limits = HttpLimits {
+        head_timeout: Duration::from_millis(100),
+        body_timeout: Duration::from_millis(100),
+        body_bytes: 1_000,
+        concurrent_streams: 0,
+        ..HttpLimits::default()
+    };
     let node = OneNode::with(HttpOptions { limits, ..HttpOptions::default() }).await;
-    let line = logged_about(&node, "GET /livez HTTP/1.1\r\n").await;
-    assert!(line.contains("slow-head"), "{line}");
+    let json = format!("{post}content-type: application/json\r\n");
+    let stream = "GET /api/v1/stream HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    for (said, reason, detail) in [
+        ("GET /livez HTTP/1.1\r\n".to_owned(), "slow-head", "did not end in time"),
+        (format!("{json}content-length: 100\r\n\r\n{{"), "body-timeout", "not whole after"),
+        (
+            format!("{json}content-length: 1001\r\n\r\n{}", "y".repeat(1_001)),
+            "too-large",
+            "more than 1000 bytes",
+        ),
+        (stream.to_owned(), "too-many-streams", "concurrent_streams of 0"),
+    ] {
+        let line = logged_about(&node, &said).await;
+        assert!(line.contains(reason) && line.contains(detail), "{reason}: {line}");
+    }
     node.stop().await;
 }

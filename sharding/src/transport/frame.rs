@@ -147,6 +147,13 @@ impl Decoder for FrameCodec {
         frame.advance(HEADER_BYTES);
         Ok(Some(Frame { kind, lane, more, correlation, body: frame }))
     }
+
+    fn decode_eof(&mut self, source: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
+        match self.decode(source)? {
+            None if !source.is_empty() => Err(FrameError::CutOff { bytes: source.len() }),
+            frame => Ok(frame),
+        }
+    }
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -189,7 +196,13 @@ pub(crate) enum FrameError {
         /// The kind.
         kind: Kind,
     },
-    /// The stream ended or failed.
+    /// The stream ended within a frame.
+    #[error("the stream ended {bytes} bytes into a frame")]
+    CutOff {
+        /// What there was of it.
+        bytes: usize,
+    },
+    /// The stream failed.
     #[error(transparent)]
     Read(#[from] std::io::Error),
 }

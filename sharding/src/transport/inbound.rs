@@ -127,18 +127,24 @@ pub(crate) async fn serve(
     }
     let closes = CloseOnDrop(inbound.clone());
     let (read, write) = stream.into_split();
+    let mut frames = FramedRead::with_capacity(read, FrameCodec, READ_BYTES);
     let heard = AtomicBool::new(true);
     let ended = tokio::select! {
         biased;
         () = inbound.deaf.cancelled() => Err("it does not read its answers".to_owned()),
-        read = read_requests(&shared, &inbound, hail, read, &heard) => read.map_err(|error| error.to_string()),
+        read = read_requests(&shared, &inbound, hail, &mut frames, &heard) => read.map_err(|error| error.to_string()),
         written = inbound.outbox.drain_into(write, shared.limits.write_stall) => written.map_err(|error| error.to_string()),
         () = silence(&heard, &shared.limits) => Err("nothing was heard of the peer".to_owned()),
         () = shared.stop.cancelled() => Ok(()),
     };
     drop(closes);
-    if let Err(reason) = ended {
-        tracing::debug!(%remote, reason, "the connection of a peer ended");
+    let Err(reason) = ended else { return };
+    match frames.read_buffer().len() {
+        0 => tracing::debug!(%remote, reason, "the connection of a peer ended"),
+        // Whole frames are taken as they come: this is the beginning of one.
+        bytes => {
+            tracing::warn!(%remote, reason, bytes, "the connection of a peer ended within a frame");
+        }
     }
 }
 
@@ -155,7 +161,7 @@ async fn read_requests(
     shared: &Shared,
     inbound: &Arc<Inbound>,
     hail: Hail,
-    read: impl AsyncRead + Unpin,
+    frames: &mut FramedRead<impl AsyncRead + Unpin, FrameCodec>,
     heard: &AtomicBool,
 ) -> Result<(), FrameError> {
     let mut from = PeerInfo {
@@ -167,7 +173,6 @@ async fn read_requests(
         remote: inbound.remote,
     };
     let mut assembly = Assembly::new(shared.limits.unfinished_bytes());
-    let mut frames = FramedRead::with_capacity(read, FrameCodec, READ_BYTES);
     let mut taken = 0;
     while let Some(frame) = frames.next().await {
         heard.store(true, Ordering::Relaxed);

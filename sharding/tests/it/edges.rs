@@ -79,10 +79,22 @@ async fn a_frame_that_is_cut_off_does_not_hold_its_place() {
         }
         cut_off.push(stream);
     }
-    for stream in &mut cut_off {
+    for (number, stream) in cut_off.iter_mut().enumerate() {
         until_closed(stream).await;
-        logged_about(stream, &["nothing was heard of the peer"]).await;
+        let silent = "nothing was heard of the peer";
+        match number % 2 {
+            0 => logged_about(stream, &["WARN", "ended within a frame", silent]).await,
+            // Who has nothing to say has sent nothing wrong.
+            _ => logged_about(stream, &["DEBUG", "the connection of a peer ended", silent]).await,
+        }
     }
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    shake_hands(&mut stream).await;
+    stream.write_all(&request(1, b"whole")[..30]).await.unwrap();
+    stream.shutdown().await.unwrap();
+    until_closed(&mut stream).await;
+    let ended = "the stream ended 30 bytes into a frame";
+    logged_about(&stream, &["WARN", "closing the connection of a peer", ended]).await;
     ask(&friend, 1, "after").await.unwrap();
 }
 
