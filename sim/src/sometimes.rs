@@ -90,7 +90,7 @@ situations! {
     (CrashBeforeSync, "crash-before-sync", World, "A node died between an append and its sync."),
     (CrashBeforeReply, "crash-before-reply", World, "A node died when a batch was durable and not yet answered."),
     (CrashDuringRecovery, "crash-during-recovery", World, "A node died while it recovered."),
-    (TornTail, "torn-tail", World, "A disk held a part of the last write after a crash."),
+    (TornTail, "torn-tail", World, "A data directory was opened on whose disk a crash had left a part of the last write."),
     (SyncFailed, "sync-returned-error", World, "A sync returned an error."),
     (DiskFull, "no-room-for-a-write", World, "A disk had no room for a write."),
     (PagesDropped, "pages-dropped", World, "A process ended on a disk whose failed sync had dropped what it wrote."),

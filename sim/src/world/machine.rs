@@ -60,6 +60,8 @@ pub(super) struct Machine {
     pub(super) wipes: u32,
     /// Its disk was damaged, and nobody has replaced it yet.
     suspect: bool,
+    /// A crash left a part of the last write on it, which nobody has read yet.
+    torn: bool,
 }
 
 impl Machine {
@@ -92,6 +94,7 @@ impl Machine {
             known_as: None,
             wipes: 0,
             suspect: false,
+            torn: false,
         }
     }
 
@@ -175,7 +178,7 @@ impl Machine {
         // The disk first: what is dropped with the process must not reach it any more.
         let aftermath = self.disk.crash(crash);
         self.met.met_times(Situation::CrashBeforeSync, aftermath.unsynced.into());
-        self.met.met_times(Situation::TornTail, aftermath.torn.into());
+        self.torn |= aftermath.torn;
         self.met.met_times(Situation::PagesDropped, aftermath.dropped.into());
         self.process = None;
         self.led_when_paused = None;
@@ -207,6 +210,7 @@ impl Machine {
         }
         trace.note(format_args!("# the disk of {}: {damage:?}", self.name));
         self.wipes += u32::from(damage == Damage::Wiped);
+        self.torn &= !matches!(damage, Damage::Wiped | Damage::Emptied);
         match damage {
             Damage::Wiped => self.suspect = false,
             Damage::Emptied => self.suspect = true,
@@ -290,6 +294,8 @@ impl Machine {
         trace.enter(Some(&self.name));
         process.step(std::mem::take(&mut self.lag), tick);
         trace.enter(None);
+        let read = process.has_opened() && std::mem::take(&mut self.torn);
+        self.met.met_times(Situation::TornTail, read.into());
         if let Some(node) = process.node() {
             self.known_as = Some(node.node());
         }

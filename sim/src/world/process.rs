@@ -163,6 +163,11 @@ impl Process {
         self.inside.borrow().ended.clone()
     }
 
+    /// Whether it has read what was on its disk.
+    pub(super) fn has_opened(&self) -> bool {
+        self.inside.borrow().store.is_some()
+    }
+
     /// Why its store takes no writes any more.
     pub(super) fn disk_failure(&self) -> Option<StoreError> {
         self.inside.borrow().store.as_ref()?.failure()

@@ -63,8 +63,10 @@ pub(super) struct Told {
 }
 
 impl Child {
+    /// The file of a run's trace: every world has one of its own.
     pub(super) fn trace_of(&self, world: World, run: &str) -> PathBuf {
-        self.traces.join(format!("{}-{run}.txt", world.seed))
+        let world = world.to_string().replace(" --", "-").replace(' ', "-");
+        self.traces.join(format!("{world}-{run}.txt"))
     }
 
     /// Runs one world to its end. A process that ends without a word is a failed run too.
@@ -98,6 +100,15 @@ impl Child {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_world_has_a_trace_of_its_own() {
+        let child = Child { program: PathBuf::new(), traces: "traces".into() };
+        let traces = ["7", "7 --edition 1", "7 --seconds 1", "7 --edition 1 --seconds 5"]
+            .map(|text| child.trace_of(text.parse().unwrap(), "run"));
+        let names = ["7", "7-edition-1", "7-seconds-1", "7-edition-1-seconds-5"];
+        assert_eq!(traces, names.map(|name| PathBuf::from(format!("traces/{name}-run.txt"))));
+    }
 
     #[test]
     fn a_world_is_written_as_it_is_replayed() {

@@ -10,7 +10,9 @@ mod told;
 use holm_core::{Entropy, Offset, ShardId};
 
 use self::cursed::{break_out, come_back, have_a_double, lock_up, outlive_a_term, slander};
-use self::given::{alone_twice, end_too_early, invent_a_fact, leave_out_a_fact, misname_a_fact};
+use self::given::{
+    alone_twice, end_too_early, invent_a_fact, leave_out_a_fact, misname_a_fact, stop_handling,
+};
 use self::stored::{
     agree_on_a_lie, break_a_chain, double_a_key, drop_a_batch, fork_a_copy, go_back_a_term,
     leave_one_behind, lose_the_end, skip_a_number, spoil_a_snapshot, tear_a_batch,
@@ -39,7 +41,7 @@ const fn violation(
     Violation { name, breaks, plant }
 }
 
-pub(super) const VIOLATIONS: [Violation; 36] = [
+pub(super) const VIOLATIONS: [Violation; 37] = [
     violation("an acknowledged record is lost", Promise::Durable, lose_the_end),
     violation("one copy stays behind", Promise::Durable, leave_one_behind),
     violation("a reply is altered", Promise::Durable, alter_a_reply),
@@ -66,6 +68,7 @@ pub(super) const VIOLATIONS: [Violation; 36] = [
     violation("a fact has another name", Promise::Followed, misname_a_fact),
     violation("who follows alone is given a fact twice", Promise::Followed, alone_twice),
     violation("the last fact never comes", Promise::Followed, end_too_early),
+    violation("the shared projection stopped early", Promise::Followed, stop_handling),
     violation("an innocent is called broken", Promise::Contained, slander),
     violation("somebody is in quarantine for nothing", Promise::Contained, lock_up),
     violation("something is stored behind a quarantine", Promise::Contained, break_out),

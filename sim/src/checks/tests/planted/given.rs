@@ -4,6 +4,7 @@ use holm_core::Entropy;
 
 use super::any;
 use crate::checks::tests::right::Parts;
+use crate::checks::{GROUP, SHARED};
 use crate::history::SeenFact;
 
 /// Nobody of a group, or nobody who follows alone, was given this; they were given something of the shard before and behind it.
@@ -39,9 +40,18 @@ pub(super) fn alone_twice(parts: &mut Parts, pick: &mut dyn Entropy) -> bool {
 }
 
 pub(super) fn end_too_early(parts: &mut Parts, pick: &mut dyn Entropy) -> bool {
-    let Some(chosen) = any(&parts.facts, pick, |it| it.follower == 0) else { return false };
+    leave_out_the_last(parts, pick, GROUP)
+}
+
+pub(super) fn stop_handling(parts: &mut Parts, pick: &mut dyn Entropy) -> bool {
+    leave_out_the_last(parts, pick, SHARED)
+}
+
+/// A group that has read everything was not given the last fact of a shard.
+fn leave_out_the_last(parts: &mut Parts, pick: &mut dyn Entropy, group: u64) -> bool {
+    let Some(chosen) = any(&parts.facts, pick, |it| it.follower == group) else { return false };
     let shard = parts.facts[chosen].shard;
-    let of_group = |it: &&SeenFact| it.follower == 0 && it.shard == shard;
+    let of_group = |it: &&SeenFact| it.follower == group && it.shard == shard;
     let last = parts.facts.iter().filter(of_group).map(|it| (it.offset, it.index)).max();
     parts.facts.retain(|it| !of_group(&it) || Some((it.offset, it.index)) != last);
     true
