@@ -9,7 +9,7 @@ use holm_core::{
     NodeId, Offset, SeededEntropy, SequenceNumber, ShardId, Term, Timestamp,
 };
 use holm_persistence::{Batch, History, StoredRecord, encode};
-use holm_runtime::engine::{CommitPace, EngineOptions, Loaded, Output, ShardEngine};
+use holm_runtime::engine::{EngineOptions, Loaded, Output, ShardEngine};
 
 use crate::counter::{COUNTERS, Increase, Value, id, registry};
 
@@ -90,7 +90,7 @@ impl Shard {
             node: NodeId(1),
             registry: registry(),
             limits: Limits::default(),
-            pace: CommitPace { batches_when_free: 2, anticipated_turns: 0 },
+            anticipated_turns: 0,
             entropy_seed: 1,
         });
         let (entropy, now) = (SeededEntropy::new(1), Timestamp::EPOCH);
@@ -136,7 +136,7 @@ impl Shard {
     /// Until nothing is left to be done.
     fn settle(&mut self) {
         loop {
-            self.engine.flush();
+            self.engine.flush(2);
             let Some(output) = self.engine.poll_output() else { return };
             match output {
                 Output::Append(batch) => {

@@ -41,7 +41,8 @@ pub trait ShardLog: Send + Sync + 'static {
     /// Queues a batch behind those queued before and resolves when it is durable.
     fn append(&self, batch: Batch) -> Pending<Result<(), AppendError>>;
 
-    /// How many batches of one shard the log works on at the same time. A shard closes a further batch early only below this number.
+    /// How many batches of one shard the log works on at the same time, as things are now. A shard closes a further batch early only below this number.
+    /// It is asked often.
     fn batches_at_once(&self) -> usize {
         2
     }

@@ -34,6 +34,7 @@ pub(crate) mod value;
 
 use std::fmt;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -235,6 +236,11 @@ impl Store {
     #[must_use]
     pub fn queued_bytes(&self) -> u64 {
         self.inner.queue.bytes()
+    }
+
+    /// How many commits the newest group has.
+    pub(crate) fn commits_at_once(&self) -> usize {
+        self.inner.group_commits.load(Ordering::Relaxed)
     }
 
     /// How many fdatasync calls on the database file have been made.

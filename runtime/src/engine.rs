@@ -47,7 +47,7 @@ use self::containment::LastStep;
 use self::dead_letters::DeadLetters;
 use self::pipeline::{Parked, Pipeline};
 pub use self::ports::{
-    CommitPace, ConfirmToken, Counters, EngineOptions, LoadRequest, LoadTicket, Loaded, Output,
+    ConfirmToken, Counters, EngineOptions, LoadRequest, LoadTicket, Loaded, Output,
     UsableSnapshots, Wanted,
 };
 pub(crate) use self::quarantine::{QUARANTINED, RELEASE};
@@ -113,8 +113,16 @@ impl<T> ShardEngine<T> {
     /// An engine for a shard that was just opened. No entity is in memory.
     #[must_use]
     pub fn new(options: EngineOptions) -> Self {
-        let EngineOptions { shard, term, last, node, registry, limits, pace, entropy_seed } =
-            options;
+        let EngineOptions {
+            shard,
+            term,
+            last,
+            node,
+            registry,
+            limits,
+            anticipated_turns,
+            entropy_seed,
+        } = options;
         Self {
             shard,
             term,
@@ -127,7 +135,7 @@ impl<T> ShardEngine<T> {
             handler: RunningHandler::default(),
             phase: Phase::Serving,
             slots: Slots::new(),
-            pipeline: Pipeline::new((shard, term, node), last, &limits, pace),
+            pipeline: Pipeline::new((shard, term, node), last, &limits, anticipated_turns),
             supervisor: Supervisor::new(limits.troubled_entities),
             dead: DeadLetters::default(),
             last_step: None,
@@ -162,7 +170,7 @@ impl<T> ShardEngine<T> {
         self.last_step = None;
         self.pipeline.command_came();
         self.dispatch(now, envelope, reply);
-        self.send_batches(false);
+        self.send_batches(0);
     }
 
     /// What was asked for by [`Output::Load`].
@@ -175,7 +183,7 @@ impl<T> ShardEngine<T> {
         self.last_step = None;
         self.handle_loaded(now, ticket, loaded);
         self.start_recoveries();
-        self.send_batches(false);
+        self.send_batches(0);
         self.note_drained();
     }
 
@@ -201,7 +209,7 @@ impl<T> ShardEngine<T> {
             self.look_up(repeat);
         }
         self.start_recoveries();
-        self.send_batches(false);
+        self.send_batches(0);
         self.note_drained();
     }
 
@@ -238,10 +246,11 @@ impl<T> ShardEngine<T> {
         self.note_drained();
     }
 
-    /// The mailbox is drained: what is open may go to the log, when the log is free. True when it is held back for callers who were just answered:
-    /// then this must be called again soon, whether or not something comes.
-    pub fn flush(&mut self) -> bool {
-        let held_back = self.send_batches(true);
+    /// The mailbox is drained: what is open may go to the log, when that is free: when it works on `batches_at_once` of a shard and fewer are on their way. With
+    /// so many it never waits for the shard; more would only be smaller than they could be. True when it is held back for callers who were just answered: then
+    /// this must be called again soon, whether or not something comes.
+    pub fn flush(&mut self, batches_at_once: usize) -> bool {
+        let held_back = self.send_batches(batches_at_once.max(1));
         if let Some(token) = self.confirmations.ask() {
             self.outputs.push_back(Output::Confirm(token));
         }
@@ -290,7 +299,7 @@ impl<T> ShardEngine<T> {
         self.repeating -= repeats.len();
         repeats.into_iter().for_each(|repeat| self.turn_away(repeat.reply));
         self.pipeline.stop_anticipating();
-        self.flush();
+        self.flush(usize::MAX);
         self.note_drained();
     }
 
@@ -310,9 +319,10 @@ impl<T> ShardEngine<T> {
         self.outputs.pop_front()
     }
 
-    fn send_batches(&mut self, drained: bool) -> bool {
+    /// A full batch goes in any case; one that is not goes when fewer than `free_below` are on their way.
+    fn send_batches(&mut self, free_below: usize) -> bool {
         let (counters, outputs) = (&mut self.counters, &mut self.outputs);
-        self.pipeline.advance(drained, &mut |batch| {
+        self.pipeline.advance(free_below, &mut |batch| {
             counters.batches += 1;
             counters.batch_bytes += batch.bytes().len() as u64;
             outputs.push_back(Output::Append(batch));

@@ -4,6 +4,7 @@
 //! poisons the store: what is in the group gets the failure, what waits and what comes gets [`StoreError::Poisoned`].
 
 use std::panic::{self, AssertUnwindSafe};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::Done;
@@ -86,6 +87,7 @@ impl Begun<'_> {
 /// Checks a group and hands it to the database.
 pub(super) fn begin<'a>(inner: &'a Inner, engine: Option<&Engine>, jobs: Vec<Job>) -> Begun<'a> {
     let opening = inner.queue.opening();
+    inner.group_commits.store(jobs.len(), Ordering::Relaxed);
     let Some(engine) = engine else {
         let error = inner.queue.refused().unwrap_or_else(|| inner.closed());
         let outcomes = jobs.into_iter().map(|job| (job.done, Err(error.clone()))).collect();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::LogId;
@@ -31,6 +31,8 @@ pub(super) struct Inner {
     epoch: AtomicU64,
     side_file_due: AtomicBool,
     since_side_file: AtomicU64,
+    /// Commits of the newest group.
+    pub(super) group_commits: AtomicUsize,
     /// Held for as long as the directory is ours.
     lock: Mutex<Option<Lock>>,
 }
@@ -71,6 +73,7 @@ impl Inner {
             tail: Mutex::new(tail),
             side_file_due: AtomicBool::new(false),
             since_side_file: AtomicU64::new(0),
+            group_commits: AtomicUsize::new(0),
             lock: Mutex::new(Some(lock)),
         };
         inner.write_tail()?;

@@ -9,6 +9,7 @@ mod golden;
 mod index;
 mod kills;
 mod laws;
+mod pace;
 mod real_fsync;
 mod round_trip;
 #[path = "../../../tests/it/skipped.rs"]

@@ -8,7 +8,7 @@ use holm_core::{
     NodeId, Offset, SeededEntropy, ShardId, Term, Timestamp,
 };
 use holm_persistence::{History, encode};
-use holm_runtime::engine::{CommitPace, EngineOptions, Loaded, Output, ShardEngine};
+use holm_runtime::engine::{EngineOptions, Loaded, Output, ShardEngine};
 use holm_runtime::{
     Command, Commands, Context, Effect, Entity, Event, Handle, NoRejection, Registry,
 };
@@ -111,7 +111,7 @@ impl Shard {
             node: NodeId(1),
             registry: Registry::new().entity::<Counter>(),
             limits,
-            pace: CommitPace { batches_when_free: 2, anticipated_turns: 0 },
+            anticipated_turns: 0,
             entropy_seed: 1,
         });
         let payload = encode(&Increase { by: 1 }).expect("a number can be encoded");
@@ -132,7 +132,7 @@ impl Shard {
         };
         self.engine.submit(self.now, envelope, ());
         loop {
-            self.engine.flush();
+            self.engine.flush(2);
             let Some(output) = self.engine.poll_output() else { return };
             match output {
                 Output::Append(_) => self.engine.durable(self.now),

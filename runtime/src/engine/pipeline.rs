@@ -9,7 +9,6 @@ use holm_core::{Answer, EntityAddress, Limits, NodeId, Offset, ShardId, Term, Ti
 use holm_persistence::{Batch, BatchBuilder, CodecError, Record, Snapshot};
 
 use super::anticipation::Anticipation;
-use super::ports::CommitPace;
 use super::repeats::Repeat;
 use super::slots::SlotId;
 use super::tally::CommandIndex;
@@ -64,7 +63,6 @@ pub(super) struct Pipeline<T> {
     sent: usize,
     batch_bytes: usize,
     batches_in_flight: usize,
-    batches_when_free: usize,
     anticipation: Anticipation,
 }
 
@@ -86,9 +84,8 @@ impl<T> Pipeline<T> {
         (shard, term, node): (ShardId, Term, NodeId),
         last: Offset,
         limits: &Limits,
-        pace: CommitPace,
+        anticipated_turns: u32,
     ) -> Self {
-        let batches_in_flight = limits.batches_in_flight.max(1);
         Self {
             shard,
             term,
@@ -99,9 +96,8 @@ impl<T> Pipeline<T> {
             closed: VecDeque::new(),
             sent: 0,
             batch_bytes: limits.batch_bytes,
-            batches_in_flight,
-            batches_when_free: pace.batches_when_free.clamp(1, batches_in_flight),
-            anticipation: Anticipation::new(pace.anticipated_turns),
+            batches_in_flight: limits.batches_in_flight.max(1),
+            anticipation: Anticipation::new(anticipated_turns),
         }
     }
 
@@ -142,10 +138,12 @@ impl<T> Pipeline<T> {
         self.anticipation = Anticipation::new(0);
     }
 
-    /// Closes the open batch when it is full, and gives what may go to the log now to `send`. True when it could go and is held back.
-    pub(super) fn advance(&mut self, drained: bool, send: &mut impl FnMut(Batch)) -> bool {
+    /// Closes the open batch when it is full, or when fewer than `free_below` are on their way, and gives what may go to the log now to `send`. True when it could
+    /// go and is held back.
+    pub(super) fn advance(&mut self, free_below: usize, send: &mut impl FnMut(Batch)) -> bool {
         let full = !self.open.is_empty() && self.open.len() >= self.batch_bytes;
-        let free = drained && self.closed.len() < self.batches_when_free && !self.open.is_empty();
+        let free_below = free_below.min(self.batches_in_flight);
+        let free = self.closed.len() < free_below && !self.open.is_empty();
         let held_back = free && !full && self.anticipation.holds_back();
         if full || (free && !held_back) {
             self.close();

@@ -23,20 +23,10 @@ pub struct EngineOptions {
     pub registry: Registry,
     /// The limits.
     pub limits: Limits,
-    /// When an open batch leaves.
-    pub pace: CommitPace,
-    /// Seeds the randomness that handlers see.
-    pub entropy_seed: u64,
-}
-
-/// When an open batch leaves for the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CommitPace {
-    /// Batches on their way below which the log counts as free. With as many as the log works on at the same time it never waits for the shard; more
-    /// would only be smaller than they could be.
-    pub batches_when_free: usize,
     /// Turns that an open batch may wait for callers who were just answered; zero: none. A turn takes the shell less than a microsecond.
     pub anticipated_turns: u32,
+    /// Seeds the randomness that handlers see.
+    pub entropy_seed: u64,
 }
 
 /// What the engine wants done. The shell carries it out in this order.

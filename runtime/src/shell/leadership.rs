@@ -15,7 +15,7 @@ use super::actor::ShardActor;
 use super::courier::{Courier, CourierLink};
 use super::seat::Standing;
 use crate::ask::ReplyTo;
-use crate::engine::{CommitPace, ConfirmToken, EngineOptions, LoadTicket, Loaded, ShardEngine};
+use crate::engine::{ConfirmToken, EngineOptions, LoadTicket, Loaded, ShardEngine};
 use crate::options::{ShardStats, WriteFailurePolicy};
 use crate::outbox::Undelivered;
 
@@ -101,7 +101,9 @@ impl ShardActor {
             moved |= self.take_acknowledgements(task);
             moved |= self.take_confirmations(task);
             moved |= self.take_wake_up(task);
-            let held_back = self.leadership.engine.as_mut().is_some_and(ShardEngine::flush);
+            let at_once = self.log.batches_at_once();
+            let engine = self.leadership.engine.as_mut();
+            let held_back = engine.is_some_and(|engine| engine.flush(at_once));
             // New appends and confirmations must be polled once to be heard of.
             let before = (self.leadership.appends.len(), self.leadership.confirms.len());
             self.carry_out();
@@ -200,10 +202,7 @@ impl ShardActor {
             node: options.node,
             registry: options.registry.clone(),
             limits: options.limits.clone(),
-            pace: CommitPace {
-                batches_when_free: self.log.batches_at_once(),
-                anticipated_turns: ANTICIPATED_TURNS,
-            },
+            anticipated_turns: ANTICIPATED_TURNS,
             entropy_seed: seeds.next_u64(),
         });
         self.board.show(engine.sight());

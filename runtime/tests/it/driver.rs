@@ -17,8 +17,7 @@ use holm_persistence::{
 use holm_runtime::Command;
 use holm_runtime::FailureFact;
 use holm_runtime::engine::{
-    CommitPace, ConfirmToken, EngineOptions, LoadRequest, Loaded, Output, ShardEngine,
-    UsableSnapshots, Wanted,
+    ConfirmToken, EngineOptions, LoadRequest, Loaded, Output, ShardEngine, UsableSnapshots, Wanted,
 };
 
 use crate::account::registry;
@@ -156,7 +155,12 @@ impl Driver {
     }
 
     pub(crate) fn flush(&mut self) {
-        self.engine.flush();
+        self.flush_to(2);
+    }
+
+    /// As a log does that works on so many batches of a shard.
+    pub(crate) fn flush_to(&mut self, batches_at_once: usize) {
+        self.engine.flush(batches_at_once);
         self.carry_out();
     }
 
@@ -285,7 +289,7 @@ fn open(log: &MemoryLog, limits: &Limits, term: Term) -> ShardEngine<Caller> {
         node: NodeId(1),
         registry: with_brittle(registry()),
         limits: limits.clone(),
-        pace: CommitPace { batches_when_free: 2, anticipated_turns: 0 },
+        anticipated_turns: 0,
         entropy_seed: 42,
     })
 }

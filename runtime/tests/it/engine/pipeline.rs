@@ -191,6 +191,25 @@ fn batches_are_bounded_by_bytes_and_number() {
     assert_eq!(driver.answers.len(), submitted);
 }
 
+/// How many batches may be on their way is the log's word each time, and all of the rest goes at once with the last one.
+#[test]
+fn a_batch_leaves_as_early_as_the_log_says() {
+    let mut driver = live(Limits::default());
+    driver.log.hold();
+    let mut sent_after = |key: &str, at_once: usize| {
+        driver.submit("a", &Deposit { amount: 1 }, key);
+        driver.flush_to(at_once);
+        driver.appends.len()
+    };
+    assert_eq!(sent_after("k1", 1), 1);
+    assert_eq!(sent_after("k2", 1), 1, "the log works on one of a shard");
+    assert_eq!(sent_after("k3", 2), 2, "now it works on two");
+    assert_eq!(sent_after("k4", 1), 2);
+    driver.log.release_all();
+    driver.settle();
+    assert_eq!(driver.answers.len(), 4);
+}
+
 /// Promise G9: never a hang. A caller whose deadline passes is told so, with the outcome, also when the log never answers.
 #[test]
 fn deadlines_are_kept_when_the_log_is_silent() {
