@@ -90,10 +90,10 @@ async fn a_frame_that_is_cut_off_does_not_hold_its_place() {
     }
     let mut stream = TcpStream::connect(address).await.unwrap();
     shake_hands(&mut stream).await;
-    stream.write_all(&request(1, b"whole")[..30]).await.unwrap();
+    stream.write_all(&request(1, b"whole")[..20]).await.unwrap();
     stream.shutdown().await.unwrap();
     until_closed(&mut stream).await;
-    let ended = "the stream ended 30 bytes into a frame";
+    let ended = "the stream ended 20 bytes into a frame";
     logged_about(&stream, &["WARN", "closing the connection of a peer", ended]).await;
     ask(&friend, 1, "after").await.unwrap();
 }
