@@ -57,7 +57,7 @@ pub(super) fn step_line(label: &str, figures: &StepFigures) -> String {
 }
 
 pub(super) fn sleepers_line(measured: &Sleepers) -> String {
-    let Sleepers { subscribers, turns, p50_ms, p99_ms, grown_kib, grown_later_kib, .. } = measured;
+    let Sleepers { subscribers, turns, p50_ms, p99_ms, grown_kib, .. } = measured;
     let change = |ratio: f64| 100.0 * (ratio - 1.0);
     let ratio = measured.ratio.map_or_else(
         || "no ratio: nothing was answered in some turns".to_owned(),
@@ -87,16 +87,14 @@ pub(super) fn sleepers_line(measured: &Sleepers) -> String {
         _ => String::new(),
     };
     format!(
-        "  {subscribers} subscribers that sleep, {turns} turns of each kind at {}/s\n    without: p50 {}, p99 {}   with: p50 {}, p99 {}   {ratio}{between}\n    memory grew by {} KiB without, by {} KiB with them, in the turns; by {} and {} KiB in the second half of the rounds{errors}{late}",
+        "  {subscribers} subscribers that sleep, {turns} turns of each kind at {}/s\n    without: p50 {}, p99 {}   with: p50 {}, p99 {}   {ratio}{between}\n    memory grew by {} KiB in the turns before they came, by {} KiB in those in which they had slept for a turn{errors}{late}",
         grouped(measured.rate.into()),
         ms(p50_ms.0),
         ms(p99_ms.0),
         ms(p50_ms.1),
         ms(p99_ms.1),
         grown_kib.0,
-        grown_kib.1,
-        grown_later_kib.0,
-        grown_later_kib.1
+        grown_kib.1
     )
 }
 

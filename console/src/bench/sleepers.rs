@@ -51,10 +51,9 @@ pub struct Sleepers {
     pub first_error: Option<String>,
     /// The largest share of sends in one turn that were more than 100 µs after plan.
     pub late: f64,
-    /// By how many KiB the processes grew in all turns without and with them.
+    /// By how many KiB the processes grew in all turns before they came, and in all turns in which they had slept for a turn. What they hold they hold by then, and
+    /// what was theirs is used again in the turns behind them.
     pub grown_kib: (i64, i64),
-    /// The part of it that the second half of the rounds saw: what is used for the first time is used by then.
-    pub grown_later_kib: (i64, i64),
 }
 
 /// What is to be measured.
@@ -113,13 +112,8 @@ pub(super) async fn run(
     turn.round(subscribers, &mut Sleepers::default()).await?;
     let mut measured = Sleepers { subscribers, rate, ..Sleepers::default() };
     let mut rounds = Vec::new();
-    for nth in 0..plan.rounds {
-        let before = measured.grown_kib;
+    for _ in 0..plan.rounds {
         rounds.push(turn.round(subscribers, &mut measured).await?);
-        if nth >= plan.rounds / 2 {
-            measured.grown_later_kib.0 += measured.grown_kib.0 - before.0;
-            measured.grown_later_kib.1 += measured.grown_kib.1 - before.1;
-        }
     }
     let all = Halves::of(rounds.iter());
     (measured.p50_ms, measured.p99_ms) = (all.at(0.5), all.at(0.99));
@@ -152,10 +146,10 @@ impl Turn<'_> {
         let mut round = Halves::new();
         measured.grown_kib.0 += self.take(&mut round.alone, measured).await?;
         let asleep = fall_asleep(self.target, self.work, subscribers).await?;
-        measured.grown_kib.1 += self.take(&mut round.beside, measured).await?;
+        self.take(&mut round.beside, measured).await?;
         measured.grown_kib.1 += self.take(&mut round.beside, measured).await?;
         drop(asleep);
-        measured.grown_kib.0 += self.take(&mut round.alone, measured).await?;
+        self.take(&mut round.alone, measured).await?;
         measured.turns += 2;
         Ok(round)
     }
