@@ -12,7 +12,7 @@ use super::rehydrate::Rehydration;
 use super::repeats::Repeat;
 use super::slots::{self, SlotId};
 use super::supervision::{Decision, Quarantine};
-use crate::failure::{Causes, FailedCommand, FailureKind};
+use crate::failure::{Causes, FailedCommand, FailureFact, FailureKind};
 
 /// Records of one page. 256 small records are some tens of KiB: one read, and memory stays bounded whatever the length of the history.
 const PAGE_RECORDS: usize = 256;
@@ -287,8 +287,7 @@ impl<T> ShardEngine<T> {
     fn unreadable(&mut self, now: Timestamp, slot: SlotId, causes: &Causes) {
         let mut fact = self.fact(now, FailureKind::RecoveryFailed, slot, causes);
         fact.command = self.first_held(slot);
-        self.refuse_held(slot, causes);
-        self.carry_out(now, slot, Decision::Stop, None, fact);
+        self.give_up(now, slot, causes, (Decision::Stop, None), fact);
     }
 
     fn recovery_failed(&mut self, now: Timestamp, id: SlotId, causes: &Causes) {
@@ -300,10 +299,9 @@ impl<T> ShardEngine<T> {
         let mut fact = self.fact(now, FailureKind::RecoveryFailed, id, causes);
         (fact.attempt, fact.command) = (attempt, self.first_held(id));
         let end = self.recoveries.by_slot.get(&id).and_then(|recovery| recovery.end);
-        self.refuse_held(id, causes);
         // The same history would fail the same way: it is tried again when somebody asks, never in a circle.
         let decision = if decision == Decision::Again { Decision::Stop } else { decision };
-        self.carry_out(now, id, decision, end, fact);
+        self.give_up(now, id, causes, (decision, end), fact);
     }
 
     /// The command that wanted the entity back: when that fails, it is the one that failed.
@@ -312,10 +310,19 @@ impl<T> ShardEngine<T> {
         Some(FailedCommand::of(first))
     }
 
-    /// Those who waited for a recovery that failed hear so.
-    fn refuse_held(&mut self, slot: SlotId, causes: &Causes) {
+    /// The recovery ends, and those who waited for it hear so. The failure is told first, so that whoever hears of it can already wait until it is stored.
+    fn give_up(
+        &mut self,
+        now: Timestamp,
+        slot: SlotId,
+        causes: &Causes,
+        (decision, end): (Decision, Option<(Offset, SequenceNumber)>),
+        fact: FailureFact,
+    ) {
         let (address, reason) = (self.address_of(slot), causes.to_string());
-        for (_, reply) in self.end_recovery(slot) {
+        let held = self.end_recovery(slot);
+        self.carry_out(now, slot, decision, end, fact);
+        for (_, reply) in held {
             self.counters.failures += 1;
             let (address, reason) = (address.clone(), reason.as_str().into());
             self.answer(reply, Err(AskError::RecoveryFailed { address, reason }));

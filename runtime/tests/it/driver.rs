@@ -11,8 +11,8 @@ use holm_core::{
     IdempotencyKey, Limits, NodeId, Offset, ShardId, Term, Timestamp, Verdict,
 };
 use holm_persistence::{
-    AppendError, Batch, MemoryLog, Pending, ShardLog, SnapshotCriteria, StoredRecord, decode,
-    encode,
+    AppendError, Batch, MemoryLog, Pending, ReadError, ShardLog, SnapshotCriteria, StoredRecord,
+    decode, encode,
 };
 use holm_runtime::Command;
 use holm_runtime::FailureFact;
@@ -40,6 +40,8 @@ pub(crate) struct Driver {
     /// In the order in which they left the engine, with the last durable offset of that moment.
     pub(crate) answers: Vec<(Caller, Result<Answer, AskError>, Offset)>,
     pub(crate) failures: Vec<FailureFact>,
+    /// How many answers had left before each of them.
+    pub(crate) answered_before: Vec<usize>,
     pub(crate) reacting: Vec<Batch>,
     pub(crate) snapshots: Vec<u64>,
     pub(crate) drained: bool,
@@ -65,6 +67,7 @@ impl Driver {
             confirms: VecDeque::new(),
             answers: Vec::new(),
             failures: Vec::new(),
+            answered_before: Vec::new(),
             reacting: Vec::new(),
             snapshots: Vec::new(),
             drained: false,
@@ -204,7 +207,7 @@ impl Driver {
         }
         let request = self.loads.remove(index % self.loads.len()).unwrap();
         let loaded = read(&self.log, &request);
-        self.engine.loaded(self.now, request.ticket, Ok(loaded));
+        self.engine.loaded(self.now, request.ticket, loaded);
         self.carry_out();
         true
     }
@@ -268,7 +271,10 @@ impl Driver {
                     self.log.save_snapshot(SHARD, &address, snapshot, 2).unwrap();
                 }
                 Output::React(batch) => self.reacting.push(batch),
-                Output::Failure(fact) => self.failures.push(fact),
+                Output::Failure(fact) => {
+                    self.failures.push(fact);
+                    self.answered_before.push(self.answers.len());
+                }
                 Output::Drained => self.drained = true,
             }
         }
@@ -294,23 +300,23 @@ fn open(log: &MemoryLog, limits: &Limits, term: Term) -> ShardEngine<Caller> {
     })
 }
 
-fn read(log: &MemoryLog, request: &LoadRequest) -> Loaded {
+fn read(log: &MemoryLog, request: &LoadRequest) -> Result<Loaded, ReadError> {
     let address = &request.address;
-    match request.wanted {
+    Ok(match request.wanted {
         Wanted::Start { snapshots, page } => {
             let snapshot = match snapshots {
                 UsableSnapshots::None => None,
                 UsableSnapshots::All => {
-                    log.load_snapshot(SHARD, address, SnapshotCriteria::default()).unwrap()
+                    log.load_snapshot(SHARD, address, SnapshotCriteria::default())?
                 }
                 UsableSnapshots::UpTo(sequence) => {
                     let max_sequence = Some(sequence);
                     let criteria = SnapshotCriteria { max_sequence, ..Default::default() };
-                    log.load_snapshot(SHARD, address, criteria).unwrap()
+                    log.load_snapshot(SHARD, address, criteria)?
                 }
             };
             let after = snapshot.as_ref().map_or(Offset::ZERO, |snapshot| snapshot.offset);
-            let history = log.records_after(SHARD, address, after, page).unwrap();
+            let history = log.records_after(SHARD, address, after, page)?;
             let newest = match history.more {
                 true => record_at(log, history.head),
                 false => None,
@@ -318,10 +324,10 @@ fn read(log: &MemoryLog, request: &LoadRequest) -> Loaded {
             Loaded::Start { snapshot, history, newest }
         }
         Wanted::More { after, page } => {
-            Loaded::More(log.records_after(SHARD, address, after, page).unwrap())
+            Loaded::More(log.records_after(SHARD, address, after, page)?)
         }
         Wanted::Record { offset } => Loaded::Record(record_at(log, offset)),
-    }
+    })
 }
 
 fn record_at(log: &MemoryLog, offset: Offset) -> Option<StoredRecord> {

@@ -315,6 +315,23 @@ fn what_cannot_be_read_is_told_with_its_causes() {
     assert_eq!(&*reason, causes.join(": "), "its caller hears all of it");
 }
 
+/// Promise G7: whoever hears of a failure can already wait until it is stored.
+#[test]
+fn a_failure_is_told_before_its_caller_hears_of_it() {
+    let mut driver = Driver::new(Limits::default());
+    driver.ask_of("quarantining/a", &BAD, "k1").unwrap_err();
+    driver.ask_of("quarantining/a", &FINE, "k2").unwrap();
+    store_event(&driver, "Unheard", &[]);
+    driver.reopen();
+    driver.ask_of("quarantining/a", &Total {}, "r1").unwrap_err();
+    driver.log.fail_reads(true);
+    driver.ask_of("resuming/b", &Total {}, "r2").unwrap_err();
+    let kinds: Vec<_> = driver.failures.iter().map(|fact| fact.kind).collect();
+    let unread = FailureKind::RecoveryFailed;
+    assert_eq!(kinds, [FailureKind::Panicked, unread, unread]);
+    assert_eq!(driver.answered_before, [0, 2, 3]);
+}
+
 /// Writes the event on which `apply` panics behind the log's end, as an older version of the program might have.
 fn poison(driver: &Driver) {
     let payload = encode(&crate::brittle::BrittleEvent::Added { amount: 1_000 }).unwrap();
