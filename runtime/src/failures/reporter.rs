@@ -265,7 +265,9 @@ async fn store(
 }
 
 fn is_hopeless(error: &AskError) -> bool {
-    matches!(error.kind(), ErrorKind::FixRequest | ErrorKind::GiveUp)
+    // What cannot be read now may be read later; a history that nobody can make sense of ends in quarantine, and there it is hopeless.
+    let is_lasting = !matches!(error, AskError::RecoveryFailed { .. });
+    is_lasting && matches!(error.kind(), ErrorKind::FixRequest | ErrorKind::GiveUp)
 }
 
 /// The same but for the deadline, however often it is made.

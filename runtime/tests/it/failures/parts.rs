@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use holm_core::ShardId;
 use holm_runtime::bus::{Interest, Start};
-use holm_runtime::{FailureEvent, FailureKind, FailureLog, Subject};
+use holm_runtime::{FailureEvent, FailureFilter, FailureKind, FailureLog, Subject};
 
 use super::Node;
 
@@ -48,5 +48,22 @@ async fn a_part_that_does_not_answer_holds_up_no_other() {
     assert!(node.host.failures_waiting() > 0);
     node.log.release_all();
     assert!(node.host.settle(Duration::from_secs(60)).await);
+    node.host.stop().await;
+}
+
+/// Promise G7: where a part of the log cannot be read, its facts wait until it can.
+#[tokio::test]
+async fn a_part_that_cannot_be_read_is_tried_until_it_can() {
+    let node = Node::start().await;
+    node.log.fail_reads(true);
+    let subject = Subject::Shard(ShardId(0));
+    node.host.report(FailureKind::ShardMoved, subject.clone(), "from here to there");
+    // Long enough for some tries: were it given up after the first, it would never be stored.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    node.log.fail_reads(false);
+    assert!(node.host.settle(Duration::from_secs(60)).await);
+    let list = node.failures().list(&FailureFilter::default()).await.unwrap();
+    let moved = list.rows.iter().find(|row| row.kind == FailureKind::ShardMoved).unwrap();
+    assert_eq!((&moved.subject, moved.count), (&subject, 1));
     node.host.stop().await;
 }
