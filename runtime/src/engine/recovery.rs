@@ -310,7 +310,8 @@ impl<T> ShardEngine<T> {
         Some(FailedCommand::of(first))
     }
 
-    /// The recovery ends, and those who waited for it hear so. The failure is told first, so that whoever hears of it can already wait until it is stored.
+    /// The recovery ends, and those who waited for it hear so. The failure is told first, so that whoever hears of it can already wait until it is stored; only one
+    /// that ends in quarantine is told later, when that is durable.
     fn give_up(
         &mut self,
         now: Timestamp,

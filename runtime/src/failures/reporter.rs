@@ -266,8 +266,8 @@ async fn store(
 
 fn is_hopeless(error: &AskError) -> bool {
     // What cannot be read now may be read later; a history that nobody can make sense of ends in quarantine, and there it is hopeless.
-    let is_lasting = !matches!(error, AskError::RecoveryFailed { .. });
-    is_lasting && matches!(error.kind(), ErrorKind::FixRequest | ErrorKind::GiveUp)
+    let may_pass = matches!(error, AskError::RecoveryFailed { .. });
+    !may_pass && matches!(error.kind(), ErrorKind::FixRequest | ErrorKind::GiveUp)
 }
 
 /// The same but for the deadline, however often it is made.
