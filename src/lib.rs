@@ -28,9 +28,9 @@ pub use start_error::StartError;
 
 pub use holm_core::{
     Answer, AskError, CausationId, Clock, CommandEnvelope, CommandId, CorrelationId, EntityAddress,
-    Entropy, ErrorKind, FailureId, IdempotencyKey, Limit, Limits, ManualClock, NodeId, Offset,
-    OsEntropy, Outcome, SeededEntropy, SequenceNumber, ShardId, SystemClock, Term, Timestamp,
-    Verdict, shard_of,
+    Entropy, ErrorKind, FailureId, IdempotencyKey, Limit, Limits, ManualClock, NodeId,
+    NotATraceParent, Offset, OsEntropy, Outcome, SeededEntropy, SequenceNumber, ShardId,
+    SystemClock, Term, Timestamp, TraceParent, Verdict, shard_of,
 };
 pub use holm_persistence::{
     Batch, DiskLimits, DiskSpace, Pending, Record, Snapshot, StoredEvent, StoredReaction,

@@ -14,6 +14,7 @@ mod idempotency;
 mod limits;
 mod lineage;
 mod shard_hash;
+mod trace_context;
 
 pub use address::{AddressError, EntityAddress, MAX_ENTITY_ID_BYTES, MAX_ENTITY_TYPE_BYTES};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
@@ -25,3 +26,4 @@ pub use idempotency::{IdempotencyKey, InvalidKey, MAX_KEY_BYTES};
 pub use limits::{Limits, ZeroLimit};
 pub use lineage::{CausationId, CommandId, CorrelationId, FailureId};
 pub use shard_hash::shard_of;
+pub use trace_context::{NotATraceParent, TraceParent};

@@ -76,14 +76,18 @@ fn version_7(now: Timestamp, entropy: &mut dyn Entropy) -> u128 {
     uuid::Builder::from_unix_timestamp_millis(now.as_millis(), &random).into_uuid().as_u128()
 }
 
+/// Later than this no clock that is anywhere near right tells (the year 2100, in milliseconds): one in sixty-four random ids, such as those of traces, looks like a
+/// UUID of version 7, and nearly all of these tell some time thousands of years ahead.
+const NO_CLOCK_TELLS: u64 = 4_102_444_800_000;
+
 impl CorrelationId {
-    /// When the conversation began, by the clock of who opened it; none when its id is no UUID of version 7 and so tells no time.
+    /// When the conversation began, by the clock of who opened it; none when its id is no UUID of version 7, or of a time after the year 2100, and so tells no time.
     #[must_use]
     pub fn began(self) -> Option<Timestamp> {
         let id = Uuid::from_u128(self.0);
         let tells_time = id.get_version_num() == 7 && id.get_variant() == uuid::Variant::RFC4122;
         let millis = u64::try_from(self.0 >> 80).ok()?;
-        tells_time.then_some(Timestamp::from_millis(millis))
+        (tells_time && millis < NO_CLOCK_TELLS).then_some(Timestamp::from_millis(millis))
     }
 }
 
@@ -127,5 +131,7 @@ mod tests {
         assert_eq!((chosen.began(), CorrelationId(77).began()), (None, None));
         let reserved = CorrelationId(opened.0 | 0b11 << 62);
         assert_eq!(reserved.began(), None, "not of the variant whose versions we know");
+        let drawn: CorrelationId = "4bf92f35-77b3-7da6-a3ce-929d0e0e4736".parse().unwrap();
+        assert_eq!(drawn.began(), None, "of a version 7 by chance");
     }
 }

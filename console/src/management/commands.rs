@@ -12,7 +12,8 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use holm::{
-    Answer, AskOptions, CausationId, CorrelationId, EntityAddress, IdempotencyKey, Verdict,
+    Answer, AskOptions, CausationId, CorrelationId, EntityAddress, IdempotencyKey, TraceParent,
+    Verdict,
 };
 use serde::Deserialize;
 
@@ -97,9 +98,15 @@ pub(super) fn lineage(headers: &HeaderMap) -> Result<AskOptions, Problem> {
                 .map_err(|error| Problem::bad_request(format!("`Idempotency-Key`: {error}")))
         })
         .transpose()?;
-    let correlation = id::<CorrelationId>(headers, "X-Correlation-Id")?;
+    let correlation = id::<CorrelationId>(headers, "X-Correlation-Id")?.or_else(|| trace(headers));
     let causation = id::<CausationId>(headers, "X-Causation-Id")?;
     Ok(AskOptions { key, correlation, causation, ..AskOptions::default() })
+}
+
+/// The conversation of the trace that the request is part of. One that breaks its standard is as good as none, which is what the standard says.
+fn trace(headers: &HeaderMap) -> Option<CorrelationId> {
+    let parent = header(headers, "traceparent").ok()??;
+    parent.parse().ok().map(TraceParent::conversation)
 }
 
 fn id<I: FromStr<Err: Display>>(headers: &HeaderMap, name: &str) -> Result<Option<I>, Problem> {

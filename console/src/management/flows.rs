@@ -236,6 +236,7 @@ fn describe(
     let count = |outcome: &str| steps.iter().filter(|step| step.outcome == outcome).count();
     let document = FlowDocument {
         correlation_id: id.to_string(),
+        trace_id: format!("{:032x}", id.0),
         last_event: last.and_then(|it| it.step.events.last()).map(ToString::to_string),
         root,
         began: rfc3339(flow.began().unwrap_or_default().as_millis()),

@@ -163,7 +163,7 @@ pub fn request_seeds() -> Vec<Vec<u8>> {
         (kind::QUERY, "filter=panicked+account%2Fa"),
         (
             kind::HEADERS,
-            "idempotency-key:\"k1\"\nx-correlation-id:018f5e3b-0e6c-7f1c-8b5e-9d0a00000001\nx-causation-id:018f5e3b-0e6c-7f1c-8b5e-9d0a00000002\norigin:http://localhost:7070\ncontent-type:application/json; charset=utf-8",
+            "idempotency-key:\"k1\"\nx-correlation-id:018f5e3b-0e6c-7f1c-8b5e-9d0a00000001\nx-causation-id:018f5e3b-0e6c-7f1c-8b5e-9d0a00000002\ntraceparent:00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\norigin:http://localhost:7070\ncontent-type:application/json; charset=utf-8",
         ),
         (kind::HEADERS, "sec-fetch-site:cross-site\norigin:http://evil.example"),
         (kind::ORDER, r#"{"filter":"panicked account/a","dry_run":true}"#),

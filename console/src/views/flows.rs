@@ -9,6 +9,9 @@ use super::RecordedEvent;
 pub struct FlowDocument {
     /// The conversation.
     pub correlation_id: String,
+    /// The same 16 bytes as tracing systems write them: the trace that the conversation is.
+    #[serde(default)]
+    pub trace_id: String,
     /// `type/id` of the entity that its first step asked.
     pub root: String,
     /// The last event of that entity in this flow, which mostly says how it ended; none when it has none.

@@ -186,3 +186,32 @@ async fn the_lineage_of_a_request_is_recorded() {
     assert_eq!(history["events"][0]["causation_id"], cause);
     node.stop().await;
 }
+
+/// A request that is part of a trace belongs to the conversation of that trace, unless it names one; what is no `traceparent` is as good as none.
+#[tokio::test]
+async fn a_trace_is_a_conversation() {
+    let node = OneNode::start().await;
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let traced = format!("00-{trace}-00f067aa0ba902b7-01");
+    let conversation = "4bf92f35-77b3-4da6-a3ce-929d0e0e4736";
+    let open = node.command("account/alice/open", &json!({"owner": "ada"}));
+    let (_, opened) = answer(open.header("traceparent", &traced)).await;
+    assert_eq!(opened["correlation_id"], conversation);
+    let (_, flow) = answer(node.get(&format!("/api/v1/flows/{trace}"))).await;
+    assert_eq!((&flow["trace_id"], &flow["events"]), (&json!(trace), &json!(1)), "{flow}");
+
+    let named = "019aa1c3-7d52-7e10-9a44-1f2b83cc0d11";
+    let deposit = || node.command("account/alice/deposit", &json!({"amount": 5}));
+    let both = deposit().header("traceparent", &traced).header("X-Correlation-Id", named);
+    assert_eq!(answer(both).await.1["correlation_id"], named);
+    for broken in [&traced.to_uppercase()[..], "00-1-2-3", ""] {
+        let (status, body) = answer(deposit().header("traceparent", broken)).await;
+        assert_eq!(status, 200, "{broken}: {body}");
+        assert_ne!(body["correlation_id"], conversation, "{broken}");
+    }
+    let twice = deposit().header("traceparent", &traced).header("traceparent", &traced);
+    let (status, body) = answer(twice).await;
+    assert_eq!(status, 200, "{body}");
+    assert_ne!(body["correlation_id"], conversation, "which of two is meant, nobody knows");
+    node.stop().await;
+}

@@ -1,8 +1,10 @@
 //! Facts as CloudEvents 1.0, for those who follow from outside: brokers, pages, other services.
 //!
 //! The form is that of <https://github.com/cloudevents/spec>, with its extensions `partitionkey`, `sequence`, `recordedtime` and the pair of correlation and
-//! causation ids. There is no `traceparent`: spans are not recorded with commands.
+//! causation ids, and `traceparent`, by which whoever handles a fact goes on in the trace of its conversation. There is no `tracestate`: nothing of a tracing
+//! system is stored with commands.
 
+use holm_core::TraceParent;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -41,6 +43,9 @@ pub struct CloudEvent {
     /// The id of the command that caused this one's, which is the `id` of its first event when it had any; missing where the conversation begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub causationid: Option<String>,
+    /// The conversation as a trace, and the command as the span in it ([`TraceParent`]); missing where an id is zero.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
     /// The shard whose log it stands in.
     pub holmshard: u32,
     /// The offset of its record there, as text, because it may pass what a JSON number holds.
@@ -92,6 +97,7 @@ impl CloudEvent {
             sequence: format!("{:020}", fact.sequence().get()),
             correlationid: fact.correlation_id().to_string(),
             causationid: causation.map(|cause| cause.to_string()),
+            traceparent: TraceParent::of(fact.correlation_id(), command).map(|it| it.to_string()),
             holmshard: fact.shard().0,
             holmoffset: fact.offset().to_string(),
             data,

@@ -98,8 +98,13 @@ fn head(flow: &FlowDocument, output: Output) -> String {
         Some(last) => format!("{} {last}", flow.root),
         None => flow.root.clone(),
     };
+    // Nodes of an earlier version do not tell it.
+    let trace = match &*flow.trace_id {
+        "" => String::new(),
+        trace => output.faint(format!("   trace {trace}")),
+    };
     format!(
-        "flow {}   {root}   {} {verdict}   {}   {}   {}   {}",
+        "flow {}   {root}   {} {verdict}   {}   {}   {}   {}{trace}",
         output.strong(&flow.correlation_id),
         output.mark(mark),
         counted(flow.steps.len(), "command", "commands"),

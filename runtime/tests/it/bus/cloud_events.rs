@@ -38,6 +38,7 @@ async fn a_fact_is_a_cloud_event() {
             "partitionkey": "alice",
             "sequence": "00000000000000000001",
             "correlationid": "00000000-0000-0000-0000-00000000004d",
+            "traceparent": "00-0000000000000000000000000000004d-82e5b7a5f020f3c9-01",
             "holmshard": 0,
             "holmoffset": "1",
             "data": { "amount": 1 },

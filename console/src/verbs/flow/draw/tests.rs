@@ -71,6 +71,7 @@ fn transfer() -> FlowDocument {
             seen("totals", "holm-3", 6),
         ],
         correlation_id: "019aa1c3-7d52-7e10-9a44-1f2b83cc0d11".to_owned(),
+        trace_id: "019aa1c37d527e109a441f2b83cc0d11".to_owned(),
         root: "transfer/8841".to_owned(),
         last_event: Some("TurnedBack".to_owned()),
         lasted_ms: 84,
@@ -102,7 +103,7 @@ fn transfer() -> FlowDocument {
 fn a_flow_is_drawn_as_a_tree() {
     let output = Output::new(false, false, Color::Never);
     let expected = "\
-flow 019aa1c3-7d52-7e10-9a44-1f2b83cc0d11   transfer/8841 TurnedBack   ✕ 1 failed, 1 rejected   6 commands   4 entities   3 events   84 ms
+flow 019aa1c3-7d52-7e10-9a44-1f2b83cc0d11   transfer/8841 TurnedBack   ✕ 1 failed, 1 rejected   6 commands   4 entities   3 events   84 ms   trace 019aa1c37d527e109a441f2b83cc0d11
 
      0 ms  ▷ start   transfer/8841   holm-1   shard 3
            │  ✓ Started   seq 8
