@@ -19,6 +19,7 @@ mod guard;
 mod measures;
 mod operations;
 mod options;
+mod places;
 mod probes;
 mod problem;
 mod projections;

@@ -58,7 +58,7 @@ pub struct BenchArgs {
     /// Measure nothing: the page shows this saved run; several of them draw shards and nodes.
     #[arg(long, value_name = "FILE", requires = "report", conflicts_with_all = ["idle", "remote", "hdr", "compare", "fail_if"])]
     pub from: Vec<PathBuf>,
-    /// Exit code 3 when this holds, as in `p99>10ms`, `rate<100k`, `errors>0`, `ratio<10`; may be given several times.
+    /// Exit code 3 when this holds, as in `p99>10ms`, `rate<100k`, `errors>0`, `ratio<10` (one entity against appends with an fsync each); may be given several times.
     #[arg(long, value_name = "CHECK")]
     pub fail_if: Vec<Gate>,
 }

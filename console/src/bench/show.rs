@@ -164,7 +164,7 @@ fn one_entity(document: &BenchDocument, output: Output) {
             one.ratio_to_appends
         ));
         output.line(format_args!(
-            "    a write in place that keeps nothing of the one before, the most that this disk can do: {}/s: {:.1} times as fast",
+            "    the most that this disk can do, writing over the same file: {}/s: {:.1} times as fast",
             rate(one.disk_fsyncs),
             one.ratio
         ));

@@ -1,12 +1,14 @@
-//! The connections: accepted up to a limit, each with time limits for the head of a request and for taking the answers, and closed in good order at the
-//! end.
+//! The connections: accepted while there are places, each with time limits for the head of a request and for taking the answers, and closed in good order at
+//! the end.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::ConnectInfo;
 use hyper::Request;
 use hyper::body::Incoming;
@@ -15,19 +17,20 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::places::{Answering, Place, Places};
 use super::server::Serving;
 use super::socket::{Conduct, Socket};
 
 /// What a connection over the limit gets: short enough to be written without waiting.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
-    content-type: application/problem+json\r\ncontent-length: 238\r\nretry-after: 1\r\nconnection: close\r\n\r\n\
+    content-type: application/problem+json\r\ncontent-length: 252\r\nretry-after: 1\r\nconnection: close\r\n\r\n\
     {\"type\":\"urn:holm:problem:overloaded\",\"title\":\"overloaded\",\"status\":503,\
     \"detail\":\"every connection of the management HTTP is taken\",\"kind\":\"back_off\",\"outcome\":\"not_applied\",\
-    \"try\":\"close idle connections, or wait a second\",\"served_by\":\"\"}";
+    \"try\":\"wait a second, after which quiet connections make room\",\"served_by\":\"\"}";
 
 /// After an error of `accept` that is not about one connection, as when the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -39,7 +42,7 @@ pub(super) async fn accept(
     serving: Arc<Serving>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let places = Arc::new(Semaphore::new(serving.options.limits.connections));
+    let places = Places::new(serving.options.limits.connections);
     let mut connections = JoinSet::new();
     loop {
         let (stream, peer) = tokio::select! {
@@ -53,18 +56,18 @@ pub(super) async fn accept(
                 }
             },
         };
-        match Arc::clone(&places).try_acquire_owned() {
-            Ok(place) => {
+        let socket = Socket::new(stream, serving.options.limits.write_stall);
+        match places.take(socket.conduct()).await {
+            Some(place) => {
                 let (app, serving) = (app.clone(), Arc::clone(&serving));
                 let stopped = stopped.clone();
                 connections.spawn(async move {
-                    serve(stream, peer, app, &serving, stopped).await;
-                    drop(place);
+                    serve(socket, peer, app, &serving, place, stopped).await;
                 });
             }
-            Err(_) => {
+            None => {
                 serving.refusals.tell(peer, "overloaded", "every connection is taken");
-                refuse(stream).await;
+                refuse(socket).await;
             }
         }
     }
@@ -73,31 +76,42 @@ pub(super) async fn accept(
 }
 
 async fn serve(
-    stream: TcpStream,
+    socket: Socket,
     peer: SocketAddr,
     app: Router,
     serving: &Serving,
+    place: Place,
     mut stopped: watch::Receiver<bool>,
 ) {
-    // Answers are small and somebody waits for each.
-    let _ = stream.set_nodelay(true);
-    let limits = &serving.options.limits;
-    let socket = Socket::new(stream, limits.write_stall);
     let conduct = socket.conduct();
     let app = TowerToHyperService::new(app);
-    let from_peer = service_fn(move |mut request: Request<Incoming>| {
+    let from_peer = service_fn(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
-        app.call(request)
+        let in_hand = place.begin();
+        let answer = app.call(request);
+        async move {
+            Ok::<_, Infallible>(answer.await?.map(|body| Body::new(Answering::new(body, in_hand))))
+        }
     });
     let ended = {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(limits.head_timeout)
+            .header_read_timeout(serving.options.limits.head_timeout)
             .serve_connection(TokioIo::new(socket), from_peer);
         let mut connection = std::pin::pin!(connection);
         tokio::select! {
+            // First: a request that has come is in hand before anybody asks whether the client is quiet.
+            biased;
             ended = connection.as_mut() => ended,
             () = wait_for_stop(&mut stopped) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+            () = place.asked_back() => {
+                if place.is_quiet() {
+                    serving.refusals.tell(peer, "idle", "it had no request in hand, and its place was needed");
+                    return;
+                }
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -125,7 +139,7 @@ fn reason(error: &hyper::Error, conduct: &Conduct) -> Option<(&'static str, &'st
 }
 
 /// Writes at once or not at all: who is over the limit must not take our time.
-async fn refuse(mut stream: TcpStream) {
+async fn refuse(mut stream: Socket) {
     let _ = tokio::time::timeout(ACCEPT_PAUSE, stream.write_all(FULL)).await;
     let _ = stream.shutdown().await;
 }

@@ -52,7 +52,8 @@ impl fmt::Debug for HttpOptions {
 pub struct HttpLimits {
     /// Bytes of one request body: a command has at most 256 KiB.
     pub body_bytes: usize,
-    /// Connections at once; the next one gets 503. Each costs a task and two buffers, about 20 KiB.
+    /// Connections at once. The next one gets the place of the client that has asked for nothing for longest, a second at least; where there is none, 503. Each costs a
+    /// task and two buffers, about 20 KiB.
     pub connections: usize,
     /// Time for the head of a request; also the time that an idle connection is kept.
     pub head_timeout: Duration,

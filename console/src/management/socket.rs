@@ -5,20 +5,22 @@
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
-/// What a client did, for whoever has to say why its connection ended.
-#[derive(Debug, Default)]
+/// What a client did, for whoever has to say why its connection ended, or whose place is needed.
+#[derive(Debug)]
 pub(super) struct Conduct {
     spoke: AtomicBool,
     deaf: AtomicBool,
+    written_to: AtomicBool,
+    active: Mutex<Instant>,
 }
 
 impl Conduct {
@@ -30,6 +32,40 @@ impl Conduct {
     /// It took not one byte for as long as it may.
     pub(super) fn is_deaf(&self) -> bool {
         self.deaf.load(Ordering::Relaxed)
+    }
+
+    /// Something that was written has not found room on its way yet.
+    pub(super) fn is_written_to(&self) -> bool {
+        self.written_to.load(Ordering::Relaxed)
+    }
+
+    /// When it last began to say something, or had taken all of an answer.
+    pub(super) fn last_active(&self) -> Instant {
+        *self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_active(&self, now: Instant) {
+        *self.active.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    }
+
+    pub(super) fn set_written_to(&self, written_to: bool) {
+        if self.written_to.swap(written_to, Ordering::Relaxed) && !written_to {
+            self.set_active(Instant::now());
+        }
+    }
+
+    /// Only the first bytes behind an answer count: who sends a head byte by byte is not active by that.
+    fn speaks(&self) {
+        if !self.spoke.swap(true, Ordering::Relaxed) {
+            self.set_active(Instant::now());
+        }
+    }
+}
+
+impl Default for Conduct {
+    fn default() -> Self {
+        let (spoke, deaf, written_to) = Default::default();
+        Self { spoke, deaf, written_to, active: Mutex::new(Instant::now()) }
     }
 }
 
@@ -45,6 +81,8 @@ pub(super) struct Socket {
 
 impl Socket {
     pub(super) fn new(stream: TcpStream, stall: Duration) -> Self {
+        // Answers are small and somebody waits for each. It is no harm if that cannot be switched on.
+        let _ = stream.set_nodelay(true);
         Self { stream, stall, waits: None, conduct: Arc::default() }
     }
 
@@ -57,6 +95,7 @@ impl Socket {
         cx: &mut Context<'_>,
         written: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
+        self.conduct.set_written_to(written.is_pending());
         if written.is_ready() {
             self.waits = None;
             self.conduct.spoke.store(false, Ordering::Relaxed);
@@ -82,7 +121,7 @@ impl AsyncRead for Socket {
         let before = buffer.filled().len();
         let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
         if buffer.filled().len() > before {
-            this.conduct.spoke.store(true, Ordering::Relaxed);
+            this.conduct.speaks();
         }
         read
     }
@@ -119,5 +158,36 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_waits_to_be_written_is_known() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut socket = Socket::new(listener.accept().await.unwrap().0, Duration::from_secs(60));
+        let conduct = socket.conduct();
+        let mut write = || {
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            Pin::new(&mut socket).poll_write(&mut cx, &[0; 65_536])
+        };
+        while write().is_ready() {
+            assert!(!conduct.is_written_to());
+        }
+        assert!(conduct.is_written_to());
+
+        let before = conduct.last_active();
+        let mut room = vec![0; 1 << 20];
+        while write().is_pending() {
+            assert!(client.read(&mut room).await.unwrap() > 0);
+        }
+        assert!(!conduct.is_written_to() && conduct.last_active() > before);
     }
 }

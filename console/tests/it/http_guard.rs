@@ -103,12 +103,15 @@ async fn the_connection_too_many_is_told_so() {
     let node = OneNode::with(HttpOptions { limits, ..HttpOptions::default() }).await;
     let mut held = Vec::new();
     for _ in 0..2 {
+        // A stream of facts goes on for ever.
         let mut stream = TcpStream::connect(node.server().address()).await.unwrap();
-        stream.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
-        let mut byte = [0];
-        stream.read_exact(&mut byte).await.unwrap();
+        let request = b"GET /api/v1/stream?topics=events HTTP/1.1\r\nhost: localhost\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        stream.read_exact(&mut [0]).await.unwrap();
         held.push(stream);
     }
+    // Longer than an idle client would keep its place.
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
     let mut stream = TcpStream::connect(node.server().address()).await.unwrap();
     let me = stream.local_addr().unwrap().to_string();
     let mut text = String::new();
@@ -116,6 +119,38 @@ async fn the_connection_too_many_is_told_so() {
     assert!(text.starts_with("HTTP/1.1 503 ") && text.contains("every connection"), "{text}");
     logged(&["WARN", &me, "every connection is taken"]).await;
     drop(held);
+    node.stop().await;
+}
+
+/// Promise G9: connections that ask for nothing keep nobody out.
+#[tokio::test]
+async fn an_idle_connection_makes_room() {
+    keep();
+    let limits = HttpLimits { connections: 2, ..HttpLimits::default() };
+    let node = OneNode::with(HttpOptions { limits, ..HttpOptions::default() }).await;
+    let connect = || TcpStream::connect(node.server().address());
+    // One that was answered and one that never said anything.
+    let mut answered = connect().await.unwrap();
+    answered.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    answered.read_exact(&mut [0]).await.unwrap();
+    let mut silent = connect().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+
+    let mut operator = connect().await.unwrap();
+    let request = b"GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    operator.write_all(request).await.unwrap();
+    let mut text = String::new();
+    operator.read_to_string(&mut text).await.unwrap();
+    assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
+
+    let me = answered.local_addr().unwrap().to_string();
+    logged(&["WARN", &me, "its place was needed"]).await;
+    answered.read_to_end(&mut Vec::new()).await.unwrap();
+    // One place was enough, and the other client came later.
+    silent.write_all(request).await.unwrap();
+    text.clear();
+    silent.read_to_string(&mut text).await.unwrap();
+    assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
     node.stop().await;
 }
 
