@@ -202,7 +202,8 @@ mod tests {
             second.is_quiet()
         });
         let fourth = take(&places).await;
-        assert!(fourth.is_some() && leaves.await.unwrap(), "the first has a request in hand");
+        assert!(fourth.is_some() && leaves.await.unwrap());
+        assert!(!first.seat.asked.load(Ordering::Relaxed), "it has a request in hand");
 
         drop(request);
         assert!(first.is_quiet() && first.seat.conduct.last_active().elapsed() < QUIET_FOR);
