@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use holm_core::{AskError, CommandEnvelope, Limit, Offset, SequenceNumber, Timestamp};
+use holm_core::{AskError, CommandEnvelope, Limit, Offset, Outcome, SequenceNumber, Timestamp};
 use holm_persistence::{ReadError, Snapshot, StoredRecord};
 
 use super::ShardEngine;
@@ -184,7 +184,7 @@ impl<T> ShardEngine<T> {
             (Some(Awaited::Record(repeat)), Err(error)) => self.record_loaded(repeat, Err(error)),
             (Some(Awaited::Recovery(slot)), Ok(loaded)) => self.proceed(now, slot, &loaded),
             (Some(Awaited::Recovery(slot)), Err(error)) => {
-                self.unreadable(now, slot, &Causes::of(&error));
+                self.unreadable(now, slot, &error);
             }
         }
     }
@@ -283,11 +283,26 @@ impl<T> ShardEngine<T> {
         }
     }
 
-    /// The log cannot be read: that is not the entity's doing, so it is not counted, and the next command may try again.
-    fn unreadable(&mut self, now: Timestamp, slot: SlotId, causes: &Causes) {
-        let mut fact = self.fact(now, FailureKind::RecoveryFailed, slot, causes);
+    /// The log cannot be read: that is not the entity's doing, so it is not counted, and the next command may try again. Of a store that failed its callers hear that
+    /// the shard is not there now, because it says nothing about the history: another replica may soon serve it.
+    fn unreadable(&mut self, now: Timestamp, slot: SlotId, error: &ReadError) {
+        let causes = Causes::of(error);
+        let mut fact = self.fact(now, FailureKind::RecoveryFailed, slot, &causes);
         fact.command = self.first_held(slot);
-        self.give_up(now, slot, causes, (Decision::Stop, None), fact);
+        let told = match error {
+            ReadError::Store { shard, reason } => AskError::Unavailable {
+                shard: *shard,
+                reason: format!("its log cannot be read: {reason}").into(),
+                outcome: Outcome::NotApplied,
+            },
+            _ => self.not_recovered(slot, &causes),
+        };
+        self.give_up(now, slot, &told, (Decision::Stop, None), fact);
+    }
+
+    fn not_recovered(&self, slot: SlotId, causes: &Causes) -> AskError {
+        let reason = causes.to_string().into();
+        AskError::RecoveryFailed { address: self.address_of(slot), reason }
     }
 
     fn recovery_failed(&mut self, now: Timestamp, id: SlotId, causes: &Causes) {
@@ -301,7 +316,8 @@ impl<T> ShardEngine<T> {
         let end = self.recoveries.by_slot.get(&id).and_then(|recovery| recovery.end);
         // The same history would fail the same way: it is tried again when somebody asks, never in a circle.
         let decision = if decision == Decision::Again { Decision::Stop } else { decision };
-        self.give_up(now, id, causes, (decision, end), fact);
+        let told = self.not_recovered(id, causes);
+        self.give_up(now, id, &told, (decision, end), fact);
     }
 
     /// The command that wanted the entity back: when that fails, it is the one that failed.
@@ -316,17 +332,15 @@ impl<T> ShardEngine<T> {
         &mut self,
         now: Timestamp,
         slot: SlotId,
-        causes: &Causes,
+        told: &AskError,
         (decision, end): (Decision, Option<(Offset, SequenceNumber)>),
         fact: FailureFact,
     ) {
-        let (address, reason) = (self.address_of(slot), causes.to_string());
         let held = self.end_recovery(slot);
         self.carry_out(now, slot, decision, end, fact);
         for (_, reply) in held {
             self.counters.failures += 1;
-            let (address, reason) = (address.clone(), reason.as_str().into());
-            self.answer(reply, Err(AskError::RecoveryFailed { address, reason }));
+            self.answer(reply, Err(told.clone()));
         }
     }
 

@@ -40,3 +40,18 @@ fn the_longest_lane_makes_room_for_the_others() {
     outlet.close();
     assert!(outlet.waiting() == 0 && outlet.take(0).is_none() && outlet.take_losses().is_none());
 }
+
+/// Promise G7: only what surely will never be stored is dropped.
+#[test]
+fn what_may_pass_is_waited_for() {
+    let (shard, reason): (_, Box<str>) = (ShardId(0), "x".into());
+    let address = EntityAddress::new(FailureLog::TYPE, "0").unwrap();
+    let outcome = holm_core::Outcome::NotApplied;
+    assert!(!is_hopeless(&AskError::Unavailable { shard, reason: reason.clone(), outcome }));
+    assert!(!is_hopeless(&AskError::RecoveryFailed {
+        address: address.clone(),
+        reason: reason.clone()
+    }));
+    let failure = holm_core::FailureId::default();
+    assert!(is_hopeless(&AskError::Quarantined { address, failure, reason }));
+}

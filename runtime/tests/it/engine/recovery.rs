@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures::FutureExt as _;
-use holm_core::{EntityAddress, Limits, Offset, SequenceNumber, Timestamp};
+use holm_core::{AskError, EntityAddress, Limits, Offset, SequenceNumber, Timestamp};
 use holm_persistence::{ReadError, ShardLog, Snapshot, SnapshotCriteria};
 use holm_runtime::FailureKind;
 use holm_runtime::engine::Wanted;
@@ -129,6 +129,12 @@ fn a_snapshot_needs_no_events() {
     let next = driver.ask("a", &Deposit { amount: 1 }, "k18");
     assert_eq!(next.as_ref().unwrap().sequence, SequenceNumber(18));
     assert_eq!(number(&next), (1..=17).sum::<u64>() + 1);
+
+    // Without the snapshot nothing of it is left; asking again does not bring it back.
+    driver.log.delete_snapshots(SHARD, &address, SnapshotCriteria::default()).unwrap();
+    driver.reopen();
+    let lost = driver.ask("a", &Balance {}, "c").unwrap_err();
+    assert!(matches!(lost, AskError::RecoveryFailed { .. }), "{lost}");
 }
 
 /// A snapshot of another history (it reflects an offset that the log does not have) is not believed, also where the log knows nothing of the entity (law
