@@ -236,10 +236,8 @@ impl EntityIndex {
             let bucket = tree::bucket_of(&key);
             if state.sums.is_verified(bucket) {
                 drop(state);
-                let head = tree::read_head(&shared.store, shared.log, &key)?;
-                // Whoever discarded it meanwhile made the answer none.
-                drop(shared.check(shared.lock())?);
-                return Ok(head);
+                return shared
+                    .unless_discarded(|| tree::read_head(&shared.store, shared.log, &key));
             }
             if state.flushing.is_none() {
                 let sum = tree::sum_of(&shared.store, shared.log, bucket)?;
@@ -270,8 +268,9 @@ impl EntityIndex {
         match known {
             Some(entry) => Ok(Some(entry)),
             None => {
-                let entry = tree::read_entry_of(&self.shared.store, self.shared.log, offset)?;
-                drop(self.shared.check(self.shared.lock())?);
+                let shared = &self.shared;
+                let entry = shared
+                    .unless_discarded(|| tree::read_entry_of(&shared.store, shared.log, offset))?;
                 // Not to be taken for "beyond the last offset": a reader would believe that nothing is there.
                 entry
                     .map(Some)
@@ -360,6 +359,15 @@ impl Shared {
             Some(error) => Err(error.clone()),
             None => Ok(state),
         }
+    }
+
+    /// What a look-up finds. Whoever discards the index meanwhile makes that nothing, which must not be taken for an answer.
+    fn unless_discarded<T>(
+        &self,
+        look: impl FnOnce() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let found = look()?;
+        self.check(self.lock()).map(|_| found)
     }
 
     /// Hands what is dirty to the keeper, unless it is writing already.

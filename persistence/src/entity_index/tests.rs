@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use holm_core::{CorrelationId, Offset, SequenceNumber, ShardId, Term};
 
-use super::{EntityIndex, conversations, tree};
+use super::{EntityIndex, conversations, memory, tree};
 use crate::batch::BatchBuilder;
 use crate::conformance::{Writer, address, wait};
 use crate::shard_log::ShardLog as _;
@@ -78,6 +78,32 @@ fn a_flush_that_a_reopening_overtook_writes_nothing() {
     assert_eq!(stored(), before, "the new index is as it was");
     assert_eq!(new.head(&account), Ok(None));
     assert_eq!(old.shared.lock().failed, Some(StoreError::Reopened { log }));
+}
+
+/// An entity that is looked up while its index is discarded must not be taken for one that never was.
+#[test]
+fn a_look_up_beside_the_discarding_is_no_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, log) = (Store::open(dir.path(), StoreOptions::default()).unwrap(), LogId(0));
+    let account = address("account/1");
+    let batch = Writer::new(SHARD, Term(1)).batch(&[(&account, 1)]);
+    let append = Op::Append { log, index: 1, value: batch.bytes().clone() };
+    let (appended, is_appended) = std::sync::mpsc::channel();
+    store.commit(vec![append], Box::new(move |done| appended.send(done).unwrap()));
+    is_appended.recv().unwrap().unwrap();
+    let index = EntityIndex::open(&store, log).unwrap();
+    index.apply(1, &batch).unwrap();
+    index.flush().unwrap();
+    assert_eq!(index.head(&account), Ok(Some(Offset(1))));
+
+    let key = memory::entity_key(account.entity_type(), account.id());
+    let looked_up = index.shared.unless_discarded(|| {
+        index.report_damage("for the test");
+        let head = tree::read_head(&store, log, &key);
+        assert_eq!(head, Ok(None), "what was discarded is gone");
+        head
+    });
+    assert!(matches!(looked_up, Err(StoreError::Damaged { .. })), "{looked_up:?}");
 }
 
 /// All offsets of a conversation, and from where on the log knows them.
