@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use holm_core::{Clock, Limits, SystemClock};
+use holm_core::{Clock, Limits, MAX_SHARDS, SystemClock};
 use holm_persistence::DiskLimits;
 use holm_runtime::{Entity, Policy, Registry};
 
@@ -149,7 +149,7 @@ impl Builder {
         self
     }
 
-    /// The number of shards. Fixed when the data is created; later nodes must name the same. Default 32.
+    /// The number of shards, 1 to [`MAX_SHARDS`]. Fixed when the data is created; later nodes must name the same. Default 32.
     pub fn shards(mut self, shards: u32) -> Self {
         self.shards = shards;
         self
@@ -253,10 +253,11 @@ impl Builder {
     /// # Cancel safety
     /// Dropping the future may leave a node starting in the background that stops by itself; the data directory is locked until then.
     pub async fn start(self) -> Result<Holm, StartError> {
-        if self.shards == 0 {
-            return Err(StartError::Settings { reason: "there must be at least one shard".into() });
-        }
         let unfit = |reason: String| StartError::Settings { reason };
+        if !(1..=MAX_SHARDS).contains(&self.shards) {
+            let shards = self.shards;
+            return Err(unfit(format!("{shards} shards: a cluster has 1 to {MAX_SHARDS}")));
+        }
         if !is_namespace(&self.event_namespace) {
             let namespace = &self.event_namespace;
             return Err(unfit(format!(

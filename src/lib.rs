@@ -28,7 +28,7 @@ pub use start_error::StartError;
 
 pub use holm_core::{
     Answer, AskError, CausationId, Clock, CommandEnvelope, CommandId, CorrelationId, EntityAddress,
-    Entropy, ErrorKind, FailureId, IdempotencyKey, Limit, Limits, ManualClock, NodeId,
+    Entropy, ErrorKind, FailureId, IdempotencyKey, Limit, Limits, MAX_SHARDS, ManualClock, NodeId,
     NotATraceParent, Offset, OsEntropy, Outcome, SeededEntropy, SequenceNumber, ShardId,
     SystemClock, Term, Timestamp, TraceParent, Verdict, shard_of,
 };

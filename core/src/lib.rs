@@ -25,5 +25,5 @@ pub use error::{AskError, ErrorKind, Limit, Outcome};
 pub use idempotency::{IdempotencyKey, InvalidKey, MAX_KEY_BYTES};
 pub use limits::{Limits, ZeroLimit};
 pub use lineage::{CausationId, CommandId, CorrelationId, FailureId};
-pub use shard_hash::shard_of;
+pub use shard_hash::{MAX_SHARDS, shard_of};
 pub use trace_context::{NotATraceParent, TraceParent};

@@ -4,6 +4,10 @@ use twox_hash::XxHash64;
 
 use crate::{EntityAddress, ShardId};
 
+/// Most shards of a cluster. Each is a group of its own in consensus and an actor on its leader, and many on one node make small batches: a node that leads 256
+/// already has less than half the rate of one that leads 16. So a larger number in a setting or a message is a mistake, and is refused.
+pub const MAX_SHARDS: u32 = 4_096;
+
 /// The shard of an entity in a cluster of `shards` shards: XXH64 (seed 0) of `type`, a zero byte and `id`, modulo `shards`.
 ///
 /// Neither half can hold a zero byte, so two different addresses never hash the same text. XXH64 is specified by its author

@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use actix::Actor;
 use actix::dev::SendError;
 use holm_core::{
-    AskError, CommandEnvelope, CorrelationId, EntityAddress, Limit, Offset, Outcome,
+    AskError, CommandEnvelope, CorrelationId, EntityAddress, Limit, MAX_SHARDS, Offset, Outcome,
     SequenceNumber, ShardId, Term, ZeroLimit, shard_of,
 };
 use holm_persistence::{OpenError, Pending, ReadError, ShardLog};
@@ -59,8 +59,8 @@ impl ShardHost {
         options.registry = options.registry.with_system_types();
         options.registry.check()?;
         options.limits.check()?;
-        if options.shards == 0 {
-            return Err(StartError::NoShards);
+        if !(1..=MAX_SHARDS).contains(&options.shards) {
+            return Err(StartError::Shards { shards: options.shards });
         }
         let options = Arc::new(options);
         let arbiters = match options.placement {
@@ -393,9 +393,12 @@ pub enum StartError {
     /// A limit is zero that must not be.
     #[error(transparent)]
     Limit(#[from] ZeroLimit),
-    /// There is no shard to host.
-    #[error("a cluster has at least one shard")]
-    NoShards,
+    /// No cluster has so many shards.
+    #[error("{shards} shards: a cluster has 1 to {MAX_SHARDS}")]
+    Shards {
+        /// The number that was asked for.
+        shards: u32,
+    },
     /// A thread could not be started.
     #[error("a thread could not be started")]
     Thread(#[source] std::io::Error),

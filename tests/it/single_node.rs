@@ -84,6 +84,17 @@ async fn a_node_that_is_not_told_where_its_data_goes_does_not_guess() {
     assert!(matches!(error, StartError::Settings { .. }), "{error}");
 }
 
+/// Promise G9: no more shards than a cluster can have, and not none.
+#[tokio::test]
+async fn a_number_of_shards_that_no_cluster_has_keeps_a_node_from_starting() {
+    for shards in [0, 4_097, u32::MAX] {
+        let builder = Holm::builder().entity::<Account>().in_memory().shards(shards);
+        let error = builder.start().await.unwrap_err();
+        assert!(matches!(error, StartError::Settings { .. }), "{error:?}");
+        assert!(error.to_string().contains("a cluster has 1 to 4096"), "{error}");
+    }
+}
+
 /// Law T9: a snapshot after no event, or none kept, is refused at start by its name; nothing is rounded up in silence.
 #[tokio::test]
 async fn a_limit_on_snapshots_that_is_zero_keeps_a_node_from_starting() {

@@ -10,9 +10,10 @@ use holm_persistence::{StoredEvent, encode};
 use serde::Serialize;
 
 use super::{Executed, Kind, PayloadLimits, Registry, Scratch};
+use crate::bus::group::{Attend, Group};
 use crate::bus::topic::message_for;
 use crate::context::Facts;
-use crate::entity::NoRejection;
+use crate::entity::{Command as _, Entity as _, NoRejection};
 
 /// Holm's own types: their commands are the ones that every peer may send.
 static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry::new().with_system_types());
@@ -104,8 +105,21 @@ pub fn payloads_seeds() -> Vec<Vec<u8>> {
         seeds.push(state);
         seeds.push([&[kind, what::COMMAND, 1][..], &[0; 64]].concat());
     }
+    for shards in [2, u32::MAX] {
+        seeds.extend(claim(shards));
+    }
     seeds.push([&[0, what::ANSWER, 0][..], &encoded(&Ok::<(), NoRejection>(()))].concat());
     seeds
+}
+
+/// A member of a durable subscription that says how many shards there are.
+fn claim(shards: u32) -> Option<Vec<u8>> {
+    let (start, holding, positions) = (Vec::new(), Vec::new(), Vec::new());
+    let claim = Attend { member: 1, shards, start, holding, positions, leaving: false };
+    let kind = REGISTRY.kinds.iter().position(|kind| kind.name == Group::TYPE)?;
+    let which = REGISTRY.kinds[kind].commands.iter().position(|it| it.name() == Attend::NAME)?;
+    let place = [u8::try_from(kind).ok()?, what::COMMAND, u8::try_from(which).ok()?];
+    Some([&place[..], &encoded(&claim)].concat())
 }
 
 fn encoded(value: &impl Serialize) -> Vec<u8> {

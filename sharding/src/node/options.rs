@@ -36,7 +36,7 @@ pub struct ClusterOptions {
     pub expected_nodes: u32,
     /// Replicas of each shard; with fewer nodes there are fewer. Fixed when the cluster is created.
     pub replication: u32,
-    /// The number of shards. Fixed when the cluster is created.
+    /// The number of shards, 1 to [`holm_core::MAX_SHARDS`]. Fixed when the cluster is created.
     pub shards: u32,
     /// How long a member may be silent before its replicas are placed elsewhere, when there is an elsewhere.
     pub down_after: Duration,

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use holm_core::{EntityAddress, NodeId, ShardId};
+use holm_core::{EntityAddress, MAX_SHARDS, NodeId, ShardId};
 use holm_persistence::Snapshot;
 use tokio::sync::watch;
 
@@ -61,8 +61,8 @@ pub(super) async fn start(mut options: ClusterOptions) -> Result<Arc<Core>, Star
 }
 
 fn check(options: &ClusterOptions) -> Result<(), StartError> {
-    let fault = if options.shards == 0 {
-        "a cluster has at least one shard"
+    let fault = if !(1..=MAX_SHARDS).contains(&options.shards) {
+        "a cluster has 1 to 4,096 shards"
     } else if options.replication == 0 {
         "a shard has at least one replica"
     } else if options.name.is_empty() || options.cluster.is_empty() {

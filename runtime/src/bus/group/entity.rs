@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use holm_core::Timestamp;
+use holm_core::{MAX_SHARDS, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::roster::Roster;
@@ -148,6 +148,12 @@ pub enum GroupRefusal {
     /// Too many records were left out: something is wrong with the handler, not with a record.
     #[error("{MOST_SET_ASIDE} records were left out, and no more are")]
     TooManySetAside,
+    /// The member counts shards that no cluster has.
+    #[error("the member says that there are {found} shards: a cluster has 1 to {MAX_SHARDS}")]
+    NoCluster {
+        /// The member's number.
+        found: u32,
+    },
 }
 
 impl Entity for Group {
@@ -210,6 +216,10 @@ impl Handle<Attend> for Group {
         cx: &mut Context<'_, Self>,
     ) -> Result<Effect<Self, Attendance>, GroupRefusal> {
         let Attend { member, shards, start, holding, positions, leaving } = attend;
+        // Before anything is counted: the number comes from a message.
+        if !(1..=MAX_SHARDS).contains(&shards) {
+            return Err(GroupRefusal::NoCluster { found: shards });
+        }
         let begun = (self.shards == 0).then_some(GroupEvent::Begun { shards, positions: start });
         if begun.is_none() && self.shards != shards {
             return Err(GroupRefusal::OtherCluster { expected: self.shards, found: shards });
@@ -310,7 +320,14 @@ impl Read<Where> for Group {
 
 #[cfg(test)]
 mod tests {
+    use holm_core::{
+        CommandEnvelope, CommandId, CorrelationId, EntityAddress, IdempotencyKey, Limits,
+        SeededEntropy, Verdict,
+    };
+    use holm_persistence::encode;
+
     use super::*;
+    use crate::Registry;
 
     /// Promise G8: a position moves forwards, and only by who reads the shard.
     #[test]
@@ -327,5 +344,31 @@ mod tests {
         assert_eq!(group.forwards(1, &[(0, 5), (1, 5)]), [(0, 5)]);
         assert_eq!(group.forwards(1, &[(0, 4), (0, 3)]), []);
         assert_eq!(group.forwards(2, &[(0, 5)]), []);
+    }
+
+    /// Promise G9: what a member says decides how much is counted and kept, so it is looked at first.
+    #[test]
+    fn a_member_cannot_claim_more_shards_than_there_can_be() {
+        let registry = Registry::new().with_system_types();
+        for (shards, is_refused) in
+            [(0, true), (1, false), (MAX_SHARDS, false), (MAX_SHARDS + 1, true), (u32::MAX, true)]
+        {
+            let mut group = registry.rehearse(Group::TYPE, &Limits::default()).unwrap();
+            let (start, holding, positions) = (Vec::new(), Vec::new(), Vec::new());
+            let claim = Attend { member: 1, shards, start, holding, positions, leaving: false };
+            let envelope = CommandEnvelope {
+                address: EntityAddress::new(Group::TYPE, "g").unwrap(),
+                command: Attend::NAME.into(),
+                payload: encode(&claim).unwrap(),
+                key: IdempotencyKey::new("k1").unwrap(),
+                id: CommandId(1),
+                correlation: CorrelationId(1),
+                causation: CommandId(1).causes(),
+                deadline: Timestamp::from_millis(1),
+            };
+            let mut entropy = SeededEntropy::new(1);
+            let said = group.execute(Timestamp::EPOCH, &envelope, &mut entropy).unwrap();
+            assert_eq!(matches!(said.verdict, Verdict::Rejected(_)), is_refused, "{shards}");
+        }
     }
 }
