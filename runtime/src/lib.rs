@@ -27,6 +27,7 @@ mod host;
 mod inspector;
 mod options;
 mod outbox;
+mod pairs;
 mod policy;
 mod reaction;
 mod registry;

@@ -26,6 +26,7 @@ pub(crate) struct Progress {
     /// Every reaction up to here was found.
     pub(crate) scanned: Offset,
     /// What of them is not done yet: timers that are not due, and what could not be delivered so far.
+    #[serde(with = "crate::pairs")]
     pub(crate) open: BTreeMap<Place, Open>,
 }
 
@@ -173,6 +174,15 @@ mod tests {
         let known = [(0, 1), (0, 32), (7, 32), (31, 32), (999, 1_000)];
         let ids = known.map(|(shard, shards)| outbox_of(ShardId(shard), shards).id().to_owned());
         assert_eq!(ids, ["0.0", "0.32", "7.13", "31.31", "999.661"]);
+    }
+
+    #[test]
+    fn an_outbox_with_open_reactions_can_be_shown() {
+        let mut progress = Progress::default();
+        let place = Place { offset: Offset(4), index: 1 };
+        progress.open.insert(place, Open { lane: 1, due: Timestamp::EPOCH, given_up: None });
+        let shown = serde_json::to_value(&progress).unwrap();
+        assert_eq!(shown["open"][0][0]["offset"], 4);
     }
 
     /// What is open is read in pages that fit a reply, each place once.

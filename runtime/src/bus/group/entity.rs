@@ -31,6 +31,7 @@ pub(crate) struct Group {
     roster: Roster,
     /// Somebody said that nobody shall read.
     paused: bool,
+    #[serde(with = "crate::pairs")]
     set_aside: BTreeMap<(u32, u64), SetAside>,
 }
 
@@ -344,6 +345,18 @@ mod tests {
         assert_eq!(group.forwards(1, &[(0, 5), (1, 5)]), [(0, 5)]);
         assert_eq!(group.forwards(1, &[(0, 4), (0, 3)]), []);
         assert_eq!(group.forwards(2, &[(0, 5)]), []);
+    }
+
+    #[test]
+    fn a_group_that_left_records_out_can_be_shown() {
+        let mut group = Group::default();
+        let (shard, offset) = (holm_core::ShardId(3), holm_core::Offset(7));
+        let (text, at) = (String::from("x"), Timestamp::EPOCH);
+        let (events, entity, reason) = (text.clone(), text.clone(), text);
+        let record = SetAside { shard, offset, events, entity, reason, at, parked: true };
+        group.apply(&GroupEvent::LeftOut { record });
+        let shown = serde_json::to_value(&group).unwrap();
+        assert_eq!(shown["set_aside"][0][0], serde_json::json!([3, 7]));
     }
 
     /// Promise G9: what a member says decides how much is counted and kept, so it is looked at first.
