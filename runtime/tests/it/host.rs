@@ -303,8 +303,17 @@ async fn the_inspector_reads_what_is_stored() {
     let batches =
         inspector.batches(shard("alice"), holm_core::Offset(1), usize::MAX).await.unwrap();
     assert!(!batches.is_empty());
-    let stats = node.host.stats().total();
-    assert_eq!((stats.commands, stats.events, stats.live_entities), (3, 3, 1));
+    // A shard publishes its counters behind the answers of a turn.
+    let counted = async {
+        loop {
+            let stats = node.host.stats().total();
+            if (stats.commands, stats.events, stats.live_entities) == (3, 3, 1) {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), counted).await.expect("all is counted");
     node.stop().await;
 }
 
