@@ -32,7 +32,7 @@ mod step;
 mod work;
 
 pub use args::BenchArgs;
-pub use document::{BenchDocument, OneEntity, StepFigures};
+pub use document::{BenchDocument, StepFigures};
 pub use idle::IdleCluster;
 pub use processes::ProcessUse;
 pub use run::run;

@@ -41,7 +41,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N", requires = "sleepers", default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..=1_000))]
     pub rounds: u32,
     /// How many shards.
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=i64::from(holm::MAX_SHARDS)))]
     pub shards: u32,
     /// Where the data goes while it runs; it is deleted afterwards. Without it: `.holm/bench` here.
     #[arg(long, value_name = "DIR")]
@@ -58,7 +58,7 @@ pub struct BenchArgs {
     /// Measure nothing: the page shows this saved run; several of them draw shards and nodes.
     #[arg(long, value_name = "FILE", requires = "report", conflicts_with_all = ["idle", "remote", "hdr", "compare", "fail_if"])]
     pub from: Vec<PathBuf>,
-    /// Exit code 3 when this holds, as in `p99>10ms`, `rate<100k`, `errors>0`, `ratio<10` (one entity against appends with an fsync each); may be given several times.
+    /// Exit code 3 when this holds, as in `p99>10ms`, `rate<100k`, `errors>0`, `ratio<10`; may be given several times.
     #[arg(long, value_name = "CHECK")]
     pub fail_if: Vec<Gate>,
 }

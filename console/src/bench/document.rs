@@ -126,10 +126,10 @@ pub struct OneEntity {
     pub disk_fsyncs: f64,
     /// How many times as fast as that.
     pub ratio: f64,
-    /// The same, appended: what a log with an fsync for each command would do.
+    /// The same, appended: what a log without group commit would do.
     #[serde(default)]
     pub disk_appends: f64,
-    /// How many times as fast as that; the mark and the check `ratio` judge by it.
+    /// How many times as fast as that.
     #[serde(default)]
     pub ratio_to_appends: f64,
 }

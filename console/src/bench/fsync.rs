@@ -1,7 +1,7 @@
 //! What the disk itself can do: write to a plain file and `fdatasync`, one after the other.
 //!
-//! Measured both ways, appending and in place: an append also makes the file system write the new length. What one fsync for each command would do is told by
-//! appends, because a log keeps what it wrote; writes in place over a file of a fixed length stand beside it as the most that the disk can do.
+//! Measured twice, appending and in place: an append also makes the file system write the new length, which a store with a file of a fixed
+//! length escapes. The better of the two counts, so that the comparison does not flatter us.
 #![expect(clippy::disallowed_methods, reason = "this measures time")]
 
 use std::fs::OpenOptions;

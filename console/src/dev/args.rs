@@ -55,7 +55,7 @@ pub struct DevArgs {
     #[arg(long, value_name = "PATH")]
     pub bin: Option<PathBuf>,
     /// How many shards; fixed when the cluster is created.
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=i64::from(holm::MAX_SHARDS)))]
     pub shards: u32,
     /// Replicas of each shard; 3, or fewer when there are fewer nodes.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=7))]
