@@ -180,7 +180,7 @@ impl ShardHost {
         }
     }
 
-    /// The present figures.
+    /// The present figures: of each shard as it published them at the end of its last turn, which is a moment after the answers of that turn.
     #[must_use]
     pub fn stats(&self) -> HostStats {
         HostStats { shards: self.0.seats.iter().map(|seat| seat.board.stats()).collect() }

@@ -5,7 +5,7 @@
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -99,7 +99,7 @@ impl Places {
         Some(Arc::clone(seat))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Seat>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Seat>>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
