@@ -112,6 +112,10 @@ impl ShardActor {
             if !moved {
                 if held_back {
                     task.waker().wake_by_ref();
+                    if at_once == 1 {
+                        // Nobody but those who are waited for has anything to do, and they may need this very core.
+                        std::thread::yield_now();
+                    }
                 }
                 break;
             }
