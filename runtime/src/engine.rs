@@ -11,6 +11,7 @@
 //!
 //! Not here: retries, threads, timeouts of the log, and any decision about who leads.
 
+mod again;
 mod anticipation;
 mod confirm;
 mod containment;
@@ -42,6 +43,9 @@ use holm_core::{
 };
 use holm_persistence::{AppendError, ReadError};
 
+pub(crate) use self::again::again;
+#[cfg(test)]
+pub(crate) use self::again::{AGAIN, unwrapped};
 use self::confirm::Confirmations;
 use self::containment::LastStep;
 use self::dead_letters::DeadLetters;
@@ -52,7 +56,7 @@ pub use self::ports::{
 };
 pub(crate) use self::quarantine::{QUARANTINED, RELEASE};
 pub use self::quarantine::{Release, Released};
-use self::recovery::Recoveries;
+use self::recovery::{Abandoned, Recoveries};
 use self::running_handler::RunningHandler;
 pub use self::running_handler::{Run, Sight};
 use self::running_time::RunningTime;
@@ -294,10 +298,10 @@ impl<T> ShardEngine<T> {
             return;
         }
         self.phase = Phase::Draining;
-        let (held, repeats) = self.recoveries.abandon();
-        held.into_iter().for_each(|reply| self.turn_away(reply));
-        self.repeating -= repeats.len();
-        repeats.into_iter().for_each(|repeat| self.turn_away(repeat.reply));
+        let Abandoned { held, doubted, repeats } = self.recoveries.abandon();
+        self.repeating -= doubted.len() + repeats.len();
+        let repeats = repeats.into_iter().map(|repeat| repeat.reply);
+        held.into_iter().chain(doubted).chain(repeats).for_each(|reply| self.turn_away(reply));
         self.pipeline.stop_anticipating();
         self.flush(usize::MAX);
         self.note_drained();

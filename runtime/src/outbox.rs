@@ -32,6 +32,7 @@ pub(crate) use self::letter::{Letter, Place, lane_of, letter_at, letters_in, let
 pub(crate) use self::limits::OutboxLimits;
 pub(crate) use self::progress::{Advance, Look, Open, Page, Progress, outbox_of};
 use crate::answered::Said;
+use crate::engine::again;
 use crate::failure::FailedCommand;
 
 /// The first pause after a failed try; it doubles with each.
@@ -338,11 +339,13 @@ impl Outbox {
         let entry = self.entries.get(&place);
         let envelope = entry.and_then(|entry| {
             let letter = entry.letter.as_ref()?;
-            match &entry.step {
-                Step::Command => Some(letter.envelope(self.shard, deadline)),
-                Step::Answer(said) => letter.answer(self.shard, said, deadline),
-                Step::GivingUp(_) => None,
-            }
+            let envelope = match &entry.step {
+                Step::Command => letter.envelope(self.shard, deadline),
+                Step::Answer(said) => letter.answer(self.shard, said, deadline)?,
+                Step::GivingUp(_) => return None,
+            };
+            // The receiver may have forgotten the key since.
+            Some(if entry.doubt.is_some() { again(envelope) } else { envelope })
         });
         match envelope {
             Some(envelope) => self.outputs.push_back(ToDo::Ask(place, Box::new(envelope))),

@@ -2,6 +2,7 @@
 
 use holm_core::{AskError, Outcome};
 
+use super::recovery::Abandoned;
 use super::slots::Slots;
 use super::{Output, Phase, ShardEngine};
 
@@ -21,12 +22,12 @@ impl<T> ShardEngine<T> {
                 self.answer(reply, Err(AskError::Interrupted { reason: reason.into() }));
             }
         }
-        let (held, repeats) = self.recoveries.abandon();
+        let Abandoned { held, doubted, repeats } = self.recoveries.abandon();
         for repeat in repeats {
             self.answer(repeat.reply, Err(AskError::Interrupted { reason: reason.into() }));
         }
         let reads = self.confirmations.abandon().into_iter().filter_map(|read| read.reply);
-        for reply in held.into_iter().chain(reads) {
+        for reply in held.into_iter().chain(doubted).chain(reads) {
             let (shard, outcome) = (self.shard, Outcome::NotApplied);
             let reason = reason.into();
             self.answer(reply, Err(AskError::Unavailable { shard, reason, outcome }));

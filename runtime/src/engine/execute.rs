@@ -10,6 +10,7 @@ use holm_persistence::{Record, StoredVerdict};
 use twox_hash::XxHash3_64;
 
 use super::ShardEngine;
+use super::again::AGAIN;
 use super::containment::LastStep;
 use super::pipeline::Parked;
 use super::quarantine::RELEASE;
@@ -41,6 +42,9 @@ impl Run {
 impl<T> ShardEngine<T> {
     /// Finds the entity, wakes it up when it is at rest, and runs the command or holds it.
     pub(super) fn dispatch(&mut self, now: Timestamp, envelope: CommandEnvelope, reply: T) {
+        if &*envelope.command == AGAIN {
+            return self.look_for_earlier_try(envelope, reply);
+        }
         let (actual, allowed) = (envelope.payload.len(), self.limits.command_bytes);
         if actual > allowed {
             return self.answer(reply, Err(too_large(Limit::CommandBytes, allowed, actual)));

@@ -1,7 +1,8 @@
 //! What goes into the engine and what comes out of it: plain values, carried by the shell.
 
 use holm_core::{
-    Answer, AskError, EntityAddress, Limits, NodeId, Offset, SequenceNumber, ShardId, Term,
+    Answer, AskError, CorrelationId, EntityAddress, Limits, NodeId, Offset, SequenceNumber,
+    ShardId, Term,
 };
 use holm_persistence::{Batch, History, Snapshot, StoredRecord};
 
@@ -91,6 +92,13 @@ pub enum Wanted {
         /// Where it stands.
         offset: Offset,
     },
+    /// The record with a key, as far as the index of conversations knows.
+    EarlierTry {
+        /// The conversation of the command.
+        correlation: CorrelationId,
+        /// The digest of its key.
+        key: u128,
+    },
 }
 
 /// Which snapshots a recovery may begin with.
@@ -118,7 +126,7 @@ pub enum Loaded {
     },
     /// The answer to [`Wanted::More`].
     More(History),
-    /// The answer to [`Wanted::Record`].
+    /// The answer to [`Wanted::Record`] and [`Wanted::EarlierTry`].
     Record(Option<StoredRecord>),
 }
 

@@ -6,6 +6,7 @@ use holm_core::{AskError, CommandEnvelope, Limit, Offset, Outcome, SequenceNumbe
 use holm_persistence::{ReadError, Snapshot, StoredRecord};
 
 use super::ShardEngine;
+use super::again::Doubted;
 use super::ports::{LoadRequest, LoadTicket, Loaded, Output, UsableSnapshots, Wanted};
 use super::quarantine;
 use super::rehydrate::Rehydration;
@@ -46,6 +47,17 @@ struct Recovery<T> {
 pub(super) enum Awaited<T> {
     Recovery(SlotId),
     Record(Repeat<T>),
+    EarlierTry(Doubted<T>),
+}
+
+/// Everybody who waits for something to be read.
+pub(super) struct Abandoned<T> {
+    /// For their entity.
+    pub(super) held: Vec<T>,
+    /// For the word whether there was an earlier try.
+    pub(super) doubted: Vec<T>,
+    /// For the record of their earlier try.
+    pub(super) repeats: Vec<Repeat<T>>,
 }
 
 impl<T> Recoveries<T> {
@@ -78,20 +90,22 @@ impl<T> Recoveries<T> {
     }
 
     /// Every command that waits, for a shard that stops.
-    pub(super) fn abandon(&mut self) -> (Vec<T>, Vec<Repeat<T>>) {
+    pub(super) fn abandon(&mut self) -> Abandoned<T> {
         let held =
             std::mem::take(&mut self.by_slot).into_values().flat_map(|recovery| recovery.held);
         let held = held.map(|(_, reply)| reply).collect();
-        let repeats =
-            std::mem::take(&mut self.awaited).into_values().filter_map(|awaited| match awaited {
-                Awaited::Record(repeat) => Some(repeat),
-                Awaited::Recovery(_) => None,
-            });
-        let repeats = repeats.collect();
+        let mut abandoned = Abandoned { held, doubted: Vec::new(), repeats: Vec::new() };
+        for awaited in std::mem::take(&mut self.awaited).into_values() {
+            match awaited {
+                Awaited::Recovery(_) => {}
+                Awaited::Record(repeat) => abandoned.repeats.push(repeat),
+                Awaited::EarlierTry(doubted) => abandoned.doubted.push(doubted.reply),
+            }
+        }
         (self.running, self.held) = (0, 0);
         self.queue.clear();
         self.blocked.clear();
-        (held, repeats)
+        abandoned
     }
 
     /// The held commands whose deadline passed.
@@ -182,6 +196,13 @@ impl<T> ShardEngine<T> {
             }
             (Some(Awaited::Record(repeat)), Ok(_)) => self.record_loaded(repeat, Ok(None)),
             (Some(Awaited::Record(repeat)), Err(error)) => self.record_loaded(repeat, Err(error)),
+            (Some(Awaited::EarlierTry(doubted)), loaded) => {
+                let found = loaded.map(|loaded| match loaded {
+                    Loaded::Record(found) => found,
+                    Loaded::Start { .. } | Loaded::More(_) => None,
+                });
+                self.looked_for_earlier_try(now, doubted, found);
+            }
             (Some(Awaited::Recovery(slot)), Ok(loaded)) => self.proceed(now, slot, &loaded),
             (Some(Awaited::Recovery(slot)), Err(error)) => {
                 self.unreadable(now, slot, &error);

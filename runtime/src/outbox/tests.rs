@@ -2,7 +2,7 @@
 
 mod clock;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use bytes::Bytes;
 use holm_core::{
@@ -13,6 +13,7 @@ use holm_persistence::{Batch, BatchBuilder, Record, StoredReaction, StoredVerdic
 use proptest::prelude::*;
 
 use super::*;
+use crate::engine::{AGAIN, unwrapped};
 
 const SHARD: ShardId = ShardId(3);
 
@@ -40,6 +41,8 @@ enum Happening {
     Fail(usize),
     /// An entity cannot be recovered: not even a key that was used can be looked up.
     Break(usize),
+    /// So many commands came to every entity that no key is in its window any more.
+    Forget,
     /// The node goes down; what was under way comes to nothing, or arrives all the same.
     Crash { late: bool },
 }
@@ -65,6 +68,7 @@ fn happenings() -> impl Strategy<Value = Vec<Happening>> {
         2 => any::<usize>().prop_map(Happening::Fail),
         1 => any::<usize>().prop_map(Happening::Break),
         1 => any::<bool>().prop_map(|late| Happening::Crash { late }),
+        2 => Just(Happening::Forget),
     ];
     prop::collection::vec(one, 1..200)
 }
@@ -75,8 +79,10 @@ struct World {
     batches: Vec<Batch>,
     wishes: BTreeMap<Place, (Wish, Timestamp)>,
     progress: Progress,
-    /// What each key led to, as an entity remembers it.
+    /// What each key led to, as it stands in the log.
     effects: HashMap<IdempotencyKey, Verdict>,
+    /// Keys that the windows have forgotten.
+    forgotten: HashSet<IdempotencyKey>,
     /// The order in which commands took effect, for each entity.
     orders: BTreeMap<String, Vec<Place>>,
     /// What each sender heard, for each reaction.
@@ -99,6 +105,7 @@ impl World {
             wishes: BTreeMap::new(),
             progress: Progress::default(),
             effects: HashMap::new(),
+            forgotten: HashSet::new(),
             orders: BTreeMap::new(),
             heard: BTreeMap::new(),
             given_up: BTreeSet::new(),
@@ -198,7 +205,7 @@ impl World {
                 let answer = match fate {
                     Fate::Broken => Err(AskError::RecoveryFailed { address, reason }),
                     // A key that was used is answered from its record.
-                    Fate::Fails if !self.effects.contains_key(&envelope.key) => {
+                    Fate::Fails if self.recorded(&envelope).is_none() => {
                         Err(AskError::EntityFailed { address, command, reason })
                     }
                     _ => {
@@ -216,11 +223,20 @@ impl World {
         }
     }
 
+    /// The answer to an earlier try, as far as the entity knows of it: from its window, or from the log when it is told to look there.
+    fn recorded(&self, envelope: &CommandEnvelope) -> Option<Verdict> {
+        let known = &*envelope.command == AGAIN || !self.forgotten.contains(&envelope.key);
+        self.effects.get(&envelope.key).filter(|_| known).cloned()
+    }
+
     fn take_effect(&mut self, place: Place, envelope: &CommandEnvelope) -> Verdict {
-        let answering = &*envelope.command == "noted";
-        if let Some(verdict) = self.effects.get(&envelope.key) {
-            return verdict.clone();
+        if let Some(verdict) = self.recorded(envelope) {
+            return verdict;
         }
+        let plain = || unwrapped(envelope.clone()).unwrap();
+        let envelope = &if &*envelope.command == AGAIN { plain() } else { envelope.clone() };
+        let answering = &*envelope.command == "noted";
+        self.forgotten.remove(&envelope.key);
         let verdict = Verdict::Accepted(Bytes::copy_from_slice(&place.offset.0.to_le_bytes()));
         self.effects.insert(envelope.key.clone(), verdict.clone());
         if answering {
@@ -328,6 +344,7 @@ proptest! {
                 Happening::Fail(which) => world.act(which, Fate::Fails),
                 Happening::Break(which) => world.act(which, Fate::Broken),
                 Happening::Crash { late } => world.crash(late),
+                Happening::Forget => world.forgotten = world.effects.keys().cloned().collect(),
             }
         }
         world.finish();
@@ -364,6 +381,7 @@ proptest! {
                 Happening::Act(which) | Happening::Fail(which) | Happening::Break(which) => world.act(which, Fate::Fine),
                 Happening::ActAndLose(which) => world.act(which, Fate::Lost),
                 Happening::Crash { late } => world.crash(late),
+                Happening::Forget => world.forgotten = world.effects.keys().cloned().collect(),
             }
         }
         world.finish();

@@ -7,8 +7,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
 use hashbrown::HashMap;
-use holm_core::{EntityAddress, Offset, ShardId};
-use holm_persistence::{ReadError, ShardLog, Snapshot, SnapshotCriteria, StoredRecord};
+use holm_core::{CorrelationId, EntityAddress, Offset, ShardId};
+use holm_persistence::{
+    CodecError, ConversationRecord, ReadError, ShardLog, Snapshot, SnapshotCriteria, StoredRecord,
+};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -21,6 +23,9 @@ use crate::panic_text;
 
 /// Snapshots that may wait to be saved. They are a cache: when the disk is too slow for them, they are left out (law T11).
 const SNAPSHOTS_WAITING: usize = 4_096;
+
+/// Bytes of a conversation that are read at once when an earlier try is looked for.
+const CONVERSATION_BYTES: usize = 1024 * 1024;
 
 /// Something to be done on a loader thread.
 pub(crate) enum Job {
@@ -271,6 +276,9 @@ fn load(log: &dyn ShardLog, shard: ShardId, request: &LoadRequest) -> Result<Loa
             log.records_after(shard, address, after, page).map(Loaded::More)
         }
         Wanted::Record { offset } => record_at(log, shard, offset).map(Loaded::Record),
+        Wanted::EarlierTry { correlation, key } => {
+            earlier_try(log, (shard, address), correlation, key).map(Loaded::Record)
+        }
     }
 }
 
@@ -282,4 +290,35 @@ fn record_at(
     let batches = log.read(shard, offset, 1)?;
     let record = batches.iter().find_map(|batch| batch.record(offset));
     Ok(record.map(|record| record.detach()))
+}
+
+/// The record of an entity with this key, among those of one conversation.
+fn earlier_try(
+    log: &dyn ShardLog,
+    (shard, address): (ShardId, &EntityAddress),
+    correlation: CorrelationId,
+    key: u128,
+) -> Result<Option<StoredRecord>, ReadError> {
+    let mut from = Offset(1);
+    loop {
+        let page = log.conversation(shard, correlation, from, CONVERSATION_BYTES)?;
+        for ConversationRecord { stored, .. } in page.records {
+            let offset = stored.offset;
+            let corrupt = |error: CodecError| {
+                let reason = error.to_string();
+                ReadError::Corrupt { shard, offset, reason }
+            };
+            let record = stored.decode().map_err(corrupt)?;
+            if record.key.digest() == key
+                && record.entity_id == address.id()
+                && record.entity_type == address.entity_type()
+            {
+                return Ok(Some(stored));
+            }
+        }
+        match page.next {
+            Some(next) if next > from => from = next,
+            _ => return Ok(None),
+        }
+    }
 }

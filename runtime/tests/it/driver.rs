@@ -157,6 +157,38 @@ impl Driver {
         caller
     }
 
+    /// Submits as an outbox does that cannot know whether an earlier try arrived.
+    pub(crate) fn submit_again<C: Command>(&mut self, id: &str, command: &C, key: &str) -> Caller {
+        let wrapped = (C::NAME, encode(command).unwrap().to_vec());
+        let (caller, payload) = (self.callers, encode(&wrapped).unwrap());
+        self.callers += 1;
+        let envelope = CommandEnvelope {
+            address: EntityAddress::new("account", id).unwrap(),
+            command: "holm-again".into(),
+            payload,
+            key: IdempotencyKey::new(key).unwrap(),
+            id: CommandId(caller as u128),
+            correlation: CorrelationId(7),
+            causation: CausationId(8),
+            deadline: self.now.plus(Duration::from_secs(3600)),
+        };
+        self.engine.submit(self.now, envelope, caller);
+        self.carry_out();
+        caller
+    }
+
+    /// The same, settles, and gives the answer.
+    pub(crate) fn ask_again<C: Command>(
+        &mut self,
+        id: &str,
+        command: &C,
+        key: &str,
+    ) -> Result<Answer, AskError> {
+        let caller = self.submit_again(id, command, key);
+        self.settle();
+        self.answer(caller).unwrap_or_else(|| panic!("command {caller} got no answer"))
+    }
+
     pub(crate) fn flush(&mut self) {
         self.flush_to(2);
     }
@@ -327,6 +359,18 @@ fn read(log: &MemoryLog, request: &LoadRequest) -> Result<Loaded, ReadError> {
             Loaded::More(log.records_after(SHARD, address, after, page)?)
         }
         Wanted::Record { offset } => Loaded::Record(record_at(log, offset)),
+        Wanted::EarlierTry { correlation, key } => {
+            let batches = log.read(SHARD, Offset(1), usize::MAX)?;
+            let mut records = batches.iter().flat_map(|batch| batch.records());
+            Loaded::Record(records.find_map(|stored| {
+                let record = stored.decode().unwrap();
+                let of_conversation = record.correlation == correlation;
+                let found = of_conversation
+                    && record.key.digest() == key
+                    && record.entity_id == address.id();
+                found.then(|| stored.detach())
+            }))
+        }
     })
 }
 

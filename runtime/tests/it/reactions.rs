@@ -1,17 +1,19 @@
 //! Reactions and timers, delivered by hosts over a log in memory that come and go.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use holm_core::{
-    AskError, Clock, CorrelationId, IdempotencyKey, Limit, ManualClock, Outcome, SeededEntropy,
-    ShardId, SystemClock, Timestamp, shard_of,
+    AskError, Clock, CommandEnvelope, CorrelationId, IdempotencyKey, Limit, ManualClock, Outcome,
+    SeededEntropy, ShardId, SystemClock, Timestamp, shard_of,
 };
-use holm_persistence::{MemoryLog, ShardLog};
+use holm_persistence::{MemoryLog, Pending, ShardLog};
 use holm_runtime::bus::{self, Bus};
 use holm_runtime::{
-    AskOptions, Asker, Caller, Command as _, EntityError, EntityRef, FailureFilter, FailureKind,
-    FailureRow, Failures, HostOptions, NotDone, Registry, Severity, ShardHost, Subject,
+    AskOptions, Asker, Asking, Caller, Command as _, Entity as _, EntityError, EntityRef,
+    FailureFilter, FailureKind, FailureRow, Failures, HostOptions, NotDone, Registry, Severity,
+    ShardHost, Subject,
 };
 
 use crate::account::{Account, Balance, Deposit, Panic, Refused};
@@ -280,6 +282,54 @@ async fn a_crash_between_any_two_steps_changes_nothing() {
             node.crash().await;
         }
     }
+}
+
+/// Loses the first answer to a withdrawal, and keeps the receiver so busy meanwhile that its key is forgotten.
+struct Forgetful {
+    host: ShardHost,
+    busy: EntityRef<Account>,
+    lost: Arc<AtomicBool>,
+}
+
+impl Asker for Forgetful {
+    fn ask(&self, envelope: CommandEnvelope) -> Asking {
+        let withdrawal = envelope.address.entity_type() == Account::TYPE;
+        let first = withdrawal && !self.lost.swap(true, Relaxed);
+        let answer = self.host.ask(envelope);
+        if !first {
+            return answer;
+        }
+        let busy = self.busy.clone();
+        let pending: Pending<_> = Box::pin(async move {
+            answer.await.unwrap();
+            for _ in 0..8 {
+                busy.ask(Deposit { amount: 1 }).await.unwrap();
+            }
+            Err(AskError::Interrupted { reason: "the answer is lost".into() })
+        });
+        pending.into()
+    }
+}
+
+/// Promise G2. Promise G6: a delivery whose answer was lost takes effect once, also when its entity took more commands meanwhile than it remembers keys.
+#[tokio::test]
+async fn a_delivery_is_made_once_however_much_came_in_between() {
+    let disk = Disk::new();
+    let node = disk.start_connected(false, |options| options.limits.window_keys = 4).await;
+    node.account("a").ask(Deposit { amount: 100 }).await.unwrap();
+    let lost = Arc::new(AtomicBool::new(false));
+    let (host, busy) = (node.host.clone(), node.account("a"));
+    let forgetful: Arc<dyn Asker> = Arc::new(Forgetful { host, busy, lost: Arc::clone(&lost) });
+    node.host.connect(forgetful);
+    node.errand("e").ask(Start::withdrawing("a", 10)).await.unwrap();
+    assert_eq!(
+        node.told("e", 1).await,
+        [Told::Answer("a".into(), Ok(90))],
+        "the answer of the first try"
+    );
+    assert!(lost.load(Relaxed));
+    assert_eq!(node.account("a").ask(Balance {}).await, Ok(98));
+    node.crash().await;
 }
 
 /// Promise G9: a shard with a thousand reactions for one entity and for many delivers them all, a few at a time.

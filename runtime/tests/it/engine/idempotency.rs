@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use holm_core::{AskError, Limits, Verdict};
+use holm_core::{AskError, Limits, Outcome, Verdict};
 
 use crate::account::{Balance, Deposit, Nothing, Panic, PanicAt, Withdraw};
 use crate::driver::{Driver, number};
@@ -112,6 +112,80 @@ fn the_window_is_bounded_by_count_and_age() {
     }
     assert!(!driver.ask("a", &Deposit { amount: 1 }, "k1").unwrap().replayed, "a minute passed");
     assert_eq!(number(&driver.ask("a", &Balance {}, "k9")), 5);
+}
+
+/// Promise G2: who doubts whether an earlier try arrived has the log looked through, however many keys came since.
+#[test]
+fn a_try_in_doubt_is_looked_for_in_the_log() {
+    let mut limits = Limits::default();
+    limits.window_keys = 2;
+    let mut driver = Driver::new(limits);
+    let first = driver.ask("a", &Deposit { amount: 1 }, "k1").unwrap();
+    for key in ["k2", "k3", "k4"] {
+        driver.ask("a", &Deposit { amount: 1 }, key).unwrap();
+    }
+    let again = driver.ask_again("a", &Deposit { amount: 1 }, "k1").unwrap();
+    assert!(again.replayed, "two newer ones came, and all the same");
+    assert_eq!((again.verdict, again.offset), (first.verdict, first.offset));
+    let other = driver.ask_again("a", &Deposit { amount: 2 }, "k1");
+    assert!(matches!(other, Err(AskError::KeyReused { .. })), "{other:?}");
+    driver.reopen();
+    assert!(driver.ask_again("a", &Deposit { amount: 1 }, "k1").unwrap().replayed);
+    assert_eq!(number(&driver.ask("a", &Balance {}, "k9")), 4);
+
+    // Nothing is found: it is handled as any other, under its key.
+    let fresh = driver.ask_again("a", &Deposit { amount: 1 }, "k5").unwrap();
+    assert!(!fresh.replayed);
+    assert!(driver.ask("a", &Deposit { amount: 1 }, "k5").unwrap().replayed);
+    assert!(
+        !driver.ask_again("b", &Deposit { amount: 1 }, "k5").unwrap().replayed,
+        "another entity"
+    );
+}
+
+/// Promise G2: an earlier try that is still on its way is in no log yet, but in the window.
+#[test]
+fn a_try_in_doubt_that_is_on_its_way_takes_effect_once() {
+    let mut driver = Driver::new(Limits::default());
+    driver.ask("a", &Nothing {}, "wake").unwrap();
+    driver.log.hold();
+    let first = driver.submit("a", &Deposit { amount: 5 }, "k1");
+    let again = driver.submit_again("a", &Deposit { amount: 5 }, "k1");
+    driver.load(0);
+    driver.flush();
+    driver.log.release_all();
+    driver.settle();
+    assert!(!driver.answer(first).unwrap().unwrap().replayed);
+    assert!(driver.answer(again).unwrap().unwrap().replayed);
+    assert_eq!(number(&driver.ask("a", &Balance {}, "k9")), 5);
+}
+
+/// Promise G9: those who wait for the log are bounded, and each is answered when the engine ends or drains meanwhile.
+#[test]
+fn doubts_are_bounded_and_answered_in_any_case() {
+    let mut limits = Limits::default();
+    limits.held_commands = 2;
+    for drain in [false, true] {
+        let mut driver = Driver::new(limits.clone());
+        let waiting: Vec<_> = ["k1", "k2", "k3"]
+            .map(|key| driver.submit_again("a", &Deposit { amount: 5 }, key))
+            .into();
+        let over = driver.answer(waiting[2]).unwrap();
+        assert!(matches!(over, Err(AskError::Overloaded { .. })), "{over:?}");
+        if drain {
+            driver.engine.drain();
+            driver.settle();
+            assert!(driver.drained);
+        } else {
+            driver.reopen();
+        }
+        for caller in &waiting[..2] {
+            let error = driver.answer(*caller).unwrap().unwrap_err();
+            assert_eq!(error.outcome(), Outcome::NotApplied, "{error}");
+        }
+        driver.settle();
+        assert!(driver.records().is_empty());
+    }
 }
 
 /// Promise G2: a wall clock that jumps makes no key old.
