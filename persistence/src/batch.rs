@@ -8,10 +8,10 @@
 //! back wants to know it, nothing is decided by it. Zero says nothing: what was written before nodes were told, and nodes whose number is above 65,535.
 
 use bytes::{Bytes, BytesMut};
-use holm_core::{NodeId, Offset, ShardId, Term};
+use holm_core::{EntityAddress, NodeId, Offset, ShardId, Term};
 
 use crate::codec::{self, CodecError, MAX_ENCODED_BYTES};
-use crate::record::Record;
+use crate::record::{Record, RecordAddress};
 
 /// Bytes before the first record.
 pub const BATCH_HEADER_BYTES: usize = 36;
@@ -302,6 +302,15 @@ impl StoredRecord {
             return Err(CodecError::Decode { type_name, reason });
         }
         Ok(record)
+    }
+
+    /// Whether it is a record of this entity; the rest of it is not looked at.
+    ///
+    /// # Errors
+    /// When the bytes are no record.
+    pub fn is_of(&self, address: &EntityAddress) -> Result<bool, CodecError> {
+        let RecordAddress { entity_type, entity_id } = RecordAddress::read(&self.bytes)?;
+        Ok(entity_id == address.id() && entity_type == address.entity_type())
     }
 
     /// The same record in memory of its own, so that it does not keep its batch alive.

@@ -12,6 +12,12 @@ use tokio::sync::oneshot;
 pub trait Asker: Send + Sync {
     /// Sends a command. The work begins with the call, not with the first poll; dropping the future does not undo it.
     fn ask(&self, envelope: CommandEnvelope) -> Asking;
+
+    /// The same for a caller who knows better how to go on after a try whose outcome is unknown: no other try follows that one, and the error says unknown.
+    /// Tries that surely came to nothing may still be followed by others. An asker that makes one try only need not care.
+    fn ask_once(&self, envelope: CommandEnvelope) -> Asking {
+        self.ask(envelope)
+    }
 }
 
 /// The answer to one command, on its way. From a shard of this process it takes no allocation of its own.

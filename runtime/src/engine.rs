@@ -43,9 +43,7 @@ use holm_core::{
 };
 use holm_persistence::{AppendError, ReadError};
 
-pub(crate) use self::again::again;
-#[cfg(test)]
-pub(crate) use self::again::{AGAIN, unwrapped};
+pub(crate) use self::again::{AGAIN, again};
 use self::confirm::Confirmations;
 use self::containment::LastStep;
 use self::dead_letters::DeadLetters;
@@ -212,6 +210,9 @@ impl<T> ShardEngine<T> {
         for repeat in waiting.repeats {
             self.look_up(repeat);
         }
+        for doubted in waiting.doubted {
+            self.look(doubted);
+        }
         self.start_recoveries();
         self.send_batches(0);
         self.note_drained();
@@ -261,13 +262,18 @@ impl<T> ShardEngine<T> {
         held_back
     }
 
+    /// The open batch was held back for long enough, whoever has not come.
+    pub fn stop_waiting(&mut self) {
+        self.pipeline.stop_waiting();
+    }
+
     /// Time passed: deadlines and idle entities are looked at.
     pub fn tick(&mut self, now: Timestamp) {
         // Looked at in every tick, so that what passes in between counts.
         let running = self.running.at(now);
         self.supervisor.tick(running);
         self.tell_dead_letters(now);
-        let mut unknown = Vec::new();
+        let (mut unknown, mut doubted) = (Vec::new(), Vec::new());
         let late = |parked: &Parked<T>| parked.deadline < now;
         for waiting in self.pipeline.all_waiting() {
             let parked = waiting.parked.iter_mut().filter(|parked| late(parked));
@@ -276,8 +282,13 @@ impl<T> ShardEngine<T> {
             let late: Vec<_> = late.map(|repeat| repeat.reply).collect();
             self.repeating -= late.len();
             unknown.extend(late);
+            let late = waiting.doubted.extract_if(.., |doubted| doubted.envelope.deadline < now);
+            doubted.extend(late.map(|doubted| doubted.reply));
         }
+        doubted.extend(self.recoveries.late_doubts(now));
+        self.repeating -= doubted.len();
         let mut not_applied = self.recoveries.expired(now);
+        not_applied.extend(doubted);
         let reads = self.confirmations.all().filter(|read| late(read));
         not_applied.extend(reads.filter_map(|read| read.reply.take()));
         for (replies, outcome) in [(unknown, Outcome::Unknown), (not_applied, Outcome::NotApplied)]
@@ -298,7 +309,10 @@ impl<T> ShardEngine<T> {
             return;
         }
         self.phase = Phase::Draining;
-        let Abandoned { held, doubted, repeats } = self.recoveries.abandon();
+        let Abandoned { held, mut doubted, repeats } = self.recoveries.abandon();
+        for waiting in self.pipeline.all_waiting() {
+            doubted.extend(waiting.doubted.drain(..).map(|doubted| doubted.reply));
+        }
         self.repeating -= doubted.len() + repeats.len();
         let repeats = repeats.into_iter().map(|repeat| repeat.reply);
         held.into_iter().chain(doubted).chain(repeats).for_each(|reply| self.turn_away(reply));

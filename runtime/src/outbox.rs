@@ -32,7 +32,6 @@ pub(crate) use self::letter::{Letter, Place, lane_of, letter_at, letters_in, let
 pub(crate) use self::limits::OutboxLimits;
 pub(crate) use self::progress::{Advance, Look, Open, Page, Progress, outbox_of};
 use crate::answered::Said;
-use crate::engine::again;
 use crate::failure::FailedCommand;
 
 /// The first pause after a failed try; it doubles with each.
@@ -40,6 +39,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How far the clocks of two leaders may be apart before a timer that is not due is taken for one that was never sent.
+const CLOCKS_APART: Duration = Duration::from_secs(3_600);
 
 /// Letters kept in memory before their turn. With more than that waiting, a letter is read again when its turn comes.
 const LETTERS_KEPT: usize = 1_024;
@@ -79,13 +81,22 @@ pub(crate) enum ToDo {
     /// Read the letter at this place. Answer with [`Outbox::fetched`].
     Fetch(Place),
     /// Ask this. Answer with [`Outbox::answered`].
-    Ask(Place, Box<CommandEnvelope>),
+    Ask(Place, Box<CommandEnvelope>, Try),
     /// Store this step. Answer with [`Outbox::stored`].
     Store(Box<Advance>),
     /// Something was given up; observers want to know.
     Failure(Undelivered),
     /// Another outbox of this shard went on: begin again from what is stored.
     BeginAgain,
+}
+
+/// Which try a command is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Try {
+    /// Surely none was before: it is made once, and its outcome is told.
+    First,
+    /// An earlier one may have been taken, long ago: it is looked for first.
+    InDoubt,
 }
 
 /// What cannot be delivered, and to whom.
@@ -172,7 +183,7 @@ impl Outbox {
         for (place, Open { lane, due, given_up }) in open {
             let failed = |reason| Step::Answer(outcome::given_up_as(reason));
             let step = given_up.map_or(Step::Command, failed);
-            let doubt = Some(now);
+            let doubt = was_due(due, now).then_some(now);
             outbox.admit(now, place, Entry { due, step, doubt, ..Entry::new(lane) });
         }
         outbox
@@ -302,7 +313,8 @@ impl Outbox {
             }
             let mut entry = Entry::new(lane_of(&letter.to));
             entry.due = letter.due.unwrap_or_default();
-            entry.doubt = (place.offset <= self.inherited.0).then_some(self.inherited.1);
+            let inherited = place.offset <= self.inherited.0;
+            entry.doubt = Some(self.inherited.1).filter(|&at| inherited && was_due(entry.due, at));
             if entry.due <= now && self.letters < LETTERS_KEPT {
                 entry.letter = Some(Box::new(letter));
                 self.letters += 1;
@@ -345,10 +357,13 @@ impl Outbox {
                 Step::GivingUp(_) => return None,
             };
             // The receiver may have forgotten the key since.
-            Some(if entry.doubt.is_some() { again(envelope) } else { envelope })
+            let which = if entry.doubt.is_some() { Try::InDoubt } else { Try::First };
+            Some((envelope, which))
         });
         match envelope {
-            Some(envelope) => self.outputs.push_back(ToDo::Ask(place, Box::new(envelope))),
+            Some((envelope, which)) => {
+                self.outputs.push_back(ToDo::Ask(place, Box::new(envelope), which));
+            }
             // Nobody waits for the answer of what was given up.
             None => {
                 self.in_flight -= 1;
@@ -419,6 +434,11 @@ impl Entry {
         let (due, step) = (Timestamp::EPOCH, Step::Command);
         Self { lane, due, letter: None, step, failures: 0, doubt: None, pauses: 0 }
     }
+}
+
+/// Whether an earlier leader may have sent what is due at this time. Its clock may have been ahead, but not by more.
+fn was_due(due: Timestamp, now: Timestamp) -> bool {
+    due <= now.plus(CLOCKS_APART)
 }
 
 fn pause_after(pauses: u32) -> Duration {

@@ -24,6 +24,7 @@ use holm_runtime::{Asker, Asking};
 use tokio::sync::{oneshot, watch};
 
 use crate::router::flight::Flight;
+use crate::router::journey::Tries;
 use crate::router::leaders::Leaders;
 use crate::transport::{PeerInfo, Peers, Responder, Waiting};
 use crate::view::ClusterView;
@@ -185,6 +186,10 @@ impl Router {
 
     /// The same with a callback, which is called exactly once, on any thread, and must not block.
     pub fn ask_with(&self, envelope: CommandEnvelope, done: OnAnswer) {
+        self.begin(envelope, Tries::UntilAnswered, done);
+    }
+
+    fn begin(&self, envelope: CommandEnvelope, tries: Tries, done: OnAnswer) {
         let core = &self.0.core;
         if core.in_flight.fetch_add(1, Ordering::Relaxed) >= core.allowed {
             core.in_flight.fetch_sub(1, Ordering::Relaxed);
@@ -192,7 +197,7 @@ impl Router {
             return done(Err(AskError::Overloaded { limit: Limit::RequestsInFlight, allowed }));
         }
         let shard = shard_of(&envelope.address, core.shards);
-        Flight::begin(core.clone(), shard, envelope, done);
+        Flight::begin(core.clone(), shard, envelope, tries, done);
     }
 
     /// Serves [`Message::Command`], [`Message::History`], [`Message::Batches`] and [`Message::View`] from a peer, with what this process
@@ -217,6 +222,13 @@ impl Router {
 impl Asker for Router {
     fn ask(&self, envelope: CommandEnvelope) -> Asking {
         Router::ask(self, envelope)
+    }
+
+    fn ask_once(&self, envelope: CommandEnvelope) -> Asking {
+        let (done, answer) = oneshot::channel();
+        // Who dropped the future does not want to know.
+        self.begin(envelope, Tries::UntilUnknown, Box::new(move |result| _ = done.send(result)));
+        answer.into()
     }
 }
 

@@ -47,6 +47,11 @@ impl Anticipation {
         self.expected = self.expected.saturating_sub(1);
     }
 
+    /// Its turns took too long: this wait is over.
+    pub(super) fn ran_out(&mut self) {
+        self.waited = self.most;
+    }
+
     /// Asked when the open batch could leave: true when it should stay for another turn.
     pub(super) fn holds_back(&mut self) -> bool {
         if self.expected > 0 && self.waited < self.most && self.losses < TOO_MANY {
@@ -64,7 +69,8 @@ impl Anticipation {
                 self.losses = TOO_MANY - 1;
             }
         } else if self.expected == 0 {
-            self.losses = self.losses.saturating_sub(1);
+            // Who was found again deserves more than a single loss.
+            self.losses = self.losses.saturating_sub(1).min(TOO_MANY / 2);
         } else {
             (self.losses, self.without) = (self.losses + LOST, 0);
         }
@@ -133,6 +139,18 @@ mod tests {
             let back = (batch % 4 != 0).then_some(60);
             assert_eq!(turns(&mut anticipation, 20, back), back.unwrap_or(64), "{batch}");
         }
+    }
+
+    #[test]
+    fn a_wait_that_takes_too_long_is_a_lost_bet() {
+        let mut anticipation = Anticipation::new(64);
+        for _ in 0..4 {
+            anticipation.answered(20);
+            assert!(anticipation.holds_back());
+            anticipation.ran_out();
+            assert!(!anticipation.holds_back());
+        }
+        assert_eq!(turns(&mut anticipation, 20, None), 0, "given up");
     }
 
     #[test]

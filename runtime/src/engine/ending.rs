@@ -14,15 +14,16 @@ impl<T> ShardEngine<T> {
         }
         let was_draining = self.phase == Phase::Draining;
         self.phase = Phase::Over { reason: reason.into() };
+        let Abandoned { held, mut doubted, repeats } = self.recoveries.abandon();
         for waiting in self.pipeline.abandon() {
             self.take_back(waiting.facts);
+            doubted.extend(waiting.doubted.into_iter().map(|doubted| doubted.reply));
             let replies = waiting.parked.into_iter().filter_map(|parked| parked.reply);
             let repeats = waiting.repeats.into_iter().map(|repeat| repeat.reply);
             for reply in replies.chain(repeats) {
                 self.answer(reply, Err(AskError::Interrupted { reason: reason.into() }));
             }
         }
-        let Abandoned { held, doubted, repeats } = self.recoveries.abandon();
         for repeat in repeats {
             self.answer(repeat.reply, Err(AskError::Interrupted { reason: reason.into() }));
         }

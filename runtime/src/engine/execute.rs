@@ -311,6 +311,6 @@ impl<T> ShardEngine<T> {
     }
 }
 
-fn too_large(limit: Limit, allowed: usize, actual: usize) -> AskError {
+pub(super) fn too_large(limit: Limit, allowed: usize, actual: usize) -> AskError {
     AskError::TooLarge { limit, allowed: allowed as u64, actual: actual as u64 }
 }

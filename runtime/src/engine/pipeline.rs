@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use holm_core::{Answer, EntityAddress, Limits, NodeId, Offset, ShardId, Term, Timestamp};
 use holm_persistence::{Batch, BatchBuilder, CodecError, Record, Snapshot};
 
+use super::again::Doubted;
 use super::anticipation::Anticipation;
 use super::repeats::Repeat;
 use super::slots::SlotId;
@@ -33,6 +34,8 @@ pub(super) struct Parked<T> {
 pub(super) struct Waiting<T> {
     pub(super) parked: Vec<Parked<T>>,
     pub(super) repeats: Vec<Repeat<T>>,
+    /// Commands of which an earlier try is looked for in the log afterwards.
+    pub(super) doubted: Vec<Doubted<T>>,
     pub(super) snapshots: Vec<(EntityAddress, Snapshot)>,
     /// Entities that asked to be put to rest.
     pub(super) resting: Vec<SlotId>,
@@ -71,6 +74,7 @@ impl<T> Waiting<T> {
         Self {
             parked: Vec::with_capacity(parked),
             repeats: Vec::new(),
+            doubted: Vec::new(),
             snapshots: Vec::new(),
             resting: Vec::new(),
             reacting: None,
@@ -121,6 +125,14 @@ impl<T> Pipeline<T> {
         }
     }
 
+    /// What waits for everything that was executed until now; none when all of it is durable.
+    pub(super) fn last_waiting(&mut self) -> Option<&mut Waiting<T>> {
+        if self.open.is_empty() {
+            return self.closed.back_mut().map(|closed| &mut closed.waiting);
+        }
+        Some(&mut self.open_waiting)
+    }
+
     /// True when the batch that holds `offset` was handed to the log. That it becomes durable proves the term up to that moment and not beyond: a majority may
     /// have had it for long, or a later leader may have committed it.
     pub(super) fn has_left(&self, offset: Offset) -> bool {
@@ -131,6 +143,11 @@ impl<T> Pipeline<T> {
     /// A command came, perhaps from somebody who is waited for.
     pub(super) fn command_came(&mut self) {
         self.anticipation.came();
+    }
+
+    /// The open batch has waited long enough.
+    pub(super) fn stop_waiting(&mut self) {
+        self.anticipation.ran_out();
     }
 
     /// Nobody is waited for any more.

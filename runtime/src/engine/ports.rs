@@ -2,7 +2,7 @@
 
 use holm_core::{
     Answer, AskError, CorrelationId, EntityAddress, Limits, NodeId, Offset, SequenceNumber,
-    ShardId, Term,
+    ShardId, Term, Timestamp,
 };
 use holm_persistence::{Batch, History, Snapshot, StoredRecord};
 
@@ -98,6 +98,10 @@ pub enum Wanted {
         correlation: CorrelationId,
         /// The digest of its key.
         key: u128,
+        /// It does not stand before this offset.
+        since: Offset,
+        /// When nobody waits for it any more.
+        deadline: Timestamp,
     },
 }
 

@@ -108,6 +108,17 @@ impl<T> Recoveries<T> {
         abandoned
     }
 
+    /// Those whose deadline passed while an earlier try was looked for.
+    pub(super) fn late_doubts(&mut self, now: Timestamp) -> Vec<T> {
+        let late = |awaited: &Awaited<T>| matches!(awaited, Awaited::EarlierTry(doubted) if doubted.envelope.deadline < now);
+        let late = self.awaited.extract_if(.., |_, awaited| late(awaited));
+        late.filter_map(|(_, awaited)| match awaited {
+            Awaited::EarlierTry(doubted) => Some(doubted.reply),
+            Awaited::Recovery(_) | Awaited::Record(_) => None,
+        })
+        .collect()
+    }
+
     /// The held commands whose deadline passed.
     pub(super) fn expired(&mut self, now: Timestamp) -> Vec<T> {
         let mut expired = Vec::new();
@@ -197,9 +208,13 @@ impl<T> ShardEngine<T> {
             (Some(Awaited::Record(repeat)), Ok(_)) => self.record_loaded(repeat, Ok(None)),
             (Some(Awaited::Record(repeat)), Err(error)) => self.record_loaded(repeat, Err(error)),
             (Some(Awaited::EarlierTry(doubted)), loaded) => {
-                let found = loaded.map(|loaded| match loaded {
-                    Loaded::Record(found) => found,
-                    Loaded::Start { .. } | Loaded::More(_) => None,
+                let shard = self.shard;
+                let found = loaded.and_then(|loaded| match loaded {
+                    Loaded::Record(found) => Ok(found),
+                    Loaded::Start { .. } | Loaded::More(_) => {
+                        let reason = "the log answered another question".to_owned();
+                        Err(ReadError::Store { shard, reason })
+                    }
                 });
                 self.looked_for_earlier_try(now, doubted, found);
             }

@@ -4,6 +4,7 @@ use holm_core::{Answer, AskError, ErrorKind, Outcome, Timestamp, Verdict};
 
 use super::{Alarm, Outbox, Place, Step, ToDo, Undelivered, ledger, pause_after};
 use crate::answered::Said;
+use crate::engine::AGAIN;
 use crate::failure::FailedCommand;
 
 impl Outbox {
@@ -27,7 +28,10 @@ impl Outbox {
         if error.outcome() == Outcome::Unknown {
             entry.doubt = Some(now);
         }
-        if !matches!(error.kind(), ErrorKind::Retry | ErrorKind::BackOff) {
+        // Said by a node of an earlier version, which another one will follow.
+        let unknown_there =
+            matches!(&error, AskError::UnknownCommand { command, .. } if &**command == AGAIN);
+        if !unknown_there && !matches!(error.kind(), ErrorKind::Retry | ErrorKind::BackOff) {
             entry.failures = entry.failures.saturating_add(1);
         }
         let tries = self.limits.tries;

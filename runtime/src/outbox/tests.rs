@@ -13,7 +13,6 @@ use holm_persistence::{Batch, BatchBuilder, Record, StoredReaction, StoredVerdic
 use proptest::prelude::*;
 
 use super::*;
-use crate::engine::{AGAIN, unwrapped};
 
 const SHARD: ShardId = ShardId(3);
 
@@ -199,17 +198,17 @@ impl World {
                 let read = if lost { Err("lost".into()) } else { letter_at(batch, place) };
                 self.outbox.fetched(self.now, place, read);
             }
-            ToDo::Ask(place, envelope) => {
+            ToDo::Ask(place, envelope, which) => {
                 let (address, command) = (envelope.address.clone(), (*envelope.command).into());
                 let reason = "fails".into();
                 let answer = match fate {
                     Fate::Broken => Err(AskError::RecoveryFailed { address, reason }),
                     // A key that was used is answered from its record.
-                    Fate::Fails if self.recorded(&envelope).is_none() => {
+                    Fate::Fails if self.recorded(&envelope, which).is_none() => {
                         Err(AskError::EntityFailed { address, command, reason })
                     }
                     _ => {
-                        let verdict = self.take_effect(place, &envelope);
+                        let verdict = self.take_effect(place, &envelope, which);
                         if lost { Err(unknown()) } else { Ok(answer_of(verdict)) }
                     }
                 };
@@ -224,17 +223,17 @@ impl World {
     }
 
     /// The answer to an earlier try, as far as the entity knows of it: from its window, or from the log when it is told to look there.
-    fn recorded(&self, envelope: &CommandEnvelope) -> Option<Verdict> {
-        let known = &*envelope.command == AGAIN || !self.forgotten.contains(&envelope.key);
+    fn recorded(&self, envelope: &CommandEnvelope, which: Try) -> Option<Verdict> {
+        let known = which == Try::InDoubt || !self.forgotten.contains(&envelope.key);
         self.effects.get(&envelope.key).filter(|_| known).cloned()
     }
 
-    fn take_effect(&mut self, place: Place, envelope: &CommandEnvelope) -> Verdict {
-        if let Some(verdict) = self.recorded(envelope) {
+    fn take_effect(&mut self, place: Place, envelope: &CommandEnvelope, which: Try) -> Verdict {
+        let first = !self.effects.contains_key(&envelope.key);
+        assert!(which == Try::InDoubt || first, "{place:?} is no first try");
+        if let Some(verdict) = self.recorded(envelope, which) {
             return verdict;
         }
-        let plain = || unwrapped(envelope.clone()).unwrap();
-        let envelope = &if &*envelope.command == AGAIN { plain() } else { envelope.clone() };
         let answering = &*envelope.command == "noted";
         self.forgotten.remove(&envelope.key);
         let verdict = Verdict::Accepted(Bytes::copy_from_slice(&place.offset.0.to_le_bytes()));
@@ -288,7 +287,9 @@ impl World {
         }
         for todo in under_way {
             match todo {
-                ToDo::Ask(place, envelope) => drop(self.take_effect(place, &envelope)),
+                ToDo::Ask(place, envelope, which) => {
+                    drop(self.take_effect(place, &envelope, which));
+                }
                 ToDo::Store(step) => drop(self.store(*step)),
                 _ => {}
             }

@@ -14,7 +14,7 @@ use futures::future::LocalBoxFuture;
 use futures::stream::FuturesUnordered;
 use holm_core::{
     Answer, AskError, CommandEnvelope, CommandId, EntityAddress, IdempotencyKey, Offset, Outcome,
-    SeededEntropy, ShardId, Timestamp,
+    SeededEntropy, ShardId, Timestamp, shard_of,
 };
 use holm_persistence::{Batch, ShardLog, decode, encode};
 use tokio::sync::mpsc::{self, UnboundedSender};
@@ -23,11 +23,12 @@ use tokio::task::AbortHandle;
 
 use super::leadership::Input;
 use super::loaders::{Job, Loaders};
-use crate::ask::Asker;
+use crate::ask::{Asker, Asking};
+use crate::engine::again;
 use crate::entity::Command;
 use crate::options::HostOptions;
 use crate::outbox::{
-    Advance, Letter, Look, Outbox, OutboxLimits, Page, Place, Progress, ToDo, letter_at,
+    Advance, Letter, Look, Outbox, OutboxLimits, Page, Place, Progress, ToDo, Try, letter_at,
     letters_of, outbox_of,
 };
 
@@ -154,8 +155,8 @@ impl Courier {
                 match todo {
                     ToDo::Read(after) => under_way.push(Box::pin(self.read(after))),
                     ToDo::Fetch(place) => under_way.push(Box::pin(self.fetch(place))),
-                    ToDo::Ask(place, envelope) => under_way.push(Box::pin(async move {
-                        Some(Came::Answered(place, self.ask(*envelope).await))
+                    ToDo::Ask(place, envelope, which) => under_way.push(Box::pin(async move {
+                        Some(Came::Answered(place, self.send(place, *envelope, which).await))
                     })),
                     ToDo::Store(step) => under_way
                         .push(Box::pin(async move { Some(Came::Stored(self.store(&step).await)) })),
@@ -262,7 +263,28 @@ impl Courier {
         })
     }
 
+    async fn send(
+        &self,
+        place: Place,
+        envelope: CommandEnvelope,
+        which: Try,
+    ) -> Result<Answer, AskError> {
+        match which {
+            Try::First => self.ask_by(|asker| asker.ask_once(envelope)).await,
+            Try::InDoubt => {
+                // In the sender's own shard it stands behind what led to it; of the offsets of other shards nothing is known here.
+                let here = shard_of(&envelope.address, self.options.shards) == self.shard;
+                let since = if here { place.offset } else { Offset::ZERO };
+                self.ask(again(envelope, since)).await
+            }
+        }
+    }
+
     async fn ask(&self, envelope: CommandEnvelope) -> Result<Answer, AskError> {
+        self.ask_by(|asker| asker.ask(envelope)).await
+    }
+
+    async fn ask_by(&self, ask: impl FnOnce(&dyn Asker) -> Asking) -> Result<Answer, AskError> {
         let asker = self.askers.borrow().as_ref().and_then(Weak::upgrade);
         let shard = self.shard;
         let Some(asker) = asker else {
@@ -270,7 +292,7 @@ impl Courier {
             return Err(AskError::Unavailable { shard, reason, outcome });
         };
         let patience = self.options.limits.ask_timeout.saturating_add(GRACE);
-        let answer = asker.ask(envelope);
+        let answer = ask(&*asker);
         // Not held while waiting: what it leads to may want to end.
         drop(asker);
         tokio::time::timeout(patience, answer)

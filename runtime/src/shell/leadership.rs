@@ -10,6 +10,7 @@ use std::time::Duration;
 use holm_core::{Entropy, SeededEntropy, Term, Timestamp};
 use holm_persistence::{AppendError, OpenError, Opened, Pending, ReadError};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::actor::ShardActor;
 use super::courier::{Courier, CourierLink};
@@ -22,6 +23,9 @@ use crate::outbox::Undelivered;
 /// Turns that an open batch may wait for callers who were just answered: up to 200 µs where nothing else is to be done, which is what a caller on
 /// another thread needs to be woken and to come back.
 const ANTICIPATED_TURNS: u32 = 512;
+
+/// The longest that these turns may take: about a commit to a fast disk.
+const LONGEST_WAIT: Duration = Duration::from_millis(1);
 
 /// What reaches a shard besides commands.
 pub(crate) enum Input {
@@ -60,6 +64,8 @@ pub(super) struct Leadership {
     drains: Vec<oneshot::Sender<()>>,
     pub(super) drained: bool,
     pub(super) stopped: bool,
+    /// Since when the open batch waits for callers.
+    held_back_since: Option<Instant>,
 }
 
 struct Opening {
@@ -84,6 +90,7 @@ impl Leadership {
             drains: Vec::new(),
             drained: false,
             stopped: false,
+            held_back_since: None,
         }
     }
 }
@@ -112,15 +119,26 @@ impl ShardActor {
             if !moved {
                 if held_back {
                     task.waker().wake_by_ref();
-                    if at_once == 1 {
-                        // Nobody but those who are waited for has anything to do, and they may need this very core.
-                        std::thread::yield_now();
-                    }
+                    self.wait_for_callers(at_once);
+                } else {
+                    self.leadership.held_back_since = None;
                 }
                 break;
             }
         }
         self.publish();
+    }
+
+    /// A turn of waiting for callers who were just answered. A shard that has the log to itself gives them its core, which may be the one they need; how long that
+    /// takes is up to the system, so there is a limit in time too.
+    fn wait_for_callers(&mut self, at_once: usize) {
+        let now = Instant::now();
+        let since = *self.leadership.held_back_since.get_or_insert(now);
+        if now.duration_since(since) >= LONGEST_WAIT {
+            self.leadership.engine.iter_mut().for_each(ShardEngine::stop_waiting);
+        } else if at_once == 1 {
+            std::thread::yield_now();
+        }
     }
 
     fn tick(&mut self) {

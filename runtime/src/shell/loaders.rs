@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
 use hashbrown::HashMap;
-use holm_core::{CorrelationId, EntityAddress, Offset, ShardId};
+use holm_core::{Clock, CorrelationId, EntityAddress, Offset, ShardId};
 use holm_persistence::{
     CodecError, ConversationRecord, ReadError, ShardLog, Snapshot, SnapshotCriteria, StoredRecord,
 };
@@ -49,6 +49,7 @@ struct Shared {
     log: Arc<dyn ShardLog>,
     observer: Option<SnapshotObserver>,
     snapshots_kept: usize,
+    clock: Arc<dyn Clock>,
     failures: Arc<Outlet>,
     queue: Mutex<Queue>,
     filled: Condvar,
@@ -81,6 +82,7 @@ impl Loaders {
             log,
             observer: options.on_snapshot.clone(),
             snapshots_kept: options.limits.snapshots_kept,
+            clock: Arc::clone(&options.clock),
             failures,
             queue: Mutex::default(),
             filled: Condvar::new(),
@@ -211,7 +213,9 @@ impl Shared {
         match job {
             Job::Load { shard, epoch, request, to } => {
                 let ticket = request.ticket;
-                let loaded = catch_unwind(AssertUnwindSafe(|| load(&*self.log, shard, &request)));
+                let loaded = catch_unwind(AssertUnwindSafe(|| {
+                    load(&*self.log, &*self.clock, shard, &request)
+                }));
                 let loaded = loaded.unwrap_or_else(|panic| {
                     Err(ReadError::Store { shard, reason: panic_text(&*panic) })
                 });
@@ -248,7 +252,12 @@ impl Shared {
     }
 }
 
-fn load(log: &dyn ShardLog, shard: ShardId, request: &LoadRequest) -> Result<Loaded, ReadError> {
+fn load(
+    log: &dyn ShardLog,
+    clock: &dyn Clock,
+    shard: ShardId,
+    request: &LoadRequest,
+) -> Result<Loaded, ReadError> {
     let address = &request.address;
     match request.wanted {
         Wanted::Start { snapshots, page } => {
@@ -276,8 +285,10 @@ fn load(log: &dyn ShardLog, shard: ShardId, request: &LoadRequest) -> Result<Loa
             log.records_after(shard, address, after, page).map(Loaded::More)
         }
         Wanted::Record { offset } => record_at(log, shard, offset).map(Loaded::Record),
-        Wanted::EarlierTry { correlation, key } => {
-            earlier_try(log, (shard, address), correlation, key).map(Loaded::Record)
+        Wanted::EarlierTry { correlation, key, since, deadline } => {
+            let in_time = || clock.now() <= deadline;
+            earlier_try(log, (shard, address), (correlation, since), key, in_time)
+                .map(Loaded::Record)
         }
     }
 }
@@ -292,15 +303,21 @@ fn record_at(
     Ok(record.map(|record| record.detach()))
 }
 
-/// The record of an entity with this key, among those of one conversation.
+/// The record of an entity with this key, among those of one conversation from `since` on, as long as it is in time.
 fn earlier_try(
     log: &dyn ShardLog,
     (shard, address): (ShardId, &EntityAddress),
-    correlation: CorrelationId,
+    (correlation, since): (CorrelationId, Offset),
     key: u128,
+    in_time: impl Fn() -> bool,
 ) -> Result<Option<StoredRecord>, ReadError> {
-    let mut from = Offset(1);
+    let mut from = since.max(Offset(1));
     loop {
+        if !in_time() {
+            // Nobody waits any more, and others do.
+            let reason = "an earlier try could not be looked for in time".to_owned();
+            return Err(ReadError::Store { shard, reason });
+        }
         let page = log.conversation(shard, correlation, from, CONVERSATION_BYTES)?;
         for ConversationRecord { stored, .. } in page.records {
             let offset = stored.offset;
@@ -308,10 +325,9 @@ fn earlier_try(
                 let reason = error.to_string();
                 ReadError::Corrupt { shard, offset, reason }
             };
-            let record = stored.decode().map_err(corrupt)?;
-            if record.key.digest() == key
-                && record.entity_id == address.id()
-                && record.entity_type == address.entity_type()
+            // What others wrote is their affair.
+            if stored.is_of(address).map_err(corrupt)?
+                && stored.decode().map_err(corrupt)?.key.digest() == key
             {
                 return Ok(Some(stored));
             }

@@ -159,8 +159,23 @@ impl Driver {
 
     /// Submits as an outbox does that cannot know whether an earlier try arrived.
     pub(crate) fn submit_again<C: Command>(&mut self, id: &str, command: &C, key: &str) -> Caller {
-        let wrapped = (C::NAME, encode(command).unwrap().to_vec());
-        let (caller, payload) = (self.callers, encode(&wrapped).unwrap());
+        self.submit_wrapped_as(id, C::NAME, encode(command).unwrap().to_vec(), key)
+    }
+
+    /// Wraps whatever it is.
+    pub(crate) fn submit_wrapped(&mut self, command: &str, payload: Vec<u8>) -> Caller {
+        self.submit_wrapped_as("a", command, payload, "wrapped")
+    }
+
+    fn submit_wrapped_as(
+        &mut self,
+        id: &str,
+        command: &str,
+        payload: Vec<u8>,
+        key: &str,
+    ) -> Caller {
+        let payload = encode(&(command, payload, Offset::ZERO)).unwrap();
+        let caller = self.callers;
         self.callers += 1;
         let envelope = CommandEnvelope {
             address: EntityAddress::new("account", id).unwrap(),
@@ -359,8 +374,8 @@ fn read(log: &MemoryLog, request: &LoadRequest) -> Result<Loaded, ReadError> {
             Loaded::More(log.records_after(SHARD, address, after, page)?)
         }
         Wanted::Record { offset } => Loaded::Record(record_at(log, offset)),
-        Wanted::EarlierTry { correlation, key } => {
-            let batches = log.read(SHARD, Offset(1), usize::MAX)?;
+        Wanted::EarlierTry { correlation, key, since, .. } => {
+            let batches = log.read(SHARD, since.max(Offset(1)), usize::MAX)?;
             let mut records = batches.iter().flat_map(|batch| batch.records());
             Loaded::Record(records.find_map(|stored| {
                 let record = stored.decode().unwrap();

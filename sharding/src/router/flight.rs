@@ -11,7 +11,7 @@ use holm_core::{AskError, CommandEnvelope, Entropy, NodeId, SeededEntropy, Shard
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
-use crate::router::journey::{Journey, Next, Tried, UNASSIGNED_PATIENCE};
+use crate::router::journey::{Journey, Next, Tried, Tries, UNASSIGNED_PATIENCE};
 use crate::router::{Core, OnAnswer};
 use crate::transport::{Lane, NotWaiting, PeerError};
 use crate::wire::{CommandAnswer, Message};
@@ -70,11 +70,12 @@ impl Flight {
         core: Arc<Core>,
         shard: ShardId,
         envelope: CommandEnvelope,
+        tries: Tries,
         done: OnAnswer,
     ) {
         let left = envelope.deadline.since(core.clock.now());
         let mut flight = Self {
-            journey: Journey::new(shard),
+            journey: Journey::new(shard, tries),
             deadline: Instant::now() + left,
             asked: None,
             named: None,

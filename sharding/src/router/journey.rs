@@ -25,10 +25,20 @@ pub(crate) const UNASSIGNED_PATIENCE: Duration = Duration::from_millis(500);
 /// Time that one try waits for its answer, at first; it doubles. A leader that is stopped neither answers nor closes its connections.
 const FIRST_TRY: Duration = Duration::from_secs(1);
 
+/// How often a command is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tries {
+    /// Until there is an answer.
+    UntilAnswered,
+    /// Until there is an answer, or a try whose outcome nobody knows.
+    UntilUnknown,
+}
+
 /// The way of one command so far.
 #[derive(Debug)]
 pub(crate) struct Journey {
     shard: ShardId,
+    tries: Tries,
     /// Some try may have been taken.
     taken: bool,
     hops: u32,
@@ -64,8 +74,9 @@ pub(crate) enum Next {
 
 impl Journey {
     /// A command that was not tried yet.
-    pub(crate) fn new(shard: ShardId) -> Self {
-        Self { shard, taken: false, hops: 0, pause: LEAST_PAUSE, try_time: FIRST_TRY, last: None }
+    pub(crate) fn new(shard: ShardId, tries: Tries) -> Self {
+        let (pause, try_time) = (LEAST_PAUSE, FIRST_TRY);
+        Self { shard, tries, taken: false, hops: 0, pause, try_time, last: None }
     }
 
     /// How long the next try may wait for its answer.
@@ -78,6 +89,16 @@ impl Journey {
 
     /// Decides after a try.
     pub(crate) fn after(&mut self, tried: Tried) -> Next {
+        match self.next(tried) {
+            next @ Next::Done(_) => next,
+            _ if self.taken && self.tries == Tries::UntilUnknown => {
+                Next::Done(Err(self.at_deadline()))
+            }
+            next => next,
+        }
+    }
+
+    fn next(&mut self, tried: Tried) -> Next {
         match tried {
             Tried::Answered(Ok(answer)) => Next::Done(Ok(answer)),
             Tried::Answered(Err(error)) => self.after_error(error),

@@ -160,6 +160,71 @@ fn a_try_in_doubt_that_is_on_its_way_takes_effect_once() {
     assert_eq!(number(&driver.ask("a", &Balance {}, "k9")), 5);
 }
 
+/// Promise G2: an earlier try that is on its way and that the window has forgotten is waited for, and then found.
+#[test]
+fn a_forgotten_try_that_is_on_its_way_is_waited_for() {
+    let mut limits = Limits::default();
+    limits.window_keys = 2;
+    let mut driver = Driver::new(limits);
+    driver.ask("a", &Nothing {}, "wake").unwrap();
+    driver.log.hold();
+    let first = driver.submit("a", &Deposit { amount: 5 }, "k1");
+    driver.flush();
+    for key in ["k2", "k3", "k4"] {
+        driver.submit("a", &Deposit { amount: 1 }, key);
+    }
+    driver.flush();
+    let again = driver.submit_again("a", &Deposit { amount: 5 }, "k1");
+    while driver.load(0) {}
+    driver.log.release_all();
+    driver.settle();
+    assert!(!driver.answer(first).unwrap().unwrap().replayed);
+    assert!(driver.answer(again).unwrap().unwrap().replayed);
+    assert_eq!(number(&driver.ask("a", &Balance {}, "k9")), 8);
+}
+
+/// Promise G9: who waits for the log longer than its deadline is told so, and takes nobody's place.
+#[test]
+fn a_doubt_ends_with_its_deadline() {
+    let mut limits = Limits::default();
+    limits.held_commands = 1;
+    let mut driver = Driver::new(limits);
+    for held in [false, true] {
+        if held {
+            driver.ask("a", &Nothing {}, "wake").unwrap();
+            driver.log.hold();
+            driver.submit("a", &Deposit { amount: 5 }, "k0");
+            driver.flush();
+        }
+        let waiting = driver.submit_again("a", &Deposit { amount: 5 }, "k1");
+        driver.tick(Duration::from_secs(3_601));
+        let error = driver.answer(waiting).unwrap().unwrap_err();
+        let not_applied = Outcome::NotApplied;
+        assert_eq!(error, AskError::DeadlinePassed { outcome: not_applied });
+        driver.loads.clear();
+        let next = driver.submit_again("a", &Deposit { amount: 5 }, "k2");
+        assert!(driver.answer(next).is_none(), "there is room again");
+        driver.engine.drain();
+        driver.log.release_all();
+        driver.settle();
+        assert!(driver.drained && driver.answer(next).unwrap().is_err());
+        driver = Driver::new(driver.limits.clone());
+    }
+}
+
+/// A wrapped command is looked at before the log is: what could not be asked costs no look.
+#[test]
+fn what_is_wrapped_keeps_every_bound() {
+    let mut limits = Limits::default();
+    limits.command_bytes = 64;
+    let mut driver = Driver::new(limits);
+    let long = driver.submit_wrapped("deposit", vec![0; 65]);
+    let unknown = driver.submit_wrapped("holm-again", vec![0; 3]);
+    assert!(matches!(driver.answer(long).unwrap(), Err(AskError::TooLarge { .. })));
+    assert!(matches!(driver.answer(unknown).unwrap(), Err(AskError::UnknownCommand { .. })));
+    assert!(driver.loads.is_empty());
+}
+
 /// Promise G9: those who wait for the log are bounded, and each is answered when the engine ends or drains meanwhile.
 #[test]
 fn doubts_are_bounded_and_answered_in_any_case() {

@@ -5,6 +5,20 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// Whoever is better at going on after an unknown outcome gets it at once, and no other try is made behind it.
+#[test]
+fn a_journey_may_end_with_the_first_unknown_outcome() {
+    let interrupted = || Tried::Answered(Err(AskError::Interrupted { reason: "gone".into() }));
+    for unknown in [interrupted(), Tried::Succeeded] {
+        let mut journey = Journey::new(SHARD, Tries::UntilUnknown);
+        assert!(matches!(journey.after(Tried::Nobody), Next::Pause(_)), "surely not applied");
+        let Next::Done(Err(error)) = journey.after(unknown) else { panic!("another try") };
+        assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
+    }
+    let mut journey = Journey::new(SHARD, Tries::UntilAnswered);
+    assert!(matches!(journey.after(interrupted()), Next::Pause(_)));
+}
+
 const SHARD: ShardId = ShardId(3);
 
 fn lost() -> Tried {
@@ -33,7 +47,7 @@ fn outcome_of(next: Next) -> Outcome {
 
 #[test]
 fn a_named_leader_is_followed_at_once_but_not_in_a_loop() {
-    let mut journey = Journey::new(SHARD);
+    let mut journey = Journey::new(SHARD, Tries::UntilAnswered);
     assert_eq!(journey.after(moved(Some(1))), Next::Follow(Some(NodeId(1))));
     assert_eq!(journey.after(moved(Some(2))), Next::Follow(Some(NodeId(2))));
     assert!(matches!(journey.after(moved(Some(1))), Next::Pause(_)));
@@ -42,7 +56,7 @@ fn a_named_leader_is_followed_at_once_but_not_in_a_loop() {
 
 #[test]
 fn pauses_grow_to_a_limit() {
-    let mut journey = Journey::new(SHARD);
+    let mut journey = Journey::new(SHARD, Tries::UntilAnswered);
     let pauses: Vec<_> = (0..8)
         .map(|_| match journey.after(refused()) {
             Next::Pause(pause) => pause.as_millis(),
@@ -54,7 +68,7 @@ fn pauses_grow_to_a_limit() {
 
 #[test]
 fn what_was_never_sent_is_not_applied_at_the_deadline() {
-    let mut journey = Journey::new(SHARD);
+    let mut journey = Journey::new(SHARD, Tries::UntilAnswered);
     journey.after(refused());
     journey.after(moved(None));
     journey.after(Tried::Nobody);
@@ -67,7 +81,7 @@ fn what_was_never_sent_is_not_applied_at_the_deadline() {
 #[test]
 fn what_may_have_been_taken_stays_unknown() {
     for first in [lost(), interrupted()] {
-        let mut journey = Journey::new(SHARD);
+        let mut journey = Journey::new(SHARD, Tries::UntilAnswered);
         assert!(matches!(journey.after(first), Next::Pause(_)));
         journey.after(refused());
         assert_eq!(journey.at_deadline().outcome(), Outcome::Unknown);
@@ -88,9 +102,9 @@ fn an_overloaded_shard_is_told_to_the_caller_unless_an_earlier_try_hangs_over_it
         let limit = Limit::MailboxCapacity;
         Tried::Answered(Err(AskError::Overloaded { limit, allowed: 1 }))
     };
-    let mut journey = Journey::new(SHARD);
+    let mut journey = Journey::new(SHARD, Tries::UntilAnswered);
     assert!(matches!(journey.after(overloaded()), Next::Done(Err(AskError::Overloaded { .. }))));
-    let mut journey = Journey::new(SHARD);
+    let mut journey = Journey::new(SHARD, Tries::UntilAnswered);
     journey.after(lost());
     assert!(matches!(journey.after(overloaded()), Next::Pause(_)));
 }
@@ -98,7 +112,7 @@ fn an_overloaded_shard_is_told_to_the_caller_unless_an_earlier_try_hangs_over_it
 #[test]
 fn the_shards_own_verdict_about_the_key_is_the_truth_about_every_try() {
     let address: EntityAddress = "account/alice".parse().unwrap();
-    let mut journey = Journey::new(SHARD);
+    let mut journey = Journey::new(SHARD, Tries::UntilAnswered);
     journey.after(lost());
     let reused = AskError::KeyReused { address };
     assert_eq!(journey.after(Tried::Answered(Err(reused.clone()))), Next::Done(Err(reused)));
@@ -132,7 +146,7 @@ proptest! {
     /// Whatever happens, an error says "not applied" only if no try may have been taken, and "unknown" only if one may.
     #[test]
     fn an_outcome_is_never_a_lie(tries in proptest::collection::vec(any_try(), 0..12)) {
-        let mut journey = Journey::new(SHARD);
+        let mut journey = Journey::new(SHARD, Tries::UntilAnswered);
         let mut taken = false;
         for (tried, may_be_taken) in tries.into_iter().map(make) {
             taken |= may_be_taken;
@@ -148,7 +162,7 @@ proptest! {
 
 #[test]
 fn a_command_may_be_tried_as_often_as_its_deadline_lets_it() {
-    let mut journey = Journey::new(SHARD);
+    let mut journey = Journey::new(SHARD, Tries::UntilAnswered);
     let times: Vec<Duration> = (0..500).map(|_| journey.try_time()).collect();
     assert!(times.is_sorted());
 }
