@@ -44,7 +44,7 @@ pub(crate) fn again(envelope: CommandEnvelope, since: Offset) -> CommandEnvelope
 }
 
 /// The command inside, and where a look begins.
-fn unwrapped(envelope: CommandEnvelope) -> Result<(CommandEnvelope, Offset), AskError> {
+pub(super) fn unwrapped(envelope: CommandEnvelope) -> Result<(CommandEnvelope, Offset), AskError> {
     let Wrapped { command, payload, since } = decode(&envelope.payload).map_err(|error| {
         let (command, reason) = (AGAIN.into(), error.to_string().into());
         AskError::Undecodable { command, reason }

@@ -9,6 +9,7 @@ use holm_core::{
 };
 use holm_persistence::{Record, StoredRecord, StoredVerdict, decode, encode};
 
+use super::again::{again, unwrapped};
 use super::quarantine::{self, QUARANTINED, Release, Released, Sentence};
 use super::repeats::recorded_answer;
 use super::window::{Window, WindowBounds};
@@ -53,16 +54,19 @@ mod kind {
     pub(super) const SENTENCE: u8 = 1;
     pub(super) const RELEASE: u8 = 2;
     pub(super) const RELEASED: u8 = 3;
-    pub(super) const COUNT: u8 = 4;
+    pub(super) const WRAPPED: u8 = 4;
+    pub(super) const COUNT: u8 = 5;
 }
 
-/// The newest record of an entity, which may begin a quarantine or answer a repeated key; the sentence in one; a release and its reply.
+/// The newest record of an entity, which may begin a quarantine or answer a repeated key; the sentence in one; a release and its reply; a command
+/// of which an earlier try is to be looked for.
 pub fn quarantine(data: &[u8]) {
     let Some((&kind, bytes)) = data.split_first() else { return };
     match kind % kind::COUNT {
         kind::RECORD => newest(bytes),
         kind::SENTENCE => newest(&record(QUARANTINED, bytes)),
         kind::RELEASE => _ = decode::<Release>(bytes),
+        kind::WRAPPED => wrapped(bytes),
         _ => _ = decode::<Released>(bytes),
     }
 }
@@ -73,19 +77,34 @@ fn newest(bytes: &[u8]) {
         assert_eq!(quarantine.offset, stored.offset);
         assert!(quarantine.reason.len() <= bytes.len(), "no byte comes from nowhere");
     }
-    let repeated = CommandEnvelope {
+    if let Ok(answer) =
+        recorded_answer(&command(Bytes::new()), 77, &stored, (ShardId(3), NodeId(1)))
+    {
+        assert!(answer.replayed && answer.offset == stored.offset);
+    }
+}
+
+fn command(payload: Bytes) -> CommandEnvelope {
+    CommandEnvelope {
         address: "account/alice".parse().expect("a good address"),
         command: "deposit".into(),
-        payload: Bytes::new(),
+        payload,
         key: IdempotencyKey::new("k1").expect("a good key"),
         id: CommandId(1),
         correlation: CorrelationId(2),
         causation: CausationId(3),
         deadline: Timestamp::from_millis(4),
-    };
-    if let Ok(answer) = recorded_answer(&repeated, 77, &stored, (ShardId(3), NodeId(1))) {
-        assert!(answer.replayed && answer.offset == stored.offset);
     }
+}
+
+fn wrapped(bytes: &[u8]) {
+    let Ok((inside, since)) = unwrapped(command(Bytes::copy_from_slice(bytes))) else { return };
+    assert!(
+        inside.payload.len() + inside.command.len() < bytes.len(),
+        "no byte comes from nowhere"
+    );
+    let twice = unwrapped(again(inside.clone(), since)).expect("what was read can be written");
+    assert_eq!(twice, (inside, since));
 }
 
 /// Seeds of [`quarantine`].
@@ -104,6 +123,8 @@ pub fn quarantine_seeds() -> Vec<Vec<u8>> {
         (kind::RELEASE, release),
     ];
     seeds.extend(released.map(|it| (kind::RELEASED, it)));
+    let inside = again(command(Bytes::from_static(b"five")), Offset(300));
+    seeds.push((kind::WRAPPED, inside.payload.to_vec()));
     seeds.into_iter().map(|(kind, body)| [&[kind], &body[..]].concat()).collect()
 }
 

@@ -16,6 +16,9 @@ const START_AGAIN: Duration = Duration::from_millis(500);
 /// How long a process whose disk failed goes on before it is started again, as by somebody who watches.
 const DISK_PATIENCE: Duration = Duration::from_secs(1);
 
+/// What a node is told that has left while it was down.
+const HAS_LEFT: &str = "has left the cluster";
+
 impl Machine {
     /// The process ended by itself.
     pub(super) fn note_end(&mut self, ended: Ended, now: Duration, wires: &Wires, trace: &Trace) {
@@ -31,7 +34,9 @@ impl Machine {
             Ended::Stopped => {}
             Ended::Left => self.wanted = Wanted::Gone,
             Ended::StillHere(_) | Ended::NotStarted(_) => {
-                if self.suspect {
+                // It was leaving when it went down, and the others saw it through: it may come anew, as the error says.
+                let left = matches!(&ended, Ended::NotStarted(why) if why.contains(HAS_LEFT));
+                if self.suspect || left {
                     self.damage(Damage::Wiped, trace);
                 }
                 self.wanted = Wanted::Running;
