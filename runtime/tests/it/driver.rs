@@ -140,12 +140,22 @@ impl Driver {
         key: &str,
         deadline: Timestamp,
     ) -> Caller {
+        self.submit_encoded(id, C::NAME, encode(command).unwrap(), (key, deadline))
+    }
+
+    fn submit_encoded(
+        &mut self,
+        id: &str,
+        command: &'static str,
+        payload: Bytes,
+        (key, deadline): (&str, Timestamp),
+    ) -> Caller {
         let caller = self.callers;
         self.callers += 1;
         let envelope = CommandEnvelope {
             address: EntityAddress::new("account", id).unwrap(),
-            command: C::NAME.into(),
-            payload: encode(command).unwrap(),
+            command: command.into(),
+            payload,
             key: IdempotencyKey::new(key).unwrap(),
             id: CommandId(caller as u128),
             correlation: CorrelationId(7),
@@ -175,21 +185,8 @@ impl Driver {
         key: &str,
     ) -> Caller {
         let payload = encode(&(command, payload, Offset::ZERO)).unwrap();
-        let caller = self.callers;
-        self.callers += 1;
-        let envelope = CommandEnvelope {
-            address: EntityAddress::new("account", id).unwrap(),
-            command: "holm-again".into(),
-            payload,
-            key: IdempotencyKey::new(key).unwrap(),
-            id: CommandId(caller as u128),
-            correlation: CorrelationId(7),
-            causation: CausationId(8),
-            deadline: self.now.plus(Duration::from_secs(3600)),
-        };
-        self.engine.submit(self.now, envelope, caller);
-        self.carry_out();
-        caller
+        let deadline = self.now.plus(Duration::from_secs(3600));
+        self.submit_encoded(id, "holm-again", payload, (key, deadline))
     }
 
     /// The same, settles, and gives the answer.
