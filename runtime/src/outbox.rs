@@ -40,9 +40,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// How far the clocks of two leaders may be apart before a timer that is not due is taken for one that was never sent.
-const CLOCKS_APART: Duration = Duration::from_secs(3_600);
-
 /// Letters kept in memory before their turn. With more than that waiting, a letter is read again when its turn comes.
 const LETTERS_KEPT: usize = 1_024;
 
@@ -183,7 +180,7 @@ impl Outbox {
         for (place, Open { lane, due, given_up }) in open {
             let failed = |reason| Step::Answer(outcome::given_up_as(reason));
             let step = given_up.map_or(Step::Command, failed);
-            let doubt = was_due(due, now).then_some(now);
+            let doubt = Some(now);
             outbox.admit(now, place, Entry { due, step, doubt, ..Entry::new(lane) });
         }
         outbox
@@ -313,8 +310,7 @@ impl Outbox {
             }
             let mut entry = Entry::new(lane_of(&letter.to));
             entry.due = letter.due.unwrap_or_default();
-            let inherited = place.offset <= self.inherited.0;
-            entry.doubt = Some(self.inherited.1).filter(|&at| inherited && was_due(entry.due, at));
+            entry.doubt = (place.offset <= self.inherited.0).then_some(self.inherited.1);
             if entry.due <= now && self.letters < LETTERS_KEPT {
                 entry.letter = Some(Box::new(letter));
                 self.letters += 1;
@@ -434,11 +430,6 @@ impl Entry {
         let (due, step) = (Timestamp::EPOCH, Step::Command);
         Self { lane, due, letter: None, step, failures: 0, doubt: None, pauses: 0 }
     }
-}
-
-/// Whether an earlier leader may have sent what is due at this time. Its clock may have been ahead, but not by more.
-fn was_due(due: Timestamp, now: Timestamp) -> bool {
-    due <= now.plus(CLOCKS_APART)
 }
 
 fn pause_after(pauses: u32) -> Duration {

@@ -110,8 +110,10 @@ impl<T> Recoveries<T> {
 
     /// Those whose deadline passed while an earlier try was looked for.
     pub(super) fn late_doubts(&mut self, now: Timestamp) -> Vec<T> {
-        let late = |awaited: &Awaited<T>| matches!(awaited, Awaited::EarlierTry(doubted) if doubted.envelope.deadline < now);
-        let late = self.awaited.extract_if(.., |_, awaited| late(awaited));
+        let late = self.awaited.extract_if(.., |_, awaited| match awaited {
+            Awaited::EarlierTry(doubted) => doubted.envelope.deadline < now,
+            Awaited::Recovery(_) | Awaited::Record(_) => false,
+        });
         late.filter_map(|(_, awaited)| match awaited {
             Awaited::EarlierTry(doubted) => Some(doubted.reply),
             Awaited::Recovery(_) | Awaited::Record(_) => None,
