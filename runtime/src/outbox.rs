@@ -40,6 +40,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// The longest that a try in doubt may take: then it is the look through a long conversation that takes so long, and ending it helps nobody.
+const LONGEST_DOUBT: Duration = Duration::from_secs(60);
+
 /// Letters kept in memory before their turn. With more than that waiting, a letter is read again when its turn comes.
 const LETTERS_KEPT: usize = 1_024;
 
@@ -343,17 +346,21 @@ impl Outbox {
     }
 
     fn send(&mut self, now: Timestamp, place: Place) {
-        let deadline = now.plus(self.limits.ask_timeout);
+        let ask_timeout = self.limits.ask_timeout;
         let entry = self.entries.get(&place);
         let envelope = entry.and_then(|entry| {
             let letter = entry.letter.as_ref()?;
+            // The receiver may have forgotten the key since.
+            let (which, patience) = match entry.doubt {
+                Some(_) => (Try::InDoubt, in_doubt_for(ask_timeout, entry.pauses)),
+                None => (Try::First, ask_timeout),
+            };
+            let deadline = now.plus(patience);
             let envelope = match &entry.step {
                 Step::Command => letter.envelope(self.shard, deadline),
                 Step::Answer(said) => letter.answer(self.shard, said, deadline)?,
                 Step::GivingUp(_) => return None,
             };
-            // The receiver may have forgotten the key since.
-            let which = if entry.doubt.is_some() { Try::InDoubt } else { Try::First };
             Some((envelope, which))
         });
         match envelope {
@@ -430,6 +437,11 @@ impl Entry {
         let (due, step) = (Timestamp::EPOCH, Step::Command);
         Self { lane, due, letter: None, step, failures: 0, doubt: None, pauses: 0 }
     }
+}
+
+/// How long a try in doubt may take, behind so many that came to nothing: each has twice the time of the one before.
+fn in_doubt_for(ask_timeout: Duration, pauses: u32) -> Duration {
+    ask_timeout.saturating_mul(1 << pauses.min(16)).min(LONGEST_DOUBT.max(ask_timeout))
 }
 
 fn pause_after(pauses: u32) -> Duration {

@@ -429,3 +429,12 @@ fn a_late_step_gives_up_nothing_that_is_delivered() {
     assert!(matches!(heard[..], [Said::Failed { .. }]), "{heard:?}");
     assert!(world.orders.is_empty(), "{:?}", world.orders);
 }
+
+#[test]
+fn a_try_in_doubt_has_twice_the_time_of_the_one_before() {
+    let seconds =
+        |ask_timeout, pauses| in_doubt_for(Duration::from_secs(ask_timeout), pauses).as_secs();
+    let tries: Vec<_> = (0..6).map(|pauses| seconds(5, pauses)).collect();
+    assert_eq!(tries, [5, 10, 20, 40, 60, 60]);
+    assert_eq!(seconds(90, u32::MAX), 90, "never less than a first try has");
+}

@@ -270,7 +270,10 @@ impl Courier {
         which: Try,
     ) -> Result<Answer, AskError> {
         match which {
-            Try::First => self.ask_by(|asker| asker.ask_once(envelope)).await,
+            Try::First => {
+                let deadline = envelope.deadline;
+                self.ask_by(deadline, |asker| asker.ask_once(envelope)).await
+            }
             Try::InDoubt => {
                 // In the sender's own shard it stands behind what led to it; of the offsets of other shards nothing is known here.
                 let here = shard_of(&envelope.address, self.options.shards) == self.shard;
@@ -281,17 +284,21 @@ impl Courier {
     }
 
     async fn ask(&self, envelope: CommandEnvelope) -> Result<Answer, AskError> {
-        self.ask_by(|asker| asker.ask(envelope)).await
+        self.ask_by(envelope.deadline, |asker| asker.ask(envelope)).await
     }
 
-    async fn ask_by(&self, ask: impl FnOnce(&dyn Asker) -> Asking) -> Result<Answer, AskError> {
+    async fn ask_by(
+        &self,
+        deadline: Timestamp,
+        ask: impl FnOnce(&dyn Asker) -> Asking,
+    ) -> Result<Answer, AskError> {
         let asker = self.askers.borrow().as_ref().and_then(Weak::upgrade);
         let shard = self.shard;
         let Some(asker) = asker else {
             let (reason, outcome) = ("the node stops".into(), Outcome::NotApplied);
             return Err(AskError::Unavailable { shard, reason, outcome });
         };
-        let patience = self.options.limits.ask_timeout.saturating_add(GRACE);
+        let patience = deadline.since(self.now()).saturating_add(GRACE);
         let answer = ask(&*asker);
         // Not held while waiting: what it leads to may want to end.
         drop(asker);

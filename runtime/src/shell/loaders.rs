@@ -1,12 +1,12 @@
 //! The loaders: everything that waits for the disk while reading or saving snapshots happens here, never on an arbiter. Each is a thread, or a task
 //! that takes its time where there is only one thread.
 
-use std::collections::VecDeque;
+mod queue;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
-use hashbrown::HashMap;
 use holm_core::{Clock, CorrelationId, EntityAddress, Offset, ShardId};
 use holm_persistence::{
     CodecError, ConversationRecord, ReadError, ShardLog, Snapshot, SnapshotCriteria, StoredRecord,
@@ -14,15 +14,13 @@ use holm_persistence::{
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
+use self::queue::{Queue, Subject, Work};
 use super::leadership::Input;
 use crate::engine::{LoadRequest, Loaded, UsableSnapshots, Wanted};
 use crate::failure::{self, Causes, FailureFact, FailureKind};
 use crate::failures::Outlet;
 use crate::options::{HostOptions, Placement, ReadDelay, SnapshotObserver};
 use crate::panic_text;
-
-/// Snapshots that may wait to be saved. They are a cache: when the disk is too slow for them, they are left out (law T11).
-const SNAPSHOTS_WAITING: usize = 4_096;
 
 /// Bytes of a conversation that are read at once when an earlier try is looked for.
 const CONVERSATION_BYTES: usize = 1024 * 1024;
@@ -35,9 +33,6 @@ pub(crate) enum Job {
 
 /// Reads the log for a person.
 pub(crate) type Inspection = Box<dyn FnOnce(&dyn ShardLog) + Send>;
-
-/// Whose snapshot is to be saved when there is time.
-pub(crate) type Subject = (ShardId, EntityAddress);
 
 /// The loader threads of one host.
 pub(crate) struct Loaders {
@@ -57,21 +52,6 @@ struct Shared {
     told: Notify,
 }
 
-/// What a loader takes from the queue.
-enum Work {
-    Job(Job),
-    Save(Subject, Snapshot),
-}
-
-#[derive(Default)]
-struct Queue {
-    jobs: VecDeque<Job>,
-    /// In the order of their first snapshot; a newer one takes the place of one that still waits, so that a hot entity costs no more than the disk can take.
-    subjects: VecDeque<Subject>,
-    saves: HashMap<Subject, Snapshot>,
-    stopped: bool,
-}
-
 impl Loaders {
     pub(crate) fn start(
         options: &HostOptions,
@@ -84,7 +64,7 @@ impl Loaders {
             snapshots_kept: options.limits.snapshots_kept,
             clock: Arc::clone(&options.clock),
             failures,
-            queue: Mutex::default(),
+            queue: Mutex::new(Queue::new(options.loaders.max(1))),
             filled: Condvar::new(),
             told: Notify::new(),
         });
@@ -107,48 +87,26 @@ impl Loaders {
 
     /// Queues a job. Loads are bounded by the engine, inspections by their callers.
     pub(crate) fn submit(&self, job: Job) {
-        let mut queue = self.shared.lock();
-        if !queue.stopped {
-            queue.jobs.push_back(job);
+        if self.shared.lock().submit(job) {
             self.shared.tell();
         }
     }
 
     /// Queues a snapshot; false when too many wait already.
     pub(crate) fn save(&self, subject: Subject, snapshot: Snapshot) -> bool {
-        let mut queue = self.shared.lock();
-        if queue.stopped || queue.saves.len() >= SNAPSHOTS_WAITING {
-            return false;
+        let taken = self.shared.lock().save(subject, snapshot);
+        if taken {
+            self.shared.tell();
         }
-        if queue.saves.insert(subject.clone(), snapshot).is_none() {
-            queue.subjects.push_back(subject);
-        }
-        self.shared.tell();
-        true
+        taken
     }
 
     /// Ends the threads after what they are at; gives them to be waited for.
     pub(crate) fn stop(&self) -> Vec<JoinHandle<()>> {
-        let mut queue = self.shared.lock();
-        queue.stopped = true;
-        queue.jobs.clear();
-        queue.subjects.clear();
-        queue.saves.clear();
+        self.shared.lock().stop();
         self.shared.filled.notify_all();
         self.shared.told.notify_waiters();
-        drop(queue);
         std::mem::take(&mut *self.threads.lock().expect("nobody panics while holding it"))
-    }
-}
-
-impl Queue {
-    fn next(&mut self) -> Option<Work> {
-        if let Some(job) = self.jobs.pop_front() {
-            return Some(Work::Job(job));
-        }
-        let subject = self.subjects.pop_front()?;
-        let snapshot = self.saves.remove(&subject).expect("a subject has a snapshot");
-        Some(Work::Save(subject, snapshot))
     }
 }
 
@@ -165,7 +123,7 @@ impl Shared {
 
     fn work(&self) {
         let mut queue = self.lock();
-        while !queue.stopped {
+        while !queue.is_stopped() {
             if let Some(work) = queue.next() {
                 drop(queue);
                 self.carry_out(work);
@@ -182,7 +140,7 @@ impl Shared {
             let told = self.told.notified();
             let work = {
                 let mut queue = self.lock();
-                if queue.stopped {
+                if queue.is_stopped() {
                     return;
                 }
                 queue.next()
@@ -205,6 +163,12 @@ impl Shared {
     fn carry_out(&self, work: Work) {
         match work {
             Work::Job(job) => self.run(job),
+            Work::Look(look) => {
+                self.run(look);
+                self.lock().looked();
+                // Another loader may have waited for that with nothing else to do.
+                self.tell();
+            }
             Work::Save(subject, snapshot) => self.save(&subject, &snapshot),
         }
     }
