@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holm_core::{NodeId, ShardId, shard_of};
-use holm_persistence::Store;
+use holm_persistence::{Pending, Store};
 use holm_runtime::bus::Bus;
 use holm_runtime::{
     Asker, Caller, Entity, EntityRef, Failures, HostStats, Inspector, Registry, ShardHost,
@@ -81,6 +81,51 @@ impl Holm {
     #[must_use]
     pub fn entity<E: Entity>(&self, id: impl AsRef<str>) -> EntityRef<E> {
         EntityRef::new(Arc::clone(&self.0.caller), id)
+    }
+
+    /// Runs a future on the thread on which this process has, or would have, the shard of an entity, and gives what comes of it; none when it panicked, or the
+    /// node stopped first. It begins with the call and goes on when what is returned is dropped. In a client, which has no such threads, and for an id that is
+    /// malformed, it runs on the present runtime of tokio.
+    ///
+    /// An ask from another thread wakes the thread of the shard, and the answer wakes the caller's; from here neither is needed. The future takes turns with
+    /// the handlers of that thread, so it must not block.
+    ///
+    /// ```
+    /// # use holm::{Command, Commands, Entity, Event, Holm, NoRejection, Read, Context};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Default, Serialize, Deserialize)] struct Seats { free: u32 }
+    /// # #[derive(Event, Serialize, Deserialize)] enum SeatsEvent { Taken }
+    /// # #[derive(Command, Serialize, Deserialize)] #[command(reply = u32)] struct Free {}
+    /// # impl Entity for Seats {
+    /// #     const TYPE: &'static str = "seats"; type Event = SeatsEvent; type Rejection = NoRejection;
+    /// #     fn apply(&mut self, _: &SeatsEvent) { self.free -= 1; }
+    /// #     fn commands(commands: &mut Commands<Self>) { commands.read::<Free>(); }
+    /// # }
+    /// # impl Read<Free> for Seats {
+    /// #     fn read(&self, _: Free, _: &Context<'_, Self>) -> Result<u32, NoRejection> { Ok(self.free) }
+    /// # }
+    /// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let holm = Holm::builder().entity::<Seats>().in_memory().start().await?;
+    /// let seats = holm.entity::<Seats>("LH-441");
+    /// let asked = seats.clone();
+    /// let free = holm.spawn_near(&seats, async move { asked.ask(Free {}).await }).await;
+    /// assert_eq!(free, Some(Ok(0)));
+    /// # holm.shutdown().await; Ok(()) }
+    /// ```
+    #[must_use = "what comes of the work is lost; say so with `drop`"]
+    pub fn spawn_near<E: Entity, T: Send + 'static>(
+        &self,
+        entity: &EntityRef<E>,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Pending<Option<T>> {
+        // The first ask reports an id that is malformed; where that happens does not matter.
+        match (self.host(), entity.address()) {
+            (Some(host), Ok(address)) => host.spawn_near(address, work),
+            _ => {
+                let spawned = tokio::spawn(work);
+                Box::pin(async move { spawned.await.ok() })
+            }
+        }
     }
 
     /// What makes envelopes, for programs that know commands by name only.

@@ -1,5 +1,6 @@
 //! The shard host: the shards that this node leads, each an actor on one of a few arbiter threads.
 
+mod near;
 mod telling;
 
 use std::fmt;

@@ -21,12 +21,18 @@ pub(crate) struct Contender {
 }
 
 /// Everybody. The first is what the others are compared with.
-pub(crate) const ALL: [Contender; 7] = [
+pub(crate) const ALL: [Contender; 8] = [
     Contender {
         name: "holm",
         version: env!("CARGO_PKG_VERSION"),
         work: "a read through EntityRef: encoded, answered under the lease",
         run: holm::reads,
+    },
+    Contender {
+        name: "holm-near",
+        version: env!("CARGO_PKG_VERSION"),
+        work: "the same read by callers on the threads of the entities",
+        run: holm::near,
     },
     Contender {
         name: "holm-command",

@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use super::gate::Gate;
 use crate::dev::args::parse_rate;
 
 /// Measure how fast entities are on this machine.
 #[derive(Debug, Clone, Args)]
+#[command(group = ArgGroup::new("shown").args(["report", "plots"]).multiple(true))]
 pub struct BenchArgs {
     /// 1: a node inside this process. More: that many processes, and a client.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
@@ -28,6 +29,9 @@ pub struct BenchArgs {
     /// Commands per second of the fixed-rate step, or of several as in `10k,20k,40k`; without it half of what the closed loop reached.
     #[arg(long, value_name = "N/s", value_parser = parse_rate, value_delimiter = ',')]
     pub rate: Vec<u32>,
+    /// The callers of the closed loops run on the threads of the entities that they ask, not on one of their own.
+    #[arg(long, conflicts_with = "idle")]
+    pub near: bool,
     /// Measure also what it takes to ask through a node that does not lead the entity: another process leads, this one asks; 1, 64 and 1,024 in flight.
     #[arg(long)]
     pub remote: bool,
@@ -55,8 +59,11 @@ pub struct BenchArgs {
     /// Write the run as a page with plots and tables that needs nothing but a browser.
     #[arg(long, value_name = "FILE.html")]
     pub report: Option<PathBuf>,
-    /// Measure nothing: the page shows this saved run; several of them draw shards and nodes.
-    #[arg(long, value_name = "FILE", requires = "report", conflicts_with_all = ["idle", "remote", "hdr", "compare", "fail_if"])]
+    /// Write each plot of that page as a picture of its own, an SVG file, into this directory.
+    #[arg(long, value_name = "DIR")]
+    pub plots: Option<PathBuf>,
+    /// Measure nothing: page and plots show this saved run; several of them draw shards and nodes.
+    #[arg(long, value_name = "FILE", requires = "shown", conflicts_with_all = ["idle", "remote", "hdr", "compare", "fail_if"])]
     pub from: Vec<PathBuf>,
     /// Exit code 3 when this holds, as in `p99>10ms`, `rate<100k`, `errors>0`, `ratio<10`; may be given several times.
     #[arg(long, value_name = "CHECK")]

@@ -17,6 +17,9 @@ const fn durability() -> &'static str {
 
 fn replication(document: &BenchDocument) -> String {
     let nodes = match (document.nodes, document.replication) {
+        (1, _) if document.near => {
+            "1, a node inside the process that asks; callers of the closed loops run on the entities' threads".to_owned()
+        }
         (1, _) => "1, a node by itself inside the process that asks".to_owned(),
         (nodes, 1) => format!("1 of each shard, {nodes} processes on this machine"),
         (nodes, replicas) => format!(

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::future::join_all;
 use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -41,17 +42,15 @@ pub(super) async fn run(
     let tally = Mutex::new(Tally { latency: histogram(), errors: 0, first_error: None });
     let phase = AtomicU8::new(WARMING_UP);
     let shared = Arc::new(Shared { work: Arc::clone(work), kind, phase, tally });
-    let mut loops = JoinSet::new();
-    for _ in 0..in_flight {
-        loops.spawn(ask_again_and_again(Arc::clone(&shared)));
-    }
+    let start = |nth| work.start_caller(nth, ask_again_and_again(Arc::clone(&shared)));
+    let loops: Vec<_> = (0..in_flight as usize).map(start).collect();
     sleep(warm_up).await;
     shared.phase.store(MEASURING, Ordering::Relaxed);
     let start = Instant::now();
     sleep(time).await;
     shared.phase.store(OVER, Ordering::Relaxed);
     let took = start.elapsed();
-    loops.join_all().await;
+    join_all(loops).await;
     let tally = shared.tally.lock().unwrap_or_else(PoisonError::into_inner);
     StepFigures {
         persists: kind == Kind::Persist,

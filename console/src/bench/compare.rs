@@ -11,8 +11,8 @@ pub(super) fn lines(before: &BenchDocument, after: &BenchDocument) -> Vec<String
     if before.environment != after.environment {
         lines.push("measured on another machine, or built otherwise".to_owned());
     }
-    if (before.nodes, before.entities, before.in_flight)
-        != (after.nodes, after.entities, after.in_flight)
+    if (before.nodes, before.entities, before.in_flight, before.near)
+        != (after.nodes, after.entities, after.in_flight, after.near)
     {
         lines.push("measured with other nodes, entities or commands in flight".to_owned());
     }

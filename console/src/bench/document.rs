@@ -27,6 +27,9 @@ pub struct BenchDocument {
     pub entities: u32,
     /// Commands in flight in the closed loop.
     pub in_flight: u32,
+    /// Whether the callers of the closed loops ran on the threads of the entities.
+    #[serde(default)]
+    pub near: bool,
     /// Seconds that each step was measured.
     pub seconds: u64,
     /// The steps.

@@ -25,7 +25,7 @@ pub(super) async fn run(
     output: Output,
 ) -> Result<(StepFigures, OneEntity), Failure> {
     let failed = |error| Failure::new("the disk cannot be measured", error);
-    let alone = Arc::new(Work::new(&target.holm, "alone", 1));
+    let alone = Arc::new(Work::new(&target.holm, "alone", 1).near(args.near));
     let unopened = |error| Failure::new("the account cannot be opened", error);
     closed_loop::open_accounts(&alone, 1).await.map_err(unopened)?;
     let (warm_up, time) = times(args);

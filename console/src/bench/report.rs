@@ -22,7 +22,8 @@ const STYLE: &str = include_str!("report/style.css");
 pub(super) fn page(runs: &[Run]) -> String {
     let documents: Vec<_> = runs.iter().map(|run| &run.document).collect();
     let plots = curves::plots(&documents);
-    let drawn: Vec<_> = plots.iter().filter(|plot| plot.says_something()).map(Plot::svg).collect();
+    let drawn: Vec<_> =
+        plots.iter().filter(|plot| plot.says_something()).map(Plot::figure).collect();
     let plots = if drawn.is_empty() {
         "<p>No plot: a line needs several rates, as in <code>holm bench --rate 10k,20k,40k</code>, or several runs, as in <code>holm bench --report page.html --from one.json --from other.json</code>.</p>\n".to_owned()
     } else {
@@ -33,6 +34,13 @@ pub(super) fn page(runs: &[Run]) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n<meta name=\"viewport\" content=\"width=device-width\">\n<meta name=\"color-scheme\" content=\"light dark\">\n<title>holm bench</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<h1>holm bench</h1>\n{plots}{sections}</body>\n</html>\n"
     )
+}
+
+/// Each plot that says something as a picture of its own, with the name of its file.
+pub(super) fn pictures(runs: &[Run]) -> Vec<(String, String)> {
+    let documents: Vec<_> = runs.iter().map(|run| &run.document).collect();
+    let plots = curves::plots(&documents).into_iter().filter(Plot::says_something);
+    plots.map(|plot| (format!("{}.svg", plot.file), plot.picture(STYLE))).collect()
 }
 
 /// Text that means nothing to a browser.

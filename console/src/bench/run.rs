@@ -22,11 +22,19 @@ use crate::output::{Exit, Failure, Output};
 /// # Errors
 /// What stood in the way, for a person to read.
 pub fn run(args: BenchArgs, output: Output) -> Result<Exit, Failure> {
+    if args.near && args.nodes > 1 {
+        let reason = "the entities are in other processes; use it without --nodes";
+        return Err(Failure::usage("--near needs entities in this process", reason));
+    }
     // Before anything is measured: minutes of work shall not end at a path that cannot be written.
     let hdr = args.hdr.as_deref().map(Promised::at).transpose()?;
     let page = args.report.as_deref().map(Promised::at).transpose()?;
+    if let Some(dir) = &args.plots {
+        let failed = |error| Failure::usage(format!("{} is no directory", dir.display()), error);
+        std::fs::create_dir_all(dir).map_err(failed)?;
+    }
     if !args.from.is_empty() {
-        return only_report(page, &args.from, output);
+        return only_show(page, args.plots.as_deref(), &args.from, output);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // The node inside this process has threads of its own; the callers shall not take more than one core from it.
@@ -51,25 +59,43 @@ pub fn run(args: BenchArgs, output: Output) -> Result<Exit, Failure> {
         told("HDR log", &hdr.keep(&log)?, output);
     }
     let closed: Vec<_> = args.fail_if.iter().filter_map(|gate| gate.closes(&document)).collect();
-    if let Some(page) = page {
-        let earlier = args.compare.iter().zip(before).map(|(path, document)| named(path, document));
-        let runs: Vec<_> = std::iter::once(named(&path, document)).chain(earlier).collect();
-        told("Report", &page.keep(report::page(&runs).as_bytes())?, output);
-    }
+    let earlier = args.compare.iter().zip(before).map(|(path, document)| named(path, document));
+    let runs: Vec<_> = std::iter::once(named(&path, document)).chain(earlier).collect();
+    show(page, args.plots.as_deref(), &runs, output)?;
     if closed.is_empty() {
         return Ok(Exit::Ok);
     }
     Err(Failure::new("a gate is closed", closed.join("; ")).exits(Exit::CheckFailed))
 }
 
-/// A page of saved runs.
-fn only_report(page: Option<Promised>, saved: &[PathBuf], output: Output) -> Result<Exit, Failure> {
+/// Page and plots of saved runs.
+fn only_show(
+    page: Option<Promised>,
+    plots: Option<&Path>,
+    saved: &[PathBuf],
+    output: Output,
+) -> Result<Exit, Failure> {
     let runs = saved.iter().map(|path| Ok(named(path, saved::read(path)?)));
     let runs = runs.collect::<Result<Vec<_>, Failure>>()?;
-    if let Some(page) = page {
-        told("Report", &page.keep(report::page(&runs).as_bytes())?, output);
-    }
+    show(page, plots, &runs, output)?;
     Ok(Exit::Ok)
+}
+
+fn show(
+    page: Option<Promised>,
+    plots: Option<&Path>,
+    runs: &[Run],
+    output: Output,
+) -> Result<(), Failure> {
+    if let Some(page) = page {
+        told("Report", &page.keep(report::page(runs).as_bytes())?, output);
+    }
+    let Some(dir) = plots else { return Ok(()) };
+    for (name, picture) in report::pictures(runs) {
+        let file = Promised::at(&dir.join(name))?;
+        told("Plot", &file.keep(picture.as_bytes())?, output);
+    }
+    Ok(())
 }
 
 fn named(path: &Path, document: BenchDocument) -> Run {
@@ -93,6 +119,7 @@ async fn measure(args: &BenchArgs, output: Output) -> Result<BenchDocument, Fail
         shards: args.shards,
         entities: args.entities,
         in_flight: args.in_flight,
+        near: args.near,
         seconds: args.duration,
         ..BenchDocument::default()
     };
@@ -124,7 +151,7 @@ async fn steps(
     document: &mut BenchDocument,
     output: Output,
 ) -> Result<(), Failure> {
-    let work = Arc::new(Work::new(&target.holm, "bench", args.entities));
+    let work = Arc::new(Work::new(&target.holm, "bench", args.entities).near(args.near));
     let unopened = |error| Failure::new("the accounts cannot be opened", error);
     closed_loop::open_accounts(&work, args.in_flight).await.map_err(unopened)?;
     let begun = target.fsyncs();

@@ -1,5 +1,6 @@
 //! What the bench asks: deposits to, and reads of, some accounts.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use holm::{EntityRef, Holm};
@@ -19,6 +20,8 @@ pub(super) enum Kind {
 
 /// Some accounts and what is done to them.
 pub(super) struct Work {
+    holm: Holm,
+    near: bool,
     accounts: Vec<EntityRef<Account>>,
     steps: AtomicU64,
 }
@@ -32,7 +35,26 @@ impl Work {
     /// Accounts by their names.
     pub(super) fn named(holm: &Holm, names: impl IntoIterator<Item = String>) -> Self {
         let accounts = names.into_iter().map(|name| holm.entity(name)).collect();
-        Self { accounts, steps: AtomicU64::new(0) }
+        Self { holm: holm.clone(), near: false, accounts, steps: AtomicU64::new(0) }
+    }
+
+    /// The same with callers on the threads of the entities.
+    pub(super) fn near(self, near: bool) -> Self {
+        Self { near, ..self }
+    }
+
+    /// Starts one caller, and gives its end.
+    pub(super) fn start_caller(
+        &self,
+        nth: usize,
+        asking: impl Future<Output = ()> + Send + 'static,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        if self.near {
+            let ended = self.holm.spawn_near(&self.accounts[nth % self.accounts.len()], asking);
+            return Box::pin(async move { _ = ended.await });
+        }
+        let ended = tokio::spawn(asking);
+        Box::pin(async move { _ = ended.await })
     }
 
     /// How many commands were sent.

@@ -344,3 +344,37 @@ async fn many_callers_over_many_entities() {
     assert!(stats.live_entities <= 160 && stats.passivations > 0);
     node.stop().await;
 }
+
+/// Work beside entities: on the thread of their shard, contained as a handler is, and over when the host is.
+#[tokio::test]
+async fn callers_can_run_near_what_they_ask() {
+    let node = Node::start(|_| {}).await;
+    let thread_of = async |id: &str| {
+        let account = node.account(id);
+        let near = account.address().unwrap().clone();
+        let work = async move {
+            assert_eq!(account.ask(Deposit { amount: 1 }).await, Ok(1));
+            assert_eq!(account.ask(Deposit { amount: 2 }).await, Ok(3));
+            std::thread::current().id()
+        };
+        let thread = node.host.spawn_near(&near, work).await;
+        (shard(id), thread.expect("it ended well"))
+    };
+    let mut threads = std::collections::HashMap::new();
+    for nth in 0..20 {
+        let (shard, thread) = thread_of(&format!("near-{nth}")).await;
+        assert_eq!(*threads.entry(shard.0 % 2).or_insert(thread), thread, "one for each arbiter");
+    }
+    assert_eq!(threads.len(), 2);
+    assert_ne!(threads[&0], threads[&1]);
+    assert!(!threads.values().any(|thread| *thread == std::thread::current().id()));
+
+    let near = EntityAddress::new("account", "near-0").unwrap();
+    let panicked: Option<()> = node.host.spawn_near(&near, async { panic!("told") }).await;
+    assert_eq!(panicked, None);
+    assert_eq!(node.account("near-0").ask(Balance {}).await, Ok(3), "the thread goes on");
+
+    let host = node.host.clone();
+    node.stop().await;
+    assert_eq!(host.spawn_near(&near, async {}).await, None, "there is no thread any more");
+}

@@ -11,7 +11,7 @@ use holm_runtime::{Caller, HostOptions, Registry, ShardHost};
 use serde::{Deserialize, Serialize};
 
 use crate::measure::{Measured, bytes_each};
-use crate::work::{Plan, asks_per_second};
+use crate::work::{Caller as Asking, Plan, asks_from, asks_per_second};
 
 const SHARDS: u32 = 32;
 
@@ -65,7 +65,7 @@ impl Read<Value> for Counter {
 }
 
 pub(super) fn reads(plan: &Plan) -> anyhow::Result<Measured> {
-    run(plan, async |counters| {
+    run(plan, async |_, counters| {
         asks_per_second(plan, counters, |counters, index| async move {
             counters[index].ask(Value {}).await.expect("it is read")
         })
@@ -73,8 +73,27 @@ pub(super) fn reads(plan: &Plan) -> anyhow::Result<Measured> {
     })
 }
 
+/// The same from the threads of the entities, each caller near one of them; half of what it asks is on another.
+pub(super) fn near(plan: &Plan) -> anyhow::Result<Measured> {
+    run(plan, async |host, counters| {
+        let spawn = |caller: usize, asking: Asking| {
+            let near = counters[caller % counters.len()].address().expect("it is well formed");
+            drop(host.spawn_near(near, asking));
+        };
+        asks_from(
+            plan,
+            Arc::clone(&counters),
+            |counters, index| async move {
+                counters[index].ask(Value {}).await.expect("it is read")
+            },
+            spawn,
+        )
+        .await
+    })
+}
+
 pub(super) fn commands(plan: &Plan) -> anyhow::Result<Measured> {
-    run(plan, async |counters| {
+    run(plan, async |_, counters| {
         asks_per_second(plan, counters, |counters, index| async move {
             counters[index].ask(Increase {}).await.expect("it is taken")
         })
@@ -84,7 +103,7 @@ pub(super) fn commands(plan: &Plan) -> anyhow::Result<Measured> {
 
 fn run(
     plan: &Plan,
-    measure: impl AsyncFnOnce(Arc<[EntityRef<Counter>]>) -> f64,
+    measure: impl AsyncFnOnce(&ShardHost, Arc<[EntityRef<Counter>]>) -> f64,
 ) -> anyhow::Result<Measured> {
     super::in_tokio(async move {
         let mut options = HostOptions::new(Registry::new().entity::<Counter>(), SHARDS);
@@ -104,7 +123,7 @@ fn run(
             }
             counters
         };
-        let asks_per_second = measure(start("asked", plan.entities).await).await;
+        let asks_per_second = measure(&host, start("asked", plan.entities).await).await;
         let (bytes_per_entity, idle) =
             bytes_each(plan.idle, async || start("idle", plan.idle).await).await?;
         drop(idle);

@@ -30,28 +30,54 @@ pub(super) fn plots(runs: &[&BenchDocument]) -> Vec<Plot> {
         });
         series(points)
     };
-    let plot = |title: &str, x: &str, y: &str, series| {
+    let plot = |file, title: &str, x: &str, y: &str, series| {
         let (title, x, y) = (title.to_owned(), x.to_owned(), y.to_owned());
-        Plot { title, x, y, series }
+        Plot { file, title, x, y, series }
     };
     let (rate, p99) = ("commands/s", "p99 in ms");
     vec![
         plot(
+            "rate-by-load",
             "Rate against load: what was answered of what was planned",
             "planned commands/s",
             rate,
             fixed(|step| step.rate),
         ),
         plot(
+            "p99-by-load",
             "p99 against load, from the planned send time",
             "planned commands/s",
             p99,
             fixed(|step| step.p99_ms),
         ),
-        plot("Rate of the closed loop against shards", "shards", rate, over(shards, nodes, true)),
-        plot("p99 at the fixed rate against shards", "shards", p99, over(shards, nodes, false)),
-        plot("Rate of the closed loop against nodes", "nodes", rate, over(count, on, true)),
-        plot("p99 at the fixed rate against nodes", "nodes", p99, over(count, on, false)),
+        plot(
+            "rate-by-shards",
+            "Rate of the closed loop against shards",
+            "shards",
+            rate,
+            over(shards, nodes, true),
+        ),
+        plot(
+            "p99-by-shards",
+            "p99 at the fixed rate against shards",
+            "shards",
+            p99,
+            over(shards, nodes, false),
+        ),
+        plot(
+            "rate-by-nodes",
+            "Rate of the closed loop against nodes",
+            "nodes",
+            rate,
+            over(count, on, true),
+        ),
+        plot(
+            "p99-by-nodes",
+            "p99 at the fixed rate against nodes",
+            "nodes",
+            p99,
+            over(count, on, false),
+        ),
     ]
 }
 

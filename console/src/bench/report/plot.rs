@@ -17,6 +17,8 @@ const LEFT: f64 = 80.0;
 const RIGHT: f64 = 190.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 46.0;
+/// And for the title of a picture of its own.
+const TITLE: f64 = 28.0;
 
 /// Lines of a scale, at most.
 const TICKS: f64 = 6.0;
@@ -31,6 +33,8 @@ const NAMES: usize = 11;
 /// What is drawn.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Plot {
+    /// What a file with it alone is called, without an ending.
+    pub(super) file: &'static str,
     pub(super) title: String,
     pub(super) x: String,
     pub(super) y: String,
@@ -58,15 +62,28 @@ impl Plot {
         self.series.iter().any(|series| series.points.len() > 1)
     }
 
-    pub(super) fn svg(&self) -> String {
+    /// The plot in a page.
+    pub(super) fn figure(&self) -> String {
+        let (title, drawing) = (escaped(&self.title), self.drawing());
+        format!(
+            "<figure><figcaption>{title}</figcaption>\n<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}\">\n{drawing}</svg></figure>\n"
+        )
+    }
+
+    /// The plot as a picture of its own, with its title above it.
+    pub(super) fn picture(&self, style: &str) -> String {
+        let (title, drawing) = (escaped(&self.title), self.drawing());
+        let high = HEIGHT + TITLE;
+        format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {high}\" role=\"img\">\n<title>{title}</title>\n<style>\n{style}</style>\n<rect class=\"sheet\" width=\"{WIDTH}\" height=\"{high}\"/>\n<text class=\"title\" x=\"14\" y=\"20\">{title}</text>\n<g transform=\"translate(0 {TITLE})\">\n{drawing}</g>\n</svg>\n"
+        )
+    }
+
+    fn drawing(&self) -> String {
         let points = || self.series.iter().flat_map(Series::drawable);
         let x = Scale::to(points().map(|point| point.0), LEFT, WIDTH - RIGHT);
         let y = Scale::to(points().map(|point| point.1), HEIGHT - BOTTOM, TOP);
-        let mut svg = format!(
-            "<figure><figcaption>{}</figcaption>\n<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">\n",
-            escaped(&self.title),
-            escaped(&self.title)
-        );
+        let mut svg = String::new();
         self.axes(&mut svg, &x, &y);
         for (nth, series) in self.series.iter().enumerate() {
             draw(&mut svg, nth, series, &x, &y);
@@ -76,7 +93,6 @@ impl Plot {
             let _ =
                 writeln!(svg, "<text x=\"{:.1}\" y=\"{at:.1}\">and {more} more</text>", legend());
         }
-        svg.push_str("</svg></figure>\n");
         svg
     }
 
@@ -212,13 +228,13 @@ mod tests {
 
     fn plot(points: Vec<(f64, f64)>) -> Plot {
         let series = vec![Series { name: "a <b>".into(), points }];
-        Plot { title: "t & u".into(), x: "x".into(), y: "y".into(), series }
+        Plot { file: "t", title: "t & u".into(), x: "x".into(), y: "y".into(), series }
     }
 
     /// The picture of a known plot, so that a change of its look is a decision.
     #[test]
     fn places_are_where_the_axes_say() {
-        let svg = plot(vec![(0.0, 0.0), (10_000.0, 50.0), (20_000.0, 100.0)]).svg();
+        let svg = plot(vec![(0.0, 0.0), (10_000.0, 50.0), (20_000.0, 100.0)]).figure();
         assert!(svg.contains("points=\"80.0,254.0 265.0,134.0 450.0,14.0\""), "{svg}");
         assert!(svg.contains(">20k</text>") && svg.contains(">100</text>"), "{svg}");
         assert_eq!(svg.matches("<path d=").count(), 4, "a marker a point, one in the legend");
@@ -230,7 +246,7 @@ mod tests {
         let wild = [0.0, 1e-300, 0.001, 7.0, 99.9, 1e9, 1e300, f64::MAX, f64::NAN, f64::INFINITY];
         for a in wild {
             for b in wild {
-                let svg = plot(vec![(a, b), (b, -a)]).svg();
+                let svg = plot(vec![(a, b), (b, -a)]).figure();
                 assert!(!svg.contains("NaN") && !svg.contains("inf"), "{a} {b}: {svg}");
                 assert!(svg.len() < 4_000, "{a} {b}: {svg}");
                 let lines = svg.matches("class=\"grid\"").count();
@@ -244,8 +260,20 @@ mod tests {
         assert_eq!([number(0.25), number(9_999.0), number(1.5e6)], ["0.25", "9999", "1.5M"]);
         let mut many = plot(vec![(1.0, 1.0), (2.0, 2.0)]);
         many.series = vec![many.series[0].clone(); 20];
-        let svg = many.svg();
+        let svg = many.figure();
         assert!(svg.contains("and 9 more") && svg.contains("s1 dashed") && !svg.contains("s7"));
         assert!(legend_at(NAMES) < HEIGHT);
+    }
+
+    #[test]
+    fn a_picture_of_its_own_needs_nothing_else() {
+        let svg = plot(vec![(1.0, 1.0), (2.0, 2.0)]).picture("text { fill: red; }");
+        assert!(svg.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\""), "{svg}");
+        assert!(svg.contains("fill: red") && svg.contains("<title>t &amp; u</title>"));
+        for element in ["svg", "g", "text", "style", "title"] {
+            let opened = svg.matches(&format!("<{element}>")).count()
+                + svg.matches(&format!("<{element} ")).count();
+            assert_eq!(opened, svg.matches(&format!("</{element}>")).count(), "{element}");
+        }
     }
 }
