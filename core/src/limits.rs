@@ -6,7 +6,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Commands that may wait in the mailbox of one shard. 8,192 at 100,000 commands/s and 32 shards is 2.6 s of work.
+    /// Commands that may wait in the mailbox of one shard one by one, and as many that came together, in one read of a connection. 8,192 at 100,000 commands/s and 32 shards is 2.6 s of work.
     pub mailbox_capacity: usize,
     /// Bytes of one batch; a batch that reaches it is closed. 1 MiB holds about 8,000 commands and is one disk write.
     pub batch_bytes: usize,

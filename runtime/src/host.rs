@@ -2,6 +2,9 @@
 
 mod near;
 mod telling;
+mod together;
+
+pub use self::together::together;
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -9,7 +12,7 @@ use std::sync::{Arc, Weak};
 use actix::Actor;
 use actix::dev::SendError;
 use holm_core::{
-    AskError, CommandEnvelope, CorrelationId, EntityAddress, Limit, MAX_SHARDS, Offset, Outcome,
+    AskError, CommandEnvelope, CorrelationId, EntityAddress, MAX_SHARDS, Offset, Outcome,
     SequenceNumber, ShardId, Term, ZeroLimit, shard_of,
 };
 use holm_persistence::{OpenError, Pending, ReadError, ShardLog};
@@ -166,14 +169,10 @@ impl ShardHost {
         if seat.board.standing() == Standing::Away {
             return reply.answer(Err(AskError::Moved { shard, leader: None }));
         }
-        match seat.mailbox.try_send(Deliver { envelope, reply }) {
+        let Some(command) = self.hold(shard, Deliver { envelope, reply }) else { return };
+        match seat.mailbox.try_send(command) {
             Ok(()) => {}
-            Err(SendError::Full(Deliver { reply, .. })) => {
-                seat.board.overflowed();
-                let allowed = self.0.options.limits.mailbox_capacity as u64;
-                let limit = Limit::MailboxCapacity;
-                reply.answer(Err(AskError::Overloaded { limit, allowed }));
-            }
+            Err(SendError::Full(command)) => self.refuse(shard, [command]),
             Err(SendError::Closed(Deliver { reply, .. })) => {
                 let (reason, outcome) = ("the node stops".into(), Outcome::NotApplied);
                 reply.answer(Err(AskError::Unavailable { shard, reason, outcome }));

@@ -53,7 +53,7 @@ pub use failures::{
     Handled, HandledOutcome, MalformedFilter, ReaderFailures, Settlement,
 };
 pub use holm_macros::{Command, Event};
-pub use host::{ShardHost, StartError};
+pub use host::{ShardHost, StartError, together};
 pub use inspector::{ConversationEntry, ConversationPage, HistoryPage, Inspector};
 pub use options::{
     HostOptions, HostStats, LeadershipLost, Placement, ReadDelay, ShardStats, SnapshotObserver,

@@ -36,6 +36,13 @@ impl Message for Deliver {
     type Result = ();
 }
 
+/// Commands that came together.
+pub(crate) struct DeliverAll(pub(crate) Vec<Deliver>);
+
+impl Message for DeliverAll {
+    type Result = ();
+}
+
 /// What a shard shares with the others of its host.
 pub(crate) struct Organs {
     pub(crate) options: Arc<HostOptions>,
@@ -154,20 +161,48 @@ impl Actor for ShardActor {
     }
 }
 
-impl Handler<Deliver> for ShardActor {
-    type Result = ();
-
-    fn handle(&mut self, Deliver { envelope, reply }: Deliver, cx: &mut Self::Context) {
-        let Some(engine) = &mut self.leadership.engine else { return self.turn_away(reply) };
+impl ShardActor {
+    /// True when the log cannot keep up.
+    fn take(&mut self, Deliver { envelope, reply }: Deliver) -> bool {
+        let Some(engine) = &mut self.leadership.engine else {
+            self.turn_away(reply);
+            return false;
+        };
         let now = self.options.clock.now();
         self.watch.step(now, self.options.limits.slow_handler, engine);
         engine.submit(now, envelope, reply);
         let saturated = engine.is_saturated();
         self.carry_out();
         self.taken += 1;
+        saturated
+    }
+
+    fn breathe(&mut self, saturated: bool, cx: &mut <Self as Actor>::Context) {
         if saturated || self.taken >= COMMANDS_PER_TURN {
             self.taken = 0;
             cx.wait(Breather::default());
         }
+    }
+}
+
+impl Handler<Deliver> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, command: Deliver, cx: &mut Self::Context) {
+        let saturated = self.take(command);
+        self.breathe(saturated, cx);
+    }
+}
+
+impl Handler<DeliverAll> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, DeliverAll(commands): DeliverAll, cx: &mut Self::Context) {
+        self.board.taken(commands.len());
+        let mut saturated = false;
+        for command in commands {
+            saturated = self.take(command);
+        }
+        self.breathe(saturated, cx);
     }
 }

@@ -1,7 +1,7 @@
 //! The seat of a shard: what the threads outside its arbiter may see and do.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use actix::Addr;
 use holm_core::ShardId;
@@ -24,6 +24,8 @@ pub(crate) struct Seat {
 #[derive(Debug)]
 pub(crate) struct Board {
     standing: AtomicU8,
+    /// Commands in the mailbox that came together with others; each message there holds several.
+    together: AtomicUsize,
     /// Commands that found the mailbox full, since that was last looked at.
     overflowed: AtomicU64,
     stats: Mutex<ShardStats>,
@@ -48,6 +50,7 @@ impl Board {
         let stats = ShardStats { shard, ..ShardStats::default() };
         Self {
             standing: AtomicU8::new(Standing::Away as u8),
+            together: AtomicUsize::new(0),
             overflowed: AtomicU64::new(0),
             stats: Mutex::new(stats),
             sight: Mutex::default(),
@@ -64,6 +67,19 @@ impl Board {
 
     pub(crate) fn stand(&self, standing: Standing) {
         self.standing.store(standing as u8, Ordering::Release);
+    }
+
+    /// How many of `wanted` commands may go into the mailbox together, where `allowed` may be at once; they are counted in.
+    pub(crate) fn admit(&self, wanted: usize, allowed: usize) -> usize {
+        let before = self.together.fetch_add(wanted, Ordering::Relaxed);
+        let admitted = allowed.saturating_sub(before).min(wanted);
+        self.together.fetch_sub(wanted - admitted, Ordering::Relaxed);
+        admitted
+    }
+
+    /// So many of them were taken out.
+    pub(crate) fn taken(&self, commands: usize) {
+        self.together.fetch_sub(commands, Ordering::Relaxed);
     }
 
     /// A command found the mailbox full.

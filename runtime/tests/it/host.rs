@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holm_core::{
-    AskError, Clock, EntityAddress, IdempotencyKey, Limit, Outcome, SeededEntropy, SequenceNumber,
-    ShardId, SystemClock, Term, shard_of,
+    AskError, Clock, EntityAddress, IdempotencyKey, Limit, Offset, Outcome, SeededEntropy,
+    SequenceNumber, ShardId, SystemClock, Term, Verdict, shard_of,
 };
-use holm_persistence::{MemoryLog, OpenError};
+use holm_persistence::{MemoryLog, OpenError, ShardLog as _, decode, encode};
 use holm_runtime::{
-    AskOptions, Asker, Caller, EntityError, EntityRef, HostOptions, ShardHost, WriteFailurePolicy,
+    AskOptions, Asker, Asking, Caller, Command as _, EntityError, EntityRef, HostOptions,
+    ShardHost, WriteFailurePolicy, together,
 };
 
 use crate::account::{
@@ -377,4 +378,78 @@ async fn callers_can_run_near_what_they_ask() {
     let host = node.host.clone();
     node.stop().await;
     assert_eq!(host.spawn_near(&near, async {}).await, None, "there is no thread any more");
+}
+
+impl Node {
+    /// Deposits of 1 that are on their way when this returns.
+    fn deposits(&self, id: &str, count: usize) -> Vec<Asking> {
+        let address = EntityAddress::new("account", id).unwrap();
+        let payload = encode(&Deposit { amount: 1 }).unwrap();
+        let envelope = |_| {
+            let (address, payload) = (address.clone(), payload.clone());
+            self.caller.envelope(address, Deposit::NAME, payload, AskOptions::default())
+        };
+        (0..count).map(envelope).map(|envelope| self.host.ask(envelope)).collect()
+    }
+}
+
+/// What came together is handled in one turn: one batch, in order.
+#[tokio::test]
+async fn commands_that_come_together_share_a_batch() {
+    let node = Node::start(|_| {}).await;
+    let asked = together(|| {
+        let first = node.deposits("ann", 20);
+        // Inside another it is the outer one that hands over.
+        first.into_iter().chain(together(|| node.deposits("ann", 20))).collect::<Vec<_>>()
+    });
+    let mut balances = Vec::new();
+    for answer in asked {
+        let Verdict::Accepted(reply) = answer.await.unwrap().verdict else { panic!("refused") };
+        balances.push(decode::<u64>(&reply).unwrap());
+    }
+    assert_eq!(balances, (1..=40).collect::<Vec<_>>());
+    let batches = node.log.read(shard("ann"), Offset(1), usize::MAX).unwrap();
+    let records: Vec<_> = batches.iter().map(|batch| batch.record_count()).collect();
+    assert_eq!(records, [40]);
+    node.stop().await;
+}
+
+/// However many come together, no more than the limit wait; the others hear of it, and later ones have room again.
+#[tokio::test]
+async fn commands_that_come_together_have_the_mailbox_s_limit() {
+    let node = Node::start(|options| options.limits.mailbox_capacity = 4).await;
+    for round in 1..=3 {
+        let (mut taken, mut refused) = (0, 0);
+        for answer in together(|| node.deposits("ben", 10)) {
+            match answer.await {
+                Ok(_) => taken += 1,
+                Err(AskError::Overloaded { limit: Limit::MailboxCapacity, allowed: 4 }) => {
+                    refused += 1;
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
+        assert_eq!((taken, refused), (4, 6), "round {round}");
+    }
+    assert_eq!(node.account("ben").ask(Balance {}).await, Ok(12));
+    node.stop().await;
+}
+
+/// Nothing that was handed in stays behind when the work around it panics.
+#[tokio::test]
+async fn a_panic_hands_over_what_came_before_it() {
+    let node = Node::start(|_| {}).await;
+    let mut asked = Vec::new();
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        together(|| {
+            asked.extend(node.deposits("cleo", 3));
+            panic!("told");
+        });
+    }));
+    assert!(panicked.is_err());
+    for answer in asked {
+        assert!(answer.await.is_ok());
+    }
+    assert!(node.deposits("cleo", 1).pop().unwrap().await.is_ok(), "and nothing is held any more");
+    node.stop().await;
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use holm_core::NodeId;
+use holm_runtime::together;
 use tokio::io::AsyncRead;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::codec::FramedRead;
@@ -173,25 +174,51 @@ async fn read_requests(
         remote: inbound.remote,
     };
     let mut assembly = Assembly::new(shared.limits.unfinished_bytes());
-    let mut taken = 0;
-    while let Some(frame) = frames.next().await {
+    while let Some(first) = frames.next().await {
         heard.store(true, Ordering::Relaxed);
-        if let Err(error) =
-            frame.and_then(|frame| take(shared, inbound, &mut from, &mut assembly, frame))
-        {
-            let reason = error.to_string();
-            let complaint = Complaint::Unknown { reason: reason.clone() };
-            inbound.finish(Kind::Error, Lane::Control, 0, &complaint.encode());
-            inbound.end(&reason);
-            // The writer ends the connection once the complaint is written.
-            std::future::pending::<()>().await;
-        }
-        taken += 1;
-        if taken % FRAMES_A_TURN == 0 {
-            tokio::task::yield_now().await;
+        let mut take = |frame| take(shared, inbound, &mut from, &mut assembly, frame);
+        match together(|| take_what_came(first, frames, &mut take)) {
+            Ok(More::Waits) => {}
+            Ok(More::MayBeThere) => tokio::task::yield_now().await,
+            Ok(More::Never) => return Ok(()),
+            Err(error) => {
+                let reason = error.to_string();
+                let complaint = Complaint::Unknown { reason: reason.clone() };
+                inbound.finish(Kind::Error, Lane::Control, 0, &complaint.encode());
+                inbound.end(&reason);
+                // The writer ends the connection once the complaint is written.
+                std::future::pending::<()>().await;
+            }
         }
     }
     Ok(())
+}
+
+/// What is behind the frames of a turn.
+enum More {
+    /// Nothing yet.
+    Waits,
+    /// Perhaps something: the turn is over.
+    MayBeThere,
+    /// The connection ended.
+    Never,
+}
+
+/// Takes this frame, and those that are there already.
+fn take_what_came(
+    first: Result<Frame, FrameError>,
+    frames: &mut FramedRead<impl AsyncRead + Unpin, FrameCodec>,
+    take: &mut impl FnMut(Frame) -> Result<(), FrameError>,
+) -> Result<More, FrameError> {
+    take(first?)?;
+    for _ in 1..FRAMES_A_TURN {
+        match frames.next().now_or_never() {
+            Some(Some(frame)) => take(frame?)?,
+            Some(None) => return Ok(More::Never),
+            None => return Ok(More::Waits),
+        }
+    }
+    Ok(More::MayBeThere)
 }
 
 fn take(
