@@ -184,7 +184,11 @@ impl View for PostgresView {
 
     fn begin_rebuild(&self) -> Result<Self, ViewError> {
         let names = &self.database.names;
-        let number = self.database.change(|tx| generations::begin(tx, names))?;
+        let version = self.database.version().ok_or_else(|| {
+            let reason = "no projection has adopted it".to_owned();
+            ViewError::Broken { reason }
+        })?;
+        let number = self.database.change(|tx| generations::begin(tx, names, version))?;
         Ok(self.beside(number))
     }
 

@@ -57,10 +57,10 @@ pub struct Look {
 /// One of the views that take each other's place.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Generation {
-    /// Its number, which no other has or had.
+    /// Its number, which no other has or had; zero where there is no view yet.
     pub number: u64,
-    /// The version that writes it; none before anybody did.
-    pub version: Option<u32>,
+    /// The version that writes it.
+    pub version: u32,
     /// Up to where it is.
     pub position: Position,
 }

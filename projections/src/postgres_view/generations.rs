@@ -36,8 +36,12 @@ pub(super) fn beside(tx: &mut Transaction<'_>, names: &Names) -> Result<Option<i
     Ok(tx.query_typed_one(&sql, &[])?.get(0))
 }
 
-/// Begins one, and drops the one that was begun before.
-pub(super) fn begin(tx: &mut Transaction<'_>, names: &Names) -> Result<i64, WriteError> {
+/// Begins one for who writes this version, and drops the one that was begun before.
+pub(super) fn begin(
+    tx: &mut Transaction<'_>,
+    names: &Names,
+    version: u32,
+) -> Result<i64, WriteError> {
     let dropped = lock(tx, names)?.beside;
     if let Some(number) = dropped {
         drop_one(tx, names, number)?;
@@ -50,7 +54,7 @@ pub(super) fn begin(tx: &mut Transaction<'_>, names: &Names) -> Result<i64, Writ
     let schema = names.numbered(number);
     tx.batch_execute(&format!(
         "CREATE SCHEMA {schema};
-         INSERT INTO {ours}.generations VALUES ({number}, NULL, to_regnamespace('{schema}'))"
+         INSERT INTO {ours}.generations VALUES ({number}, {version}, to_regnamespace('{schema}'))"
     ))?;
     Ok(number)
 }
@@ -63,11 +67,7 @@ pub(super) fn begin_once(
 ) -> Result<Option<i64>, WriteError> {
     if let Some(number) = lock(tx, names)?.beside {
         let sql = format!("SELECT version FROM {}.generations WHERE number = $1", names.ours());
-        let row = tx.query_typed_one(&sql, &[(&number, Type::INT8)])?;
-        let builds = match row.get::<_, Option<i64>>(0) {
-            None => version,
-            Some(_) => number_at(&row, 0)?,
-        };
+        let builds: u32 = number_at(&tx.query_typed_one(&sql, &[(&number, Type::INT8)])?, 0)?;
         if builds == version {
             return Ok(Some(number));
         }
@@ -75,7 +75,7 @@ pub(super) fn begin_once(
             return Ok(None);
         }
     }
-    begin(tx, names).map(Some)
+    begin(tx, names, version).map(Some)
 }
 
 /// Makes those who write to the present view wait, when this one is near it. True when they wait.

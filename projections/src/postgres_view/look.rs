@@ -1,11 +1,9 @@
 //! What everybody who writes to a view must know, read in one moment.
 
-use holm_runtime::bus::Position;
 use postgres::Transaction;
-use postgres::types::Type;
 
 use super::names::Names;
-use super::tables::{are_there, number_at, positions};
+use super::tables::{are_there, positions, version_of};
 use crate::spread::{Generation, Look};
 use crate::view::WriteError;
 
@@ -28,12 +26,8 @@ fn generation(
     names: &Names,
     number: i64,
 ) -> Result<Generation, WriteError> {
-    let sql = format!("SELECT number, version FROM {}.generations WHERE number = $1", names.ours());
-    let row = tx.query_typed_one(&sql, &[(&number, Type::INT8)])?;
-    let version = match row.get::<_, Option<i64>>(1) {
-        Some(_) => Some(number_at(&row, 1)?),
-        None => None,
-    };
-    let position: Position = positions(tx, names, number)?;
-    Ok(Generation { number: number_at(&row, 0)?, version, position })
+    let version = version_of(tx, names, number)?;
+    let position = positions(tx, names, number)?;
+    let number = u64::try_from(number).unwrap_or_default();
+    Ok(Generation { number, version, position })
 }

@@ -53,7 +53,7 @@ pub(super) fn adopt(
     }
     let ours = share(tx, names)?;
     let number = number_of(side, &ours)?;
-    let version = version_of(tx, names, number, projection.version)?;
+    let version = version_of(tx, names, number)?;
     if version == projection.version {
         search_in(tx, names, side)?;
         guard::around(tx, |tx| prepare(tx))?;
@@ -70,7 +70,7 @@ pub(super) fn are_there(tx: &mut Transaction<'_>, names: &Names) -> Result<bool,
 }
 
 fn make(tx: &mut Transaction<'_>, names: &Names, projection: Identity) -> Result<(), WriteError> {
-    let (present, ours) = (names.quoted(), names.ours());
+    let (present, ours, version) = (names.quoted(), names.ours(), projection.version);
     let full = "SELECT count(*) FROM pg_class WHERE relnamespace = to_regnamespace($1)";
     let full: i64 = tx.query_typed_one(full, &[(&present, Type::TEXT)])?.get(0);
     if full > 0 {
@@ -85,7 +85,7 @@ fn make(tx: &mut Transaction<'_>, names: &Names, projection: Identity) -> Result
              one boolean PRIMARY KEY DEFAULT true CHECK (one), form integer NOT NULL, name text NOT NULL, paused boolean NOT NULL,
              present bigint NOT NULL, beside bigint, highest bigint NOT NULL, held_until timestamptz NOT NULL
          );
-         CREATE TABLE {ours}.generations (number bigint PRIMARY KEY, version bigint, schema oid NOT NULL);
+         CREATE TABLE {ours}.generations (number bigint PRIMARY KEY, version bigint NOT NULL, schema oid NOT NULL);
          CREATE TABLE {ours}.positions (
              generation bigint, shard bigint, position bigint NOT NULL, PRIMARY KEY (generation, shard)
          );
@@ -93,7 +93,7 @@ fn make(tx: &mut Transaction<'_>, names: &Names, projection: Identity) -> Result
              generation bigint, shard bigint, record bigint, events text NOT NULL, entity text NOT NULL, reason text NOT NULL,
              at_ms bigint NOT NULL, outcome text NOT NULL, PRIMARY KEY (generation, shard, record)
          );
-         INSERT INTO {ours}.generations VALUES (1, NULL, to_regnamespace('{present}'));"
+         INSERT INTO {ours}.generations VALUES (1, {version}, to_regnamespace('{present}'));"
     ))?;
     tx.execute_typed(
         &format!(
@@ -138,21 +138,13 @@ pub(super) fn number_of(side: Side, ours: &Ours) -> Result<i64, WriteError> {
     }
 }
 
-/// Which version wrote it; this one, where nobody did yet.
-fn version_of(
+/// Which version writes it.
+pub(super) fn version_of(
     tx: &mut Transaction<'_>,
     names: &Names,
     number: i64,
-    mine: u32,
 ) -> Result<u32, WriteError> {
-    let ours = names.ours();
-    tx.execute_typed(
-        &format!(
-            "UPDATE {ours}.generations SET version = $2 WHERE number = $1 AND version IS NULL"
-        ),
-        &[(&number, Type::INT8), (&i64::from(mine), Type::INT8)],
-    )?;
-    let sql = format!("SELECT version FROM {ours}.generations WHERE number = $1");
+    let sql = format!("SELECT version FROM {}.generations WHERE number = $1", names.ours());
     number_at(&tx.query_typed_one(&sql, &[(&number, Type::INT8)])?, 0)
 }
 

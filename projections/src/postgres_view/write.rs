@@ -5,7 +5,7 @@ use postgres::Transaction;
 use postgres::types::Type;
 
 use super::names::Names;
-use super::tables::{PARKED, SKIPPED, number_at, number_of, search_in, share, stored};
+use super::tables::{PARKED, SKIPPED, number_at, number_of, search_in, share, stored, version_of};
 use super::{PostgresView, Side, guard};
 use crate::view::{Change, SET_ASIDE, SetAside, ViewError, Work, WriteError};
 
@@ -42,8 +42,7 @@ fn check_version(
     number: i64,
     version: Option<u32>,
 ) -> Result<(), WriteError> {
-    let sql = format!("SELECT version FROM {}.generations WHERE number = $1", names.ours());
-    let wrote: u32 = number_at(&tx.query_typed_one(&sql, &[(&number, Type::INT8)])?, 0)?;
+    let wrote = version_of(tx, names, number)?;
     if version == Some(wrote) { Ok(()) } else { Err(WriteError::Replaced) }
 }
 

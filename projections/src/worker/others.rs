@@ -32,8 +32,8 @@ pub(crate) struct Seen {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Sight {
     pub(crate) paused: bool,
-    pub(crate) present: (u64, Option<u32>),
-    pub(crate) beside: Option<(u64, Option<u32>)>,
+    pub(crate) present: (u64, u32),
+    pub(crate) beside: Option<(u64, u32)>,
 }
 
 /// What a worker knows of the others.
@@ -156,6 +156,10 @@ impl<P: Projection<V>, V: View> Worker<P, V> {
     /// Looks at the view and does what follows. Orders of this member are done by then, so what it sees is never older than they are.
     pub(super) async fn look_around(&mut self) {
         let Some(look) = self.look().await else { return };
+        if look.present.number == 0 {
+            // Somebody removed the view; who goes on makes it anew.
+            return;
+        }
         let Some(others) = &mut self.others else { return };
         let before = others.present.replace(look.present.number);
         if before.is_some_and(|before| before != look.present.number) {
@@ -169,14 +173,14 @@ impl<P: Projection<V>, V: View> Worker<P, V> {
             self.ground.board.state(State::Running);
         }
         let mine = self.ground.identity.version;
-        let stored = look.present.version.unwrap_or(mine);
+        let stored = look.present.version;
         match stored.cmp(&mine) {
             Ordering::Equal => self.is_of_my_version(),
             Ordering::Less => return self.is_outdated(stored, look.beside).await,
             Ordering::Greater => {
                 let reason =
                     format!("the view is of version {stored}, newer than {mine} of this program");
-                return self.waits_because(&reason);
+                self.waits_because(&reason);
             }
         }
         self.help_to_build(look.beside).await;
@@ -227,7 +231,7 @@ impl<P: Projection<V>, V: View> Worker<P, V> {
         others.waits = true;
         self.mode = Mode::Failed;
         let (mine, once) = (self.ground.identity.version, others.rebuild_once);
-        let grows = beside.as_ref().is_some_and(|it| it.version.is_none_or(|it| it >= mine));
+        let grows = beside.as_ref().is_some_and(|it| it.version >= mine);
         let beside = if grows {
             beside
         } else {

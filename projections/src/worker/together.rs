@@ -28,7 +28,7 @@ impl<P: Projection<V>, V: View> Worker<P, V> {
     pub(super) async fn help_to_build(&mut self, beside: Option<Generation>) {
         let mine = self.ground.identity.version;
         let Some(others) = &mut self.others else { return };
-        let of_mine = beside.filter(|it| it.version.is_none_or(|it| it == mine));
+        let of_mine = beside.filter(|it| it.version == mine);
         let number = of_mine.map(|it| it.number);
         if number.is_some() && (number == others.building || number == others.gave_up) {
             return;

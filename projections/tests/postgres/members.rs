@@ -187,7 +187,8 @@ async fn a_server_that_is_killed_and_comes_back_loses_nothing() {
     let members = [member(server.config()), member(server.config())];
     let are = async |state: State| {
         for member in &members {
-            member.wait_until(|status| status.state == state, PATIENCE).await.unwrap();
+            let are = member.wait_until(|status| status.state == state, PATIENCE).await;
+            assert!(are.is_some(), "{:?}", member.status());
         }
     };
     are(State::Running).await;

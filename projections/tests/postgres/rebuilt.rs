@@ -159,10 +159,17 @@ async fn a_new_version_takes_over_from_the_old_one() {
     let status = late.wait_until(is(State::Failed), PATIENCE).await.unwrap();
     let error = status.last_error.unwrap();
     assert!(error.contains("version 2, newer than 1"), "{error}");
-    late.stop().await;
     setting.node.payments(12, 1).await;
     let ends = setting.node.ends_of(&Interest::of::<Account>()).await;
     third.passed_all(&ends, PATIENCE).await.unwrap();
     assert_eq!(setting.view().sum().await, 2 * (sum + 12));
-    setting.stop(&[&third, &fourth]).await;
+
+    // To go back somebody must say so, when the new ones have gone.
+    third.stop().await;
+    fourth.stop().await;
+    assert_eq!((late.status().state, late.status().handled), (State::Failed, 0));
+    late.rebuild().await.unwrap();
+    late.wait_until(is(State::Running), 2 * PATIENCE).await.unwrap();
+    setting.all_agree(&[&late]).await;
+    setting.stop(&[&late]).await;
 }
