@@ -22,6 +22,10 @@ lint:
 test:
     cargo test --workspace
 
+# Views in PostgreSQL, against a server that the tests start themselves: `initdb` and `postgres` must be there.
+postgres:
+    HOLM_TESTS_NEED_POSTGRES=1 cargo test --workspace --features holm-projections/postgres --test postgres
+
 # Harm to a cluster of real processes; `just chaos --help` lists the faults. Root is needed for most.
 chaos *args:
     cargo xtask chaos {{args}}

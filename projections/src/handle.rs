@@ -20,8 +20,17 @@ pub struct ProjectionHandle {
     clock: Arc<dyn Clock>,
     board: Arc<Board>,
     orders: mpsc::Sender<Order>,
-    /// Several processes share it: how far all of them are stands in their group.
-    of_a_group: bool,
+    together: Together,
+}
+
+/// With whom it works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Together {
+    Alone,
+    /// How far all of them are stands in their group.
+    Group,
+    /// It stands in their view, which is looked at now and then.
+    View,
 }
 
 impl ProjectionHandle {
@@ -32,17 +41,21 @@ impl ProjectionHandle {
         board: Arc<Board>,
         orders: mpsc::Sender<Order>,
     ) -> Self {
-        Self { name, bus, clock, board, orders, of_a_group: false }
+        Self { name, bus, clock, board, orders, together: Together::Alone }
     }
 
     pub(crate) fn of_a_group(self) -> Self {
-        Self { of_a_group: true, ..self }
+        Self { together: Together::Group, ..self }
     }
 
-    /// True when several processes share it, as [`crate::Shared`]; false when each has all of it for itself.
+    pub(crate) fn of_a_spread(self) -> Self {
+        Self { together: Together::View, ..self }
+    }
+
+    /// True when several processes share it, as [`crate::Shared`] and [`crate::spread`]; false when each has all of it for itself.
     #[must_use]
     pub fn is_shared(&self) -> bool {
-        self.of_a_group
+        self.together != Together::Alone
     }
 
     /// Its name.
@@ -62,7 +75,7 @@ impl ProjectionHandle {
     /// # Errors
     /// [`FeedError`] when they cannot be asked for.
     pub async fn progress(&self) -> Result<Progress, FeedError> {
-        if self.of_a_group
+        if self.together == Together::Group
             && let Ok(position) = self.bus.position_of(self.name).await
         {
             self.board.group_is_at(&position);

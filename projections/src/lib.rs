@@ -7,11 +7,14 @@
 //! - [`SqliteView`] is a view in a file of SQLite, which any tool can read. [`SledView`] is one of keys and values in sled: no SQL, and no C.
 //! - [`start`] runs a projection on any node and on a client of a cluster: it needs a [`holm_runtime::bus::Bus`] and nothing else. Every process that runs one
 //!   has the complete view for itself.
+//! - `PostgresView` is a view in PostgreSQL, with the feature `postgres`. [`spread`] runs a projection whose view all members write together: each works on its share of
+//!   the shards, exactly once, and the others take over when one dies.
 //! - [`Shared`] is for everything else: its handler is any async function, at least once, and those who run it share the shards.
 //! - [`ProjectionHandle`] pauses, resumes, rebuilds, tells how far it is, and waits until it has passed a command of one's own.
 //! - [`OnFailure`] says what becomes of a record that its handler cannot handle.
 //!
-//! What is deliberately not here: views that a projection reads over a network. A view is near its readers, and is as cheap to lose as it is to build again.
+//! What is deliberately not here: a view that is copied from node to node. One in files is near its readers, and is as cheap to lose as it is to build again; one that all
+//! share is kept by a database that is made for that.
 
 mod failure;
 #[cfg(any(test, fuzzing))]
@@ -24,12 +27,15 @@ mod handle;
 mod observer;
 mod options;
 mod place;
+#[cfg(feature = "postgres")]
+mod postgres_view;
 mod progress;
 mod projection;
 mod rate;
 mod shared;
 mod shelf;
 mod sled_view;
+mod spread;
 mod sqlite;
 mod status;
 mod view;
@@ -39,10 +45,13 @@ pub use failure::{OnFailure, Then};
 pub use handle::{NotPassed, OrderError, ProjectionHandle};
 pub use observer::{Notice, Observer};
 pub use options::Options;
+#[cfg(feature = "postgres")]
+pub use postgres_view::PostgresView;
 pub use progress::{Progress, RebuildProgress};
 pub use projection::{HandlerError, Projection};
 pub use shared::Shared;
 pub use sled_view::{RowError, SledRow, SledRows, SledTransaction, SledView};
+pub use spread::{Generation, Look, SpreadView, assemble_spread, spread};
 pub use sqlite::SqliteView;
 pub use status::{State, Status};
 pub use view::{Change, Identity, SetAside, Stored, View, ViewError, Work, WriteError};
@@ -50,3 +59,7 @@ pub use worker::{assemble, start};
 
 /// The database that [`SqliteView`] hands to its handlers and readers.
 pub use rusqlite;
+
+/// The client of the database that [`PostgresView`] hands to its handlers and readers.
+#[cfg(feature = "postgres")]
+pub use ::postgres;

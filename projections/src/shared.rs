@@ -5,7 +5,8 @@
 //! seconds before a crash is handled again; a handler that must not do a thing twice gives the receiver the fact's id ([`holm_runtime::bus::Fact::id`]). Records are
 //! handled one by one, those of a shard in order. What was left out stands in the subscription's own entity, and that it was left out is a fact of the log.
 //!
-//! A view in SQLite or sled is the other way round: exactly once, and every process that starts it has the whole view for itself.
+//! A view in SQLite or sled is the other way round: exactly once, and every process that starts it has the whole view for itself. Exactly once and shared is a view in
+//! PostgreSQL ([`crate::spread`]).
 
 mod orders;
 mod worker;

@@ -84,6 +84,8 @@ impl<G: Generation> Shelf<G> {
     }
 
     pub(crate) fn begin_rebuild(&self) -> Result<Self, ViewError> {
+        // A switch of a worker that is gone may still be under way on its thread.
+        let _no_switch = self.current.read();
         let mut half_built = self.half_built.lock();
         if let Some(dropped) = half_built.take() {
             dropped.retire();
@@ -97,6 +99,11 @@ impl<G: Generation> Shelf<G> {
         let rebuilt = rebuilt.current();
         rebuilt.sync()?;
         let mut current = self.current.write();
+        if rebuilt.retired.load(Ordering::SeqCst) {
+            // Its file goes with its last reader, and the link must not name it then.
+            let reason = "what was rebuilt was dropped for another rebuild".to_owned();
+            return Err(ViewError::Broken { reason });
+        }
         self.place.point_to(rebuilt.number)?;
         *self.half_built.lock() = None;
         std::mem::replace(&mut *current, rebuilt).retire();

@@ -158,6 +158,18 @@ impl Board {
         });
     }
 
+    /// All members of a projection that is spread have built this much of the view beside, if this one knows of it.
+    pub(crate) fn group_has_built(&self, position: &Position) {
+        self.status.send_if_modified(|status| {
+            status.rebuild.as_mut().is_some_and(|rebuild| advance(rebuild, position) > 0)
+        });
+    }
+
+    /// No view is built beside any more.
+    pub(crate) fn no_rebuild(&self) {
+        self.status.send_if_modified(|status| status.rebuild.take().is_some());
+    }
+
     /// So many facts are in the view beside.
     pub(crate) fn handled_beside(&self, facts: usize) {
         let now = self.elapsed();

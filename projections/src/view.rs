@@ -115,6 +115,12 @@ pub enum WriteError {
         /// What is there.
         found: Offset,
     },
+    /// Somebody paused the view, and with it everybody who writes to it.
+    #[error("the view is paused")]
+    Paused,
+    /// What it was to be written to is not there any more: another view, or one of another version, took its place. What is stored counts.
+    #[error("another view took the place of this one")]
+    Replaced,
     /// The store could not do its part.
     #[error(transparent)]
     View(#[from] ViewError),

@@ -4,16 +4,19 @@
 //! it knows stands in the view, and the next one begins from what is stored there (law O13).
 
 mod orders;
+mod others;
 mod pass;
 mod rebuild;
 mod record;
 mod start;
+mod together;
 
 pub use start::{assemble, start};
 
 pub(crate) use orders::Order;
+pub(crate) use others::{Others, Seen, Sight};
 pub(crate) use record::{set_aside_of, shortened, tell_of};
-pub(crate) use start::reader_of;
+pub(crate) use start::{ground, reader_of};
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -108,6 +111,8 @@ pub(crate) struct Worker<P, V> {
     rebuild: Option<Rebuild<V>>,
     /// The record that it stopped at.
     failed_at: Option<Fact>,
+    /// Those who write to the view too, where it does not work on all shards alone.
+    others: Option<Others<V>>,
 }
 
 /// What it does when nobody says anything.
@@ -127,12 +132,15 @@ enum Event {
     Opened(Result<Stored, Ending>),
     Ended(Ending),
     Built(Result<(), Ending>),
+    /// Others did something.
+    News,
 }
 
 impl<P: Projection<V>, V: View> Worker<P, V> {
     pub(crate) fn new(ground: Arc<Ground<P>>, view: V, orders: mpsc::Receiver<Order>) -> Self {
         let orders = Some(orders);
-        Self { ground, view, orders, mode: Mode::Starting, rebuild: None, failed_at: None }
+        let (mode, rebuild, failed_at, others) = (Mode::Starting, None, None, None);
+        Self { ground, view, orders, mode, rebuild, failed_at, others }
     }
 
     pub(crate) async fn run(mut self) {
@@ -144,15 +152,19 @@ impl<P: Projection<V>, V: View> Worker<P, V> {
                 Event::Opened(Ok(stored)) => self.opened(stored).await,
                 Event::Opened(Err(ending)) | Event::Ended(ending) => self.ended(ending).await,
                 Event::Built(built) => self.built(built).await,
+                Event::News => self.hear().await,
             }
         }
     }
 
     /// Ends, and says so when nothing of it holds the view any more.
-    async fn stop(self, done: oneshot::Sender<()>) {
-        let ground = Arc::clone(&self.ground);
+    async fn stop(mut self, done: oneshot::Sender<()>) {
+        let (ground, others) = (Arc::clone(&self.ground), self.others.take());
         drop(self);
         drop(ground.under_way.write().await);
+        if let Some(others) = others {
+            others.leave().await;
+        }
         ground.board.state(State::Stopped);
         ground.notice(&Notice::Stopped);
         ground.failures.stored().await;
@@ -162,6 +174,7 @@ impl<P: Projection<V>, V: View> Worker<P, V> {
 
     /// Reads on, and builds what is to be rebuilt, until something comes of it or an order comes.
     async fn event(&mut self) -> Event {
+        let shards = self.others.as_ref().map(Others::shards);
         let building = async {
             match &mut self.rebuild {
                 Some(rebuild) => rebuild.near.as_mut().await,
@@ -171,7 +184,9 @@ impl<P: Projection<V>, V: View> Worker<P, V> {
         let reading = async {
             match self.mode {
                 Mode::Starting => Event::Opened(pass::adopt(&self.ground, &self.view).await),
-                Mode::Running => Event::Ended(pass::follow(&self.ground, &self.view).await),
+                Mode::Running => {
+                    Event::Ended(pass::follow(&self.ground, &self.view, shards.as_ref()).await)
+                }
                 Mode::Paused | Mode::Failed => std::future::pending().await,
             }
         };
@@ -183,9 +198,19 @@ impl<P: Projection<V>, V: View> Worker<P, V> {
                     None => std::future::pending().await,
                 }
             };
+            let news = async {
+                match &mut self.others {
+                    Some(others) => others.news().await,
+                    None => std::future::pending().await,
+                }
+            };
             let order = tokio::select! {
                 biased;
                 order = ordered => order,
+                () = news => {
+                    self.ground.let_end(reading).await;
+                    return Event::News;
+                }
                 built = &mut building => {
                     self.ground.let_end(reading).await;
                     return Event::Built(built);
@@ -206,7 +231,7 @@ impl<P: Projection<V>, V: View> Worker<P, V> {
     async fn opened(&mut self, stored: Stored) {
         self.ground.board.reach(&stored.position);
         if stored.paused {
-            self.pause();
+            self.is_paused();
         } else if stored.version == self.ground.identity.version {
             self.go_on().await;
         } else {
@@ -218,6 +243,9 @@ impl<P: Projection<V>, V: View> Worker<P, V> {
     async fn go_on(&mut self) {
         (self.mode, self.failed_at) = (Mode::Running, None);
         self.ground.board.state(State::Running);
+        if self.others.is_some() {
+            return self.hear().await;
+        }
         if self.rebuild.is_some() {
             return;
         }
@@ -231,6 +259,7 @@ impl<P: Projection<V>, V: View> Worker<P, V> {
     fn pause(&mut self) {
         // What is half built stays where it is.
         (self.mode, self.rebuild) = (Mode::Paused, None);
+        self.others.as_mut().map(Others::builds_nothing);
         self.ground.board.state(State::Paused);
         self.ground.notice(&Notice::Paused);
     }
@@ -239,6 +268,7 @@ impl<P: Projection<V>, V: View> Worker<P, V> {
         let name = self.ground.identity.name;
         match ending {
             Ending::Overtaken => tracing::debug!(projection = name, "{ending}"),
+            Ending::Paused => self.is_paused(),
             Ending::Outdated { stored } => self.outdated(stored).await,
             Ending::Handler { ref fact, .. } => {
                 let reason = ending.to_string();
@@ -251,6 +281,9 @@ impl<P: Projection<V>, V: View> Worker<P, V> {
 
     /// The view is of another version: it stays as it is until one of this version is built.
     async fn outdated(&mut self, stored: u32) {
+        if self.others.is_some() {
+            return self.look_around().await;
+        }
         let ending = Ending::Outdated { stored };
         tracing::info!(projection = self.ground.identity.name, "{ending}");
         self.mode = Mode::Failed;
@@ -299,6 +332,9 @@ pub(crate) enum Ending {
     /// Somebody else moved the position: read again from what is stored.
     #[error("somebody else writes to this view")]
     Overtaken,
+    /// Somebody else paused it.
+    #[error("the view is paused")]
+    Paused,
     /// What is stored was written by another version: only a rebuild helps.
     #[error("the view is of version {stored} and is rebuilt")]
     Outdated { stored: u32 },
@@ -308,7 +344,8 @@ impl Ending {
     /// How a failed transaction ends reading on.
     fn of(error: WriteError, facts: &[Fact]) -> Self {
         match (error, facts.first()) {
-            (WriteError::Fenced { .. }, _) => Self::Overtaken,
+            (WriteError::Fenced { .. } | WriteError::Replaced, _) => Self::Overtaken,
+            (WriteError::Paused, _) => Self::Paused,
             (WriteError::View(error), _) => Self::View(error),
             (WriteError::Handler(error), Some(fact)) => {
                 Self::Handler { fact: fact.clone(), reason: error.to_string() }

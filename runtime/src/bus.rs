@@ -7,7 +7,8 @@
 //! - [`Fact`] is one event with everything that is known of it; [`Interest`] says which facts somebody wants.
 //! - [`ShardFeed`] follows one shard; [`Subscription`] follows many, from now or from a position.
 //! - [`Topic`] is a program's own stream of typed messages, which are facts like any other; [`TopicName`] is the constant by which entities publish.
-//! - [`DurableSubscription`] has a name under which its position is stored, and shares the shards with the other members of its group.
+//! - [`DurableSubscription`] has a name under which its position is stored, and shares the shards with the other members of its group; a [`GroupMember`]
+//!   shares them too and keeps its positions elsewhere.
 
 mod cloud_event;
 mod door;
@@ -18,6 +19,7 @@ mod following;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 pub(crate) mod group;
+mod group_member;
 mod interest;
 mod lag;
 mod look;
@@ -38,6 +40,7 @@ pub use durable::{DurableSubscription, SubscribeError};
 pub use fact::{Fact, FactId};
 pub use feed::{FeedError, Page, ShardFeed};
 pub use group::GroupRefusal;
+pub use group_member::GroupMember;
 pub use interest::Interest;
 pub use lag::LagLimit;
 pub use newest::newest_of_each;

@@ -100,6 +100,21 @@ fn every_moment_of_a_switch_can_be_the_last() {
     assert!(dir.path().join("v.db.4").exists() && !dir.path().join("v.db.3").exists());
 }
 
+/// A switch that comes late, from a worker that is gone, does not put a dropped view into the place of the present one.
+#[test]
+fn what_was_dropped_does_not_take_the_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("v.db");
+    let view = SqliteView::open(&path).unwrap();
+    view.adopt(ME, &mut nothing).unwrap();
+    view.write(&moves(0, 7), &mut nothing).unwrap();
+    let dropped = view.begin_rebuild().unwrap();
+    view.begin_rebuild().unwrap();
+    assert!(!view.switch_to(dropped).unwrap_err().is_passing());
+    drop(view);
+    assert_eq!(position(&SqliteView::open(&path).unwrap()), Offset(7));
+}
+
 #[test]
 fn a_path_that_is_something_else_is_refused() {
     let dir = tempfile::tempdir().unwrap();

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::pass::Side;
 use super::record::{set_aside_of, tell_of};
-use super::{Ground, Mode, Worker, pass};
+use super::{Ground, Mode, Others, Worker, pass};
 use crate::handle::OrderError;
 use crate::projection::Projection;
 use crate::view::{Change, SetAside, View, ViewError, WriteError};
@@ -63,14 +63,13 @@ impl<P: Projection<V>, V: View> Worker<P, V> {
 
     async fn order_pause(&mut self) -> Result<(), OrderError> {
         self.blocking(|view| view.set_paused(true)).await.map_err(|error| refused(&error))?;
-        if self.mode != Mode::Paused {
-            self.pause();
-        }
+        self.is_paused();
         Ok(())
     }
 
     async fn order_resume(&mut self) -> Result<(), OrderError> {
         self.blocking(|view| view.set_paused(false)).await.map_err(|error| refused(&error))?;
+        self.others.as_mut().map(Others::begins_anew);
         self.go_on().await;
         Ok(())
     }

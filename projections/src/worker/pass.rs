@@ -1,5 +1,6 @@
 //! Reading on from what is stored: group by group into the view, each with the position behind it.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -44,10 +45,14 @@ pub(super) struct Pass<'g, P, V> {
     due: Option<Instant>,
 }
 
-/// Follows for as long as it can, and says why it cannot any more.
-pub(super) async fn follow<P: Projection<V>, V: View>(ground: &Arc<Ground<P>>, view: &V) -> Ending {
+/// Follows these shards, or all, for as long as it can, and says why it cannot any more.
+pub(super) async fn follow<P: Projection<V>, V: View>(
+    ground: &Arc<Ground<P>>,
+    view: &V,
+    shards: Option<&BTreeSet<ShardId>>,
+) -> Ending {
     let run = async {
-        let mut pass = Pass::begin(ground, view, Side::Present).await?;
+        let mut pass = Pass::begin(ground, view, Side::Present, shards).await?;
         ground.notice(&Notice::Started);
         pass.run_until(|_| false).await
     };
@@ -96,20 +101,30 @@ impl<'g, P: Projection<V>, V: View> Pass<'g, P, V> {
         ground: &'g Arc<Ground<P>>,
         view: &V,
         side: Side,
+        shards: Option<&BTreeSet<ShardId>>,
     ) -> Result<Self, Ending> {
         let stored = adopt(ground, view).await?;
+        if stored.paused {
+            return Err(Ending::Paused);
+        }
         if stored.version != ground.identity.version {
             return Err(Ending::Outdated { stored: stored.version });
         }
-        let start = Start::After(stored.position.clone());
         let bus = ground.bus.clone();
         let bus = match side {
             Side::Present => bus.reader(reader_of(ground.identity.name)),
             // What is built beside begins far behind, and nobody reads it yet.
             Side::Beside => bus.unwatched(),
         };
-        let subscription = bus.subscribe(ground.interest.clone(), start).await?;
         let (view, kept) = (view.clone(), stored.position);
+        let interest = ground.interest.clone();
+        let subscription = match shards {
+            None => bus.subscribe(interest, Start::After(kept.clone())).await?,
+            Some(shards) => {
+                let places = shards.iter().map(|shard| (*shard, kept.of(*shard)));
+                bus.subscribe_to(interest, Position(places.collect()))
+            }
+        };
         let pass = Self { ground, view, side, subscription, kept, due: None };
         match side {
             Side::Present => ground.board.reach(&pass.kept),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use holm_runtime::bus::Bus;
 use tokio::sync::mpsc;
 
-use super::{Ground, ORDERS, Worker};
+use super::{Ground, ORDERS, Order, Worker};
 use crate::handle::ProjectionHandle;
 use crate::options::Options;
 use crate::projection::Projection;
@@ -40,6 +40,18 @@ pub fn assemble<P: Projection<V>, V: View>(
     view: V,
     options: Options,
 ) -> (ProjectionHandle, impl Future<Output = ()> + Send + 'static) {
+    let (ground, handle, orders) = ground(bus, projection, options);
+    let worker = Worker::new(Arc::clone(&ground), view, orders);
+    let work = async move { ground.failures.beside(worker.run()).await };
+    (handle, work)
+}
+
+/// What everything about one projection shares, its handle, and where the handle's orders arrive.
+pub(crate) fn ground<P: Projection<V>, V: View>(
+    bus: Bus,
+    projection: P,
+    options: Options,
+) -> (Arc<Ground<P>>, ProjectionHandle, mpsc::Receiver<Order>) {
     let (sender, orders) = mpsc::channel(ORDERS);
     let board = Arc::new(Board::new());
     let clock = Arc::clone(&options.clock);
@@ -54,8 +66,5 @@ pub fn assemble<P: Projection<V>, V: View>(
         uncounted: tokio::sync::watch::Sender::new(0),
         failures: bus.failures_of(&reader_of(P::NAME)),
     };
-    let ground = Arc::new(ground);
-    let worker = Worker::new(Arc::clone(&ground), view, orders);
-    let work = async move { ground.failures.beside(worker.run()).await };
-    (ProjectionHandle::new(P::NAME, bus, clock, board, sender), work)
+    (Arc::new(ground), ProjectionHandle::new(P::NAME, bus, clock, board, sender), orders)
 }

@@ -14,9 +14,9 @@ use super::node::{Node, PATIENCE};
 use super::tally::{Store, Tally, agrees};
 
 /// A worker that ends at its n-th step, wherever that is.
-struct Doomed<F> {
-    work: Pin<Box<F>>,
-    steps: u32,
+pub(crate) struct Doomed<F> {
+    pub(crate) work: Pin<Box<F>>,
+    pub(crate) steps: u32,
 }
 
 impl<F: Future<Output = ()>> Future for Doomed<F> {
@@ -31,16 +31,16 @@ impl<F: Future<Output = ()>> Future for Doomed<F> {
 
 /// One life of a process: what happens in it, and when it dies.
 #[derive(Debug, Clone)]
-struct Life {
-    payments: Vec<(u8, u8)>,
-    steps: u32,
-    failures: u32,
-    rebuilds: bool,
+pub(crate) struct Life {
+    pub(crate) payments: Vec<(u8, u8)>,
+    pub(crate) steps: u32,
+    pub(crate) failures: u32,
+    pub(crate) rebuilds: bool,
     /// Whether the file is opened anew, or only the worker started.
     reopens: bool,
 }
 
-fn a_life() -> impl Strategy<Value = Life> {
+pub(crate) fn a_life() -> impl Strategy<Value = Life> {
     let payments = prop::collection::vec((0..6u8, 1..4u8), 0..25);
     (payments, 0..60u32, 0..4u32, prop::bool::weighted(0.25), any::<bool>()).prop_map(
         |(payments, steps, failures, rebuilds, reopens)| Life {
@@ -69,12 +69,12 @@ async fn open<V: Store>(path: &Path) -> V {
     tokio::time::timeout(PATIENCE, opened).await.unwrap()
 }
 
-async fn live<V: Store>(lives: Vec<Life>)
+pub(crate) async fn live<V: Store>(lives: Vec<Life>)
 where
     Tally: Projection<V>,
 {
     let (node, dir) = (Node::start().await, tempfile::tempdir().unwrap());
-    let path = dir.path().join("tally");
+    let path = dir.path().join(V::NAME);
     let tally = Tally::default();
     let options = Options {
         group_facts: 5,

@@ -4,10 +4,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use holm_core::{EntityAddress, ShardId, shard_of};
-use holm_projections::{Identity, NotPassed, OnFailure, Options, Projection, State, start};
+use holm_projections::{NotPassed, OnFailure, Options, Projection, State, start};
 
 use super::node::{Node, PATIENCE, SHARDS};
-use super::tally::{Store, Tally, agrees, stored};
+use super::tally::{Store, TALLY, Tally, adopted, agrees, stored};
 
 /// Promise G8, law La3: what was there and what comes is in the view, once and in order.
 async fn what_was_there_and_what_comes_is_in_the_view<V: Store>()
@@ -104,7 +104,7 @@ where
     let reply = node.note("alice").await;
     tally.passed(reply.shard, reply.offset, PATIENCE).await.unwrap();
     let stored_at_last = async {
-        while stored(&view, reply.shard) != reply.offset {
+        while stored(&view, reply.shard).await != reply.offset {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
@@ -212,8 +212,11 @@ where
         tally.stop().await;
     }
     let view = V::open(&path).unwrap();
-    let places = || [0, 1, 2, 3].map(|shard| stored(&view, ShardId(shard)).0);
-    assert_eq!(places(), [5, 5, 0, 0]);
+    let places = async || {
+        let position = adopted(&view, TALLY).await.unwrap().position;
+        [0, 1, 2, 3].map(|shard| position.of(ShardId(shard)).0)
+    };
+    assert_eq!(places().await, [5, 5, 0, 0]);
 
     pay(0..4, 3).await;
     let tally = Tally::default();
@@ -222,7 +225,11 @@ where
     let options = Options::on_failure(OnFailure::fail());
     let tally = start(node.bus(), tally, view.clone(), options);
     tally.wait_until(|status| status.state == State::Failed, PATIENCE).await.unwrap();
-    assert_eq!((view.seen().await.len(), places()), (10, [5, 5, 0, 0]), "neither rows nor places");
+    assert_eq!(
+        (view.seen().await.len(), places().await),
+        (10, [5, 5, 0, 0]),
+        "neither rows nor places"
+    );
     // That it stopped is a fact, a record in one of the shards.
     node.failures(1).await;
     fails.store(0, Ordering::SeqCst);
@@ -231,17 +238,16 @@ where
     agrees(&node, &view, &[]).await;
     let ends = node.ends().await;
     assert_eq!(
-        (view.seen().await.len(), places()),
+        (view.seen().await.len(), places().await),
         (22, [0, 1, 2, 3].map(|it| ends.of(ShardId(it)).0))
     );
-    assert_eq!(places().iter().sum::<u64>(), 22 + 1);
+    assert_eq!(places().await.iter().sum::<u64>(), 22 + 1);
 
     node.payments(60, 1).await;
     tally.passed_all(&node.ends().await, PATIENCE).await.unwrap();
     agrees(&node, &view, &[]).await;
     tally.stop().await;
-    let identity = Identity { name: "tally", version: 1 };
-    let kept = view.adopt(identity, &mut |_| Ok(())).unwrap().position;
+    let kept = adopted(&view, TALLY).await.unwrap().position;
     assert_eq!(kept.0.len(), SHARDS as usize);
     node.host.stop().await;
 }

@@ -9,7 +9,7 @@ use holm_projections::{
 use holm_runtime::bus::{Fact, Interest, Position};
 
 use super::node::{Node, PATIENCE};
-use super::tally::{Store, Tally, agrees};
+use super::tally::{Store, Tally, adopted, agrees, blocking};
 
 /// Law O8: a pause survives a restart; resumed, it goes on where it stopped.
 async fn a_pause_survives_a_restart<V: Store>()
@@ -49,8 +49,8 @@ where
 async fn a_view_belongs_to_one_projection<V: Store>() {
     let dir = tempfile::tempdir().unwrap();
     let view = V::open(&dir.path().join("v")).unwrap();
-    view.adopt(Identity { name: "first", version: 1 }, &mut |_| Ok(())).unwrap();
-    let refused = view.adopt(Identity { name: "second", version: 1 }, &mut |_| Ok(()));
+    adopted(&view, Identity { name: "first", version: 1 }).await.unwrap();
+    let refused = adopted(&view, Identity { name: "second", version: 1 }).await;
     let Err(WriteError::View(ViewError::OfAnother { holds, wanted })) = refused else {
         panic!("{refused:?}")
     };
@@ -58,7 +58,7 @@ async fn a_view_belongs_to_one_projection<V: Store>() {
 }
 
 /// Tables that cannot be made stop it with the reason, and it recovers when they can.
-struct Unprepared;
+pub(crate) struct Unprepared;
 
 impl Projection<SqliteView> for Unprepared {
     const NAME: &'static str = "unprepared";
@@ -113,17 +113,20 @@ async fn places_come_back_as_they_were_stored<V: Store>() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("v");
     let me = Identity { name: "me", version: 1 };
-    let view = V::open(&path).unwrap();
     let moved = |shard, from, to| Change {
         moves: vec![(ShardId(shard), Offset(from), Offset(to))],
         ..Change::default()
     };
-    view.adopt(me, &mut |_| Ok(())).unwrap();
-    for change in [moved(3, 0, 7), moved(4_095, 0, u64::MAX >> 1), moved(3, 7, 9), moved(0, 0, 1)] {
-        view.write(&change, &mut |_| Ok(())).unwrap();
-    }
-    drop(view);
-    let stored = V::open(&path).unwrap().adopt(me, &mut |_| Ok(())).unwrap();
+    let changes = [moved(3, 0, 7), moved(4_095, 0, u64::MAX >> 1), moved(3, 7, 9), moved(0, 0, 1)];
+    let view = V::open(&path).unwrap();
+    blocking(move || {
+        view.adopt(me, &mut |_| Ok(())).unwrap();
+        for change in changes {
+            view.write(&change, &mut |_| Ok(())).unwrap();
+        }
+    })
+    .await;
+    let stored = adopted(&V::open(&path).unwrap(), me).await.unwrap();
     let places = [(0, 1), (3, 9), (4_095, u64::MAX >> 1)];
     let places = places.map(|(shard, offset)| (ShardId(shard), Offset(offset)));
     assert_eq!(stored.position, Position(places.into()));

@@ -87,7 +87,7 @@ impl Handle<Note> for Account {
 
 pub(crate) struct Node {
     pub(crate) host: ShardHost,
-    caller: Arc<Caller>,
+    pub(crate) caller: Arc<Caller>,
     pub(crate) clock: Arc<ManualClock>,
 }
 

@@ -1,6 +1,5 @@
 //! Building a view anew beside the old one.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,15 +13,6 @@ use holm_runtime::bus::{Fact, Interest};
 
 use super::node::{Account, Node, PATIENCE, paid};
 use super::tally::{REFUSED, Store, Tally, agrees};
-
-/// The databases in the folder, without what SQLite keeps beside them.
-fn generations(dir: &Path) -> Vec<String> {
-    let names = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());
-    let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
-    names.retain(|name| name.ends_with(|c: char| c.is_ascii_digit()));
-    names.sort();
-    names
-}
 
 /// Law O8: from zero, with the switch at the end; what was left out before is in the new view, and the file of the old one is gone.
 async fn a_rebuild_begins_from_zero_and_ends_with_a_switch<V: Store>()
@@ -49,7 +39,7 @@ where
     tally.passed_all(&node.ends().await, PATIENCE).await.unwrap();
     agrees(&node, &view, &[]).await;
     assert_eq!(tally.set_aside().await.unwrap(), []);
-    assert_eq!(generations(dir.path()), ["tally.2"]);
+    assert_eq!(V::generations(dir.path()).await, [2]);
     assert_eq!(view.sum().await, 20 + REFUSED);
     tally.stop().await;
     node.host.stop().await;
@@ -101,7 +91,7 @@ where
 }
 
 /// Counts, and can be made to stand still.
-struct Gated(Arc<AtomicBool>);
+pub(crate) struct Gated(pub(crate) Arc<AtomicBool>);
 
 impl Projection<SqliteView> for Gated {
     const NAME: &'static str = "tally";
@@ -144,7 +134,7 @@ impl Projection<SledView> for Gated {
 }
 
 impl Gated {
-    fn is_open(&self) -> Result<(), HandlerError> {
+    pub(crate) fn is_open(&self) -> Result<(), HandlerError> {
         if self.0.load(Ordering::SeqCst) { Err("the gate is shut".into()) } else { Ok(()) }
     }
 }
@@ -173,7 +163,7 @@ where
         new.wait_until(|status| status.rebuild.is_some(), PATIENCE).await.unwrap();
         assert_eq!(view.sum().await, 20, "the old view is read");
         new.stop().await;
-        assert_eq!(generations(dir.path()), ["tally.1", "tally.2"]);
+        assert_eq!(V::generations(dir.path()).await, [1, 2]);
     }
     // The next life goes on with what is half built.
     let view = V::open(&path).unwrap();
@@ -183,7 +173,7 @@ where
     new.wait_until(|status| status.state == State::Running, PATIENCE).await.unwrap();
     new.passed_all(&node.ends().await, PATIENCE).await.unwrap();
     assert_eq!(view.sum().await, 40);
-    assert_eq!(generations(dir.path()), ["tally.2"]);
+    assert_eq!(V::generations(dir.path()).await, [2]);
     new.stop().await;
     node.host.stop().await;
 }
@@ -248,7 +238,7 @@ async fn a_long_read_and_a_switch_do_not_wait_for_each_other() {
         .query_row("SELECT sum(sum) FROM sums", [], |row| row.get(0))
         .unwrap();
     assert_eq!(sum, 20);
-    assert_eq!(generations(dir.path()), ["tally.2"]);
+    assert_eq!(SqliteView::generations(dir.path()).await, [2]);
     tally.stop().await;
     node.host.stop().await;
 }

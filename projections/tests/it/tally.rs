@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use holm_core::{Offset, ShardId};
 use holm_projections::rusqlite::{self, Transaction, params};
 use holm_projections::{
-    HandlerError, Projection, RowError, SledTransaction, SledView, SqliteView, View, ViewError,
+    HandlerError, Identity, Projection, RowError, SledTransaction, SledView, SqliteView, Stored,
+    View, ViewError, WriteError,
 };
 use holm_runtime::bus::{Fact, Interest};
 
@@ -91,7 +92,7 @@ fn number_of(bytes: Option<Vec<u8>>) -> u64 {
 
 impl Tally {
     /// What is the same in every store.
-    fn each(
+    pub(crate) fn each(
         &self,
         facts: &[Fact],
         mut put: impl FnMut(&Fact) -> Result<(), HandlerError>,
@@ -118,6 +119,16 @@ pub(crate) trait Store: View {
     const NAME: &'static str;
 
     fn open(path: &Path) -> Result<Self, ViewError>;
+
+    /// The numbers of the generations that are stored, of a view that is called `tally` in this folder.
+    fn generations(dir: &Path) -> impl Future<Output = Vec<u64>> + Send {
+        let names = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());
+        // Without what SQLite keeps beside a database.
+        let number = |name: &std::ffi::OsString| name.to_str()?.rsplit_once('.')?.1.parse().ok();
+        let mut numbers: Vec<u64> = names.filter_map(|name| number(&name)).collect();
+        numbers.sort_unstable();
+        std::future::ready(numbers)
+    }
 
     /// What the view saw, in the order in which it did.
     fn seen(&self) -> impl Future<Output = Vec<Row>> + Send;
@@ -178,12 +189,25 @@ impl Store for SledView {
 }
 
 /// What is stored as read of a shard. The worker may be writing.
-pub(crate) fn stored<V: Store>(view: &V, shard: ShardId) -> Offset
-where
-    Tally: Projection<V>,
-{
-    let identity = holm_projections::Identity { name: "tally", version: 1 };
-    view.adopt(identity, &mut |_| Ok(())).unwrap().position.of(shard)
+pub(crate) async fn stored<V: Store>(view: &V, shard: ShardId) -> Offset {
+    adopted(view, TALLY).await.unwrap().position.of(shard)
+}
+
+/// What [`Tally`] is called.
+pub(crate) const TALLY: Identity = Identity { name: "tally", version: 1 };
+
+/// Adopts the view without tables of its own, where that may block.
+pub(crate) async fn adopted<V: Store>(
+    view: &V,
+    projection: Identity,
+) -> Result<Stored, WriteError> {
+    let view = view.clone();
+    blocking(move || view.adopt(projection, &mut |_| Ok(()))).await
+}
+
+/// Does something with a view where that may block.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.unwrap()
 }
 
 /// The view holds what the logs hold, each fact once, those of a shard in order; but for the records of `without`.

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use super::durable::{DurableSubscription, SubscribeError};
 use super::feed::FeedError;
 use super::group::{Group, LeaveOut, LeftOut, Pause, Reset, TakeUp, Where};
+use super::group_member::GroupMember;
 use super::interest::Interest;
 use super::lag::LagLimit;
 use super::position::{Position, Start};
@@ -110,6 +111,18 @@ impl Bus {
         Ok(subscribed)
     }
 
+    /// Follows the shards of `position` alone, each from behind its offset. Nothing is stored about it.
+    #[must_use]
+    pub fn subscribe_to(&self, interest: Interest, position: Position) -> Subscription {
+        let inspector = Arc::clone(&self.inspector);
+        let mark = Mark::of(&Start::After(Position::default()), self.caller().now());
+        let marked = Some(Arc::clone(&mark));
+        let subscription = Subscription::with(inspector, interest, position, marked, self.tagger());
+        let name = self.reader.as_deref();
+        self.watch(&mark, name.unwrap_or("live subscription"), name);
+        subscription
+    }
+
     /// Where the logs end now.
     ///
     /// # Errors
@@ -130,6 +143,14 @@ impl Bus {
         start: Start,
     ) -> Result<DurableSubscription, SubscribeError> {
         DurableSubscription::join(self, name, interest, start).await
+    }
+
+    /// Joins the group of this name without a subscription: as a member that keeps its positions itself. A name has members of one kind only.
+    ///
+    /// # Errors
+    /// As [`Bus::subscribe_durable`].
+    pub async fn join_group(&self, name: &str) -> Result<GroupMember, SubscribeError> {
+        GroupMember::join(self, name).await
     }
 
     /// A topic of a program's own, of messages of type `M`. Topics need not be made; one begins with its first message.

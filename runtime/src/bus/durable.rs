@@ -8,27 +8,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{Either, select};
-use holm_core::{AskError, ErrorKind, Offset, ShardId};
+use holm_core::{AskError, Offset, ShardId};
 use tokio::time::Instant;
 
 use super::door::{Bus, refused};
 use super::fact::Fact;
 use super::feed::FeedError;
-use super::group::{Attend, Attendance, Group, GroupRefusal, LEASE};
+use super::group::{ATTENDANCE, Attendance, GroupRefusal, LEASE, Seat, TRY_AGAIN, is_passing};
 use super::interest::Interest;
 use super::position::{Position, Start};
 use super::subscription::Subscription;
 use super::watch::Mark;
-use crate::entity_ref::{AskOptions, Caller, EntityError, EntityRef};
-
-/// Pause between two attendances, which is also how late a position may be stored.
-const ATTENDANCE: Duration = Duration::from_millis(1_500);
-
-/// Pause after one that nobody answered.
-const TRY_AGAIN: Duration = Duration::from_millis(200);
-
-/// How long an answer is waited for: short enough that another try fits into the lease.
-const PATIENCE: Duration = Duration::from_secs(2);
+use crate::entity_ref::{Caller, EntityError};
 
 /// A member of a durable subscription. Facts come at least once, those of a shard in order.
 ///
@@ -38,9 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// slow handler works.
 pub struct DurableSubscription {
     caller: Arc<Caller>,
-    group: EntityRef<Group>,
-    member: u64,
-    shards: u32,
+    seat: Seat,
     start: Position,
     subscription: Subscription,
     /// What was handled, and what of that the group knows.
@@ -64,17 +53,12 @@ impl DurableSubscription {
         let caller = Arc::clone(bus.caller());
         let mark = Mark::of(&start, caller.now());
         let start = start.position(bus.inspector(), bus.shards()).await?;
-        let group = EntityRef::new(Arc::clone(&caller), name);
-        if let Err(error) = group.address() {
-            return Err(SubscribeError::Name { reason: error.to_string() });
-        }
+        let seat = Seat::of(bus, name)?;
         let inspector = bus.inspector().clone();
         let (marked, tagger) = (Some(Arc::clone(&mark)), bus.tagger());
         let mut joined = Self {
-            group,
-            member: caller.draw(),
+            seat,
             caller,
-            shards: bus.shards(),
             start,
             subscription: Subscription::with(
                 inspector,
@@ -198,7 +182,7 @@ impl DurableSubscription {
 
     /// Leaves the group without a word about what was given out last: it comes again.
     pub(crate) async fn abandon(self) -> Result<(), SubscribeError> {
-        self.ask(true).await.map(drop).map_err(refused)
+        self.say(true).await.map(drop).map_err(refused)
     }
 
     /// The facts of the next record, all of one command. It counts as handled with [`DurableSubscription::finish`], and until then no other member reads its
@@ -291,7 +275,7 @@ impl DurableSubscription {
         if self.busy.is_none() {
             self.note_handled();
         }
-        self.ask(true).await.map(drop).map_err(refused)
+        self.say(true).await.map(drop).map_err(refused)
     }
 
     /// How old the oldest fact is that it was given and has not gone beyond; zero when it has read everything. Begun with what happens now, how long it has not
@@ -316,15 +300,15 @@ impl DurableSubscription {
             self.busy = None;
             self.take(&Attendance { reads: Vec::new(), paused: self.paused });
         }
-        match self.ask(false).await {
+        match self.say(false).await {
             Ok(attendance) => {
                 self.lease = Some(asked + LEASE);
                 self.take(&attendance);
                 self.next_attendance = asked + ATTENDANCE;
                 Ok(())
             }
-            Err(EntityError::Failed(source)) if source.kind() != ErrorKind::FixRequest => {
-                tracing::debug!(error = %source, "a subscription group does not answer");
+            Err(error) if is_passing(&error) => {
+                tracing::debug!(?error, "a subscription group does not answer");
                 self.next_attendance = Instant::now() + TRY_AGAIN;
                 Ok(())
             }
@@ -332,25 +316,14 @@ impl DurableSubscription {
         }
     }
 
-    /// The future borrows nothing, so that it can be sent to another thread.
-    fn ask(
+    fn say(
         &self,
         leaving: bool,
     ) -> impl Future<Output = Result<Attendance, EntityError<GroupRefusal>>> + use<> {
         let news =
             self.handled.iter().filter(|(shard, offset)| self.stored.get(shard) != Some(offset));
-        let attend = Attend {
-            member: self.member,
-            shards: self.shards,
-            start: self.start.0.iter().map(|(shard, offset)| (shard.0, offset.0)).collect(),
-            holding: self.held().iter().map(|shard| shard.0).collect(),
-            positions: news.map(|(shard, offset)| (shard.0, offset.0)).collect(),
-            leaving,
-        };
-        let deadline = Some(self.caller.now().plus(PATIENCE));
-        let options = AskOptions { deadline, ..AskOptions::default() };
-        let group = self.group.clone();
-        async move { group.ask_with(attend, options).await.map(|reply| reply.value) }
+        let news: Vec<_> = news.map(|(shard, offset)| (*shard, *offset)).collect();
+        self.seat.attend(&self.start, &self.held(), &news, leaving)
     }
 
     /// What it reads, and what it has not let go.
@@ -387,7 +360,7 @@ impl DurableSubscription {
 impl std::fmt::Debug for DurableSubscription {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("DurableSubscription")
-            .field("member", &self.member)
+            .field("member", &self.seat.member())
             .field("position", self.subscription.position())
             .finish_non_exhaustive()
     }

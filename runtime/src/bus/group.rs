@@ -8,8 +8,10 @@
 
 mod entity;
 mod roster;
+mod seat;
 
 pub use entity::GroupRefusal;
 pub(crate) use entity::{
     Attend, Attendance, Group, LEASE, LeaveOut, LeftOut, Pause, Reset, TakeUp, Where,
 };
+pub(crate) use seat::{ATTENDANCE, Seat, TRY_AGAIN, is_passing};
