@@ -1,9 +1,12 @@
 //! The work: as many callers as are to be in flight, each of which asks one entity after another and waits for each answer.
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use anyhow::Context as _;
 
 /// How much of it.
 #[derive(Debug, Clone, clap::Args)]
@@ -11,57 +14,96 @@ pub(crate) struct Plan {
     /// Entities, each an actor where the library has one actor for each.
     #[arg(long, default_value_t = 10_000)]
     pub(crate) entities: usize,
-    /// Callers at once.
+    /// Callers at once in one process. The other tables have numbers of their own.
     #[arg(long, default_value_t = 64)]
     pub(crate) in_flight: usize,
-    /// Measured time of one contender in one round, in seconds, behind a third of it to warm up.
+    /// Measured time of one figure of one contender in one round, in seconds, behind a third of it to warm up.
     #[arg(long, default_value_t = 3)]
     pub(crate) seconds: u64,
-    /// Idle entities whose memory is measured.
+    /// Idle entities whose memory is measured, in one process only.
     #[arg(long, default_value_t = 100_000)]
     pub(crate) idle: usize,
+    /// Whatever is durable has its files below this directory and deletes them at its end.
+    #[arg(long, default_value = ".holm/peers")]
+    pub(crate) data_dir: PathBuf,
 }
 
 impl Plan {
     /// As it was given on the command line.
     pub(crate) fn as_args(&self) -> Vec<String> {
-        let Self { entities, in_flight, seconds, idle } = self;
+        let Self { entities, in_flight, seconds, idle, data_dir } = self;
         vec![
             format!("--entities={entities}"),
             format!("--in-flight={in_flight}"),
             format!("--seconds={seconds}"),
             format!("--idle={idle}"),
+            format!("--data-dir={}", data_dir.display()),
         ]
+    }
+
+    /// A directory below the one for durable things, deleted with what is returned.
+    pub(crate) fn scratch(&self) -> anyhow::Result<tempfile::TempDir> {
+        let below = &self.data_dir;
+        std::fs::create_dir_all(below)
+            .and_then(|()| tempfile::Builder::new().prefix("run-").tempdir_in(below))
+            .with_context(|| format!("no directory can be made in {}", below.display()))
     }
 }
 
 /// Asks per second. Which entity a caller asks next is drawn, so that no cache is kinder to one contender than to another.
-#[expect(clippy::disallowed_methods, reason = "a bench measures time")]
 pub(crate) async fn asks_per_second<R, A, F>(plan: &Plan, entities: Arc<[R]>, ask: A) -> f64
 where
     R: Send + Sync + 'static,
     A: Fn(Arc<[R]>, usize) -> F + Copy + Send + 'static,
     F: Future<Output = u64> + Send,
 {
+    let ask = move |entities, index| {
+        let answer = ask(entities, index);
+        async move { Ok(answer.await) }
+    };
+    rate(plan.seconds, plan.in_flight, entities, ask).await.expect("every ask is answered")
+}
+
+/// The same for asks that may fail.
+///
+/// # Errors
+/// The first ask that failed: with a caller less, the figure would be one of other work.
+#[expect(clippy::disallowed_methods, reason = "a bench measures time")]
+pub(crate) async fn rate<R, A, F>(
+    seconds: u64,
+    in_flight: usize,
+    entities: Arc<[R]>,
+    ask: A,
+) -> anyhow::Result<f64>
+where
+    R: Send + Sync + 'static,
+    A: Fn(Arc<[R]>, usize) -> F + Copy + Send + 'static,
+    F: Future<Output = anyhow::Result<u64>> + Send,
+{
     let answered = Arc::new(AtomicU64::new(0));
-    let callers: Vec<_> = (0..plan.in_flight as u64)
-        .map(|caller| {
-            let (entities, answered) = (Arc::clone(&entities), Arc::clone(&answered));
-            tokio::spawn(async move {
-                let mut draw = caller;
-                loop {
-                    draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(caller | 1);
-                    let entity = (draw >> 33) as usize % entities.len();
-                    std::hint::black_box(ask(Arc::clone(&entities), entity).await);
-                    answered.fetch_add(1, Ordering::Relaxed);
-                }
-            })
-        })
-        .collect();
-    tokio::time::sleep(Duration::from_secs(plan.seconds) / 3).await;
+    let mut callers = tokio::task::JoinSet::new();
+    for caller in 0..in_flight as u64 {
+        let (entities, answered) = (Arc::clone(&entities), Arc::clone(&answered));
+        callers.spawn(async move {
+            let mut draw = caller;
+            loop {
+                draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(caller | 1);
+                let entity = (draw >> 33) as usize % entities.len();
+                match ask(Arc::clone(&entities), entity).await {
+                    Ok(answer) => std::hint::black_box(answer),
+                    Err(error) => return error,
+                };
+                answered.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+    tokio::time::sleep(Duration::from_secs(seconds) / 3).await;
     let (began, before) = (std::time::Instant::now(), answered.load(Ordering::Relaxed));
-    tokio::time::sleep(Duration::from_secs(plan.seconds)).await;
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
     let (took, after) = (began.elapsed(), answered.load(Ordering::Relaxed));
-    callers.iter().for_each(tokio::task::JoinHandle::abort);
-    (after - before) as f64 / took.as_secs_f64()
+    if let Some(ended) = callers.try_join_next() {
+        return Err(ended?.context(format!("an ask of {in_flight} in flight failed")));
+    }
+    callers.shutdown().await;
+    Ok((after - before) as f64 / took.as_secs_f64())
 }
