@@ -1,16 +1,19 @@
 //! `cargo run --release -p holm-peers`: the same work on Holm and on other actor libraries, in one run, as one table with ratios.
 //!
-//! Each contender runs in a process of its own, so that none inherits the memory or the threads of another, and in several rounds by turns, so that a
-//! slow minute of the machine falls on all of them. Each is used as its own documentation advises, with its defaults.
+//! In one process, or with `--remote` in two, or with `--persistent` with a journal on the disk. Each contender runs in a process of its own, by turns, and
+//! is used as its own documentation advises, with its defaults.
 
 mod contenders;
+mod counter;
 mod measure;
+mod peers;
+mod persistent;
+mod remote;
+mod rounds;
 mod table;
 mod work;
 
-use std::process::Command;
-
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Parser;
 
 use crate::contenders::Contender;
@@ -27,6 +30,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 struct Options {
     #[command(flatten)]
     plan: Plan,
+    /// Ask what lives in another process, over loopback. The feature `remote` brings the networks of the others.
+    #[arg(long, conflicts_with = "persistent")]
+    remote: bool,
+    /// Ask for what is journaled before it is answered. The feature `persistent` brings the journals of the others.
+    #[arg(long)]
+    persistent: bool,
     /// Rounds of each contender; the table shows medians.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
@@ -39,27 +48,39 @@ struct Options {
     /// Run one contender in this process and print what was measured.
     #[arg(long, hide = true)]
     run: Option<String>,
+    /// Be the other process of a remote ask.
+    #[arg(long, hide = true, requires = "remote")]
+    serve: Option<String>,
+}
+
+impl Options {
+    fn wants(&self, name: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| name.contains(only))
+    }
 }
 
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
+    if options.remote {
+        remote::PEERS.main(&options)
+    } else if options.persistent {
+        persistent::PEERS.main(&options)
+    } else {
+        in_process(&options)
+    }
+}
+
+fn in_process(options: &Options) -> anyhow::Result<()> {
     if let Some(name) = &options.run {
         let contender = contenders::ALL.iter().find(|contender| contender.name == name);
         let contender = contender.with_context(|| format!("there is no `{name}`"))?;
         println!("{}", serde_json::to_string(&(contender.run)(&options.plan)?)?);
         return Ok(());
     }
-    let wanted = |contender: &&Contender| {
-        options.only.as_deref().is_none_or(|only| contender.name.contains(only))
-    };
+    let wanted = |contender: &&Contender| options.wants(contender.name);
     let contenders: Vec<_> = contenders::ALL.iter().filter(wanted).collect();
-    let mut measured = vec![Vec::new(); contenders.len()];
-    for round in 1..=options.rounds {
-        for (contender, measured) in contenders.iter().zip(&mut measured) {
-            eprintln!("round {round} of {}: {}", options.rounds, contender.name);
-            measured.push(in_a_process(contender.name, &options.plan)?);
-        }
-    }
+    let names: Vec<_> = contenders.iter().map(|contender| contender.name).collect();
+    let measured = rounds::by_turns(&names, &options.plan.as_args(), options.rounds)?;
     let rows = contenders.iter().zip(measured).map(|(contender, all)| (*contender, median(all)));
     let rows: Vec<_> = rows.collect();
     if options.json {
@@ -69,15 +90,6 @@ fn main() -> anyhow::Result<()> {
         println!("{}", table::show(&options.plan, options.rounds, &rows));
     }
     Ok(())
-}
-
-fn in_a_process(name: &str, plan: &Plan) -> anyhow::Result<Measured> {
-    let program = std::env::current_exe().context("this program has no path")?;
-    let ran = Command::new(program).args(["--run", name]).args(plan.as_args()).output()?;
-    if !ran.status.success() {
-        bail!("{name} failed: {}", String::from_utf8_lossy(&ran.stderr));
-    }
-    serde_json::from_slice(&ran.stdout).with_context(|| format!("{name} printed no figures"))
 }
 
 /// Of each figure by itself.

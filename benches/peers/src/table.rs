@@ -27,7 +27,7 @@ pub(crate) fn show(plan: &Plan, rounds: usize, rows: &[(&Contender, Measured)]) 
             contender.work.to_owned(),
         ]);
     }
-    let Plan { entities, in_flight, seconds, idle } = plan;
+    let Plan { entities, in_flight, seconds, idle, .. } = plan;
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     format!(
         "{table}\n{entities} entities, {in_flight} callers in one process on {cores} cores, no disk, not replicated; median of {rounds} rounds of \
@@ -37,7 +37,7 @@ pub(crate) fn show(plan: &Plan, rounds: usize, rows: &[(&Contender, Measured)]) 
 
 /// For programs.
 pub(crate) fn document<'a>(plan: &Plan, rows: impl Iterator<Item = (&'a str, Measured)>) -> Value {
-    let Plan { entities, in_flight, seconds, idle } = plan;
+    let Plan { entities, in_flight, seconds, idle, .. } = plan;
     let rows: Vec<_> = rows
         .map(|(name, measured)| {
             let Measured { asks_per_second, bytes_per_entity } = measured;
@@ -47,7 +47,8 @@ pub(crate) fn document<'a>(plan: &Plan, rows: impl Iterator<Item = (&'a str, Mea
     json!({ "entities": entities, "in_flight": in_flight, "seconds": seconds, "idle": idle, "contenders": rows })
 }
 
-fn thousands(number: f64) -> String {
+/// With a comma behind every third digit.
+pub(crate) fn thousands(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut text = String::new();
     for (position, digit) in digits.chars().enumerate() {

@@ -2,67 +2,16 @@
 
 use std::sync::Arc;
 
-use holm::{
-    Command, Commands, Context, Effect, Entity, EntityRef, Event, Handle, NoRejection, Read,
-};
+use holm::EntityRef;
 use holm_core::{SeededEntropy, ShardId, SystemClock, Term};
 use holm_persistence::MemoryLog;
 use holm_runtime::{Caller, HostOptions, Registry, ShardHost};
-use serde::{Deserialize, Serialize};
 
+use crate::counter::{Counter, Increase, Value};
 use crate::measure::{Measured, bytes_each};
 use crate::work::{Caller as Asking, Plan, asks_from, asks_per_second};
 
 const SHARDS: u32 = 32;
-
-#[derive(Default, Serialize, Deserialize)]
-struct Counter {
-    value: u64,
-}
-
-#[derive(Event, Serialize, Deserialize)]
-enum CounterEvent {
-    Increased,
-}
-
-#[derive(Command, Serialize, Deserialize)]
-#[command(reply = u64)]
-struct Increase {}
-
-#[derive(Command, Serialize, Deserialize)]
-#[command(reply = u64)]
-struct Value {}
-
-impl Entity for Counter {
-    const TYPE: &'static str = "counter";
-    type Event = CounterEvent;
-    type Rejection = NoRejection;
-
-    fn apply(&mut self, event: &CounterEvent) {
-        let CounterEvent::Increased = event;
-        self.value += 1;
-    }
-
-    fn commands(commands: &mut Commands<Self>) {
-        commands.handle::<Increase>().read::<Value>();
-    }
-}
-
-impl Handle<Increase> for Counter {
-    fn handle(
-        &self,
-        _: Increase,
-        cx: &mut Context<'_, Self>,
-    ) -> Result<Effect<Self, u64>, NoRejection> {
-        Ok(cx.persist(CounterEvent::Increased).reply(|counter| counter.value))
-    }
-}
-
-impl Read<Value> for Counter {
-    fn read(&self, _: Value, _: &Context<'_, Self>) -> Result<u64, NoRejection> {
-        Ok(self.value)
-    }
-}
 
 pub(super) fn reads(plan: &Plan) -> anyhow::Result<Measured> {
     run(plan, async |_, counters| {

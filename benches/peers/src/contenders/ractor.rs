@@ -13,6 +13,10 @@ enum Asked {
     Increase(RpcReplyPort<u64>),
 }
 
+// With its network, ractor asks this of every message, also of those that stay.
+#[cfg(feature = "remote")]
+impl ractor::Message for Asked {}
+
 impl Actor for Counter {
     type Msg = Asked;
     type State = u64;
