@@ -7,6 +7,8 @@
 //! The flag is there so that whoever looks for reactions need not decode what has none. The node is the one whose engine ran the commands: who looks
 //! back wants to know it, nothing is decided by it. Zero says nothing: what was written before nodes were told, and nodes whose number is above 65,535.
 
+use std::ops::Range;
+
 use bytes::{Bytes, BytesMut};
 use holm_core::{EntityAddress, NodeId, Offset, ShardId, Term};
 
@@ -233,20 +235,43 @@ impl Batch {
 
     /// The records in offset order. They share the batch's memory.
     pub fn records(&self) -> impl Iterator<Item = StoredRecord> + '_ {
+        (self.first.0..)
+            .map(Offset)
+            .zip(self.places())
+            .map(|(offset, place)| self.at(offset, place))
+    }
+
+    /// The record at `offset`, or none when it is not in this batch. It is found from the first record on; who looks for many in one batch has its
+    /// [`RecordPlaces`].
+    #[must_use]
+    pub fn record(&self, offset: Offset) -> Option<StoredRecord> {
+        let place = self.places().nth(self.step_to(offset)?)?;
+        Some(self.at(offset, place))
+    }
+
+    /// Whether the record at `offset` is in this batch.
+    #[must_use]
+    pub fn holds(&self, offset: Offset) -> bool {
+        self.step_to(offset).is_some()
+    }
+
+    fn step_to(&self, offset: Offset) -> Option<usize> {
+        let step = offset.0.checked_sub(self.first.0).filter(|step| *step < self.records.into())?;
+        usize::try_from(step).ok()
+    }
+
+    /// Where the records are. Their lengths were checked when the batch was made.
+    fn places(&self) -> impl Iterator<Item = Range<usize>> + '_ {
         let mut at = BATCH_HEADER_BYTES;
-        (0..u64::from(self.records)).map(move |step| {
+        (0..self.records).map(move |_| {
             let start = at + RECORD_LENGTH_BYTES;
-            let end = start + u32_at(&self.bytes, at) as usize;
-            at = end;
-            StoredRecord { offset: self.first.plus(step), bytes: self.bytes.slice(start..end) }
+            at = start + u32_at(&self.bytes, at) as usize;
+            start..at
         })
     }
 
-    /// The record at `offset`, or none when it is not in this batch.
-    #[must_use]
-    pub fn record(&self, offset: Offset) -> Option<StoredRecord> {
-        let step = offset.0.checked_sub(self.first.0)?;
-        self.records().nth(usize::try_from(step).ok()?)
+    fn at(&self, offset: Offset, place: Range<usize>) -> StoredRecord {
+        StoredRecord { offset, bytes: self.bytes.slice(place) }
     }
 
     fn check_lengths(&self) -> Result<(), CorruptBatch> {
@@ -268,6 +293,35 @@ impl Batch {
             at += length;
         }
         if at == self.bytes.len() { Ok(()) } else { Err(CorruptBatch::Structure) }
+    }
+}
+
+/// A batch of which many records are looked for, in whatever order: each is found at once. It takes 16 bytes for each record of the batch.
+#[derive(Debug)]
+pub struct RecordPlaces {
+    batch: Batch,
+    places: Vec<Range<usize>>,
+}
+
+impl RecordPlaces {
+    /// Goes through the batch once.
+    #[must_use]
+    pub fn of(batch: Batch) -> Self {
+        let places = batch.places().collect();
+        Self { batch, places }
+    }
+
+    /// The batch.
+    #[must_use]
+    pub fn batch(&self) -> &Batch {
+        &self.batch
+    }
+
+    /// The record at `offset`, or none when it is not in this batch.
+    #[must_use]
+    pub fn record(&self, offset: Offset) -> Option<StoredRecord> {
+        let place = self.places.get(self.batch.step_to(offset)?)?;
+        Some(self.batch.at(offset, place.clone()))
     }
 }
 

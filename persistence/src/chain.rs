@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use holm_core::{EntityAddress, Offset, SequenceNumber, ShardId};
 
-use crate::batch::{Batch, StoredRecord};
+use crate::batch::{Batch, RecordPlaces, StoredRecord};
 use crate::record::Record;
 use crate::shard_log::{History, ReadError};
 
@@ -42,7 +42,7 @@ pub fn walk_chain(
     let (mut records, mut bytes) = (VecDeque::<StoredRecord>::new(), 0);
     let mut at = head;
     let mut newer: Option<Link> = None;
-    let mut batch: Option<Batch> = None;
+    let mut batch: Option<RecordPlaces> = None;
     while at > Offset::ZERO {
         let stored = record_at(shard, at, &mut batch, batch_at)?;
         let link = Link::read(shard, address, &stored, newer.as_ref())?;
@@ -72,14 +72,16 @@ pub fn walk_chain(
 fn record_at(
     shard: ShardId,
     offset: Offset,
-    batch: &mut Option<Batch>,
+    batch: &mut Option<RecordPlaces>,
     batch_at: &mut dyn FnMut(Offset) -> Result<Batch, ReadError>,
 ) -> Result<StoredRecord, ReadError> {
     if let Some(record) = batch.as_ref().and_then(|batch| batch.record(offset)) {
         return Ok(record);
     }
-    let read = batch.insert(batch_at(offset)?);
+    // An entity that is busy has many records in a batch, and each would be looked for from the first one on.
+    let read = batch.insert(RecordPlaces::of(batch_at(offset)?));
     read.record(offset).ok_or_else(|| {
+        let read = read.batch();
         let reason = format!("it is not in its batch {}..={}", read.first(), read.last());
         ReadError::Corrupt { shard, offset, reason }
     })

@@ -2,7 +2,7 @@
 
 use holm_core::{CorrelationId, Offset, ShardId};
 
-use crate::batch::Batch;
+use crate::batch::{Batch, RecordPlaces};
 use crate::entity_index::Places;
 use crate::record::RecordHead;
 use crate::shard_log::{Conversation, ConversationRecord, ReadError};
@@ -23,25 +23,26 @@ pub fn read_conversation(
 ) -> Result<Conversation, ReadError> {
     let Places { known_from, offsets, next } = places;
     let mut conversation = Conversation { records: Vec::new(), known_from, next };
-    let (mut batch, mut bytes): (Option<Batch>, usize) = (None, 0);
+    let (mut batch, mut bytes): (Option<RecordPlaces>, usize) = (None, 0);
     for (nth, offset) in offsets.into_iter().enumerate() {
         if nth == CONVERSATION_PLACES || bytes >= max_bytes.max(1) {
             conversation.next = Some(offset);
             break;
         }
         let corrupt = |reason: String| ReadError::Corrupt { shard, offset, reason };
-        let known = batch.take().filter(|batch| batch.record(offset).is_some());
+        let known = batch.take().filter(|held| held.batch().holds(offset));
         let held = match known {
             Some(held) => held,
-            None => batch_at(offset)?,
+            None => RecordPlaces::of(batch_at(offset)?),
         };
         let stored = held.record(offset).ok_or_else(|| {
+            let held = held.batch();
             corrupt(format!("it is not in its batch {}..={}", held.first(), held.last()))
         })?;
         let head = RecordHead::read(&stored.bytes).map_err(|error| corrupt(error.to_string()))?;
         if head.correlation == correlation {
             bytes += stored.bytes.len();
-            let made_by = held.made_by();
+            let made_by = held.batch().made_by();
             conversation.records.push(ConversationRecord { made_by, stored: stored.detach() });
         }
         batch = Some(held);

@@ -25,7 +25,9 @@ mod space;
 mod store;
 mod trims;
 
-pub use batch::{BATCH_HEADER_BYTES, Batch, BatchBuilder, CorruptBatch, StoredRecord};
+pub use batch::{
+    BATCH_HEADER_BYTES, Batch, BatchBuilder, CorruptBatch, RecordPlaces, StoredRecord,
+};
 pub use chain::{After, HISTORY_BYTES, walk_chain};
 pub use codec::{CodecError, MAX_ENCODED_BYTES, borrow_decode, decode, encode, encode_into};
 pub use conversation::{CONVERSATION_PLACES, read_conversation};

@@ -160,11 +160,15 @@ impl ClusterNode {
         Ok(())
     }
 
-    /// Hands over the leadership of every shard it leads, then stops. The node stays a member and may come back; for rolling updates.
+    /// Hands over the leadership of every shard it leads that another node can take, finishes what is under way in the others, then stops. The node stays a member and may come back; for rolling updates.
     pub async fn shutdown(&self) {
         let core = self.0.core.clone();
         // An error means that the thread has ended already, and with it everything that was to be handed over.
-        let _ = self.0.runtime.spawn(async move { core.hand_over_all().await }).await;
+        let handed_over = async move {
+            core.finish_alone().await;
+            core.hand_over_all().await;
+        };
+        let _ = self.0.runtime.spawn(handed_over).await;
         self.stop().await;
     }
 

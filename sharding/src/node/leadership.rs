@@ -15,7 +15,7 @@ use crate::raft::{Metrics, WatchReceiver as _, elapsed};
 use crate::replicated_log::Interrupted;
 
 /// Time for the host to finish what is under way before a leadership is handed over.
-const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
+pub(super) const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Time for a hand-over.
 const TRANSFER_DEADLINE: Duration = Duration::from_millis(1_500);

@@ -9,6 +9,8 @@ use holm_persistence::decode;
 use tokio::time::Instant;
 
 use super::core::{Core, lock};
+use super::groups::ShardGroup;
+use super::leadership::DRAIN_DEADLINE;
 use super::messages::{LeadPhase, LeaveRequest};
 use super::options::LeaveError;
 use super::steward::successor;
@@ -92,6 +94,27 @@ impl Core {
         view.is_some_and(|view| {
             view.version >= self.state().version && view.member(self.me()).is_none()
         })
+    }
+
+    /// Finishes what is under way in the shards of which there is no other replica: nobody can take them, so nobody is waited for.
+    pub(super) async fn finish_alone(self: &Arc<Self>) {
+        self.retiring.send_replace(true);
+        let (me, state) = (self.me(), self.state());
+        let is_alone = |group: &Arc<ShardGroup>| {
+            let planned = state.plan.as_ref().and_then(|plan| plan.shard(group.shard));
+            let is_mine = planned.is_none_or(|plan| plan.replicas.iter().all(|node| *node == me));
+            is_mine && self.seen(&group.group.metrics()).others.is_empty()
+        };
+        let alone: Vec<_> = self.all_groups().into_iter().filter(is_alone).collect();
+        let drained = alone
+            .iter()
+            .filter(|group| lock(&group.lead).begin_hand_off())
+            .map(|group| tokio::time::timeout(DRAIN_DEADLINE, self.host.drain(group.shard)));
+        for drained in futures::future::join_all(drained).await {
+            if drained.is_err() {
+                tracing::warn!("a shard could not be drained in time");
+            }
+        }
     }
 
     /// Hands over every leadership that another replica can take; what is left after a while stays.

@@ -70,6 +70,24 @@ async fn a_cluster_of_one_grows() {
     assert_eq!(third.add("a", 1).await.unwrap(), 6);
 }
 
+/// Nobody can take over from the only replica, so nobody is waited for; what was begun ends first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_by_itself_stops_without_waiting_for_a_successor() {
+    let cluster = Cluster::of(1);
+    let only = cluster.start(0).await;
+    only.until_serving().await;
+    let names = ids(12);
+    let adding = futures::future::join_all(names.iter().map(|id| only.add(id, 1)));
+    let stopping = async {
+        // Behind the commands: they were sent when it is told to stop.
+        tokio::task::yield_now().await;
+        tokio::time::timeout(Duration::from_secs(5), only.node.shutdown()).await
+    };
+    let (added, stopped) = tokio::join!(adding, stopping);
+    assert!(stopped.is_ok(), "it waited for somebody");
+    assert!(added.into_iter().all(|added| added == Ok(1)), "what was begun was answered");
+}
+
 /// Laws G18, G20, G27: who does not fit is told why.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_does_not_fit_is_refused_with_a_reason() {
