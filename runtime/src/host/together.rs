@@ -6,11 +6,11 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use actix::dev::SendError;
 use holm_core::{AskError, Limit, Outcome, ShardId};
 
 use super::ShardHost;
-use crate::shell::actor::{Deliver, DeliverAll};
+use crate::shell::actor::Deliver;
+use crate::shell::seat::NotTaken;
 
 thread_local! {
     /// What is held until the end of [`together`]; none outside of it.
@@ -74,14 +74,10 @@ impl ShardHost {
         if commands.is_empty() {
             return;
         }
-        match seat.mailbox.try_send(DeliverAll(commands)) {
+        match seat.deliver_all(commands) {
             Ok(()) => {}
-            Err(SendError::Full(DeliverAll(commands))) => {
-                seat.board.taken(commands.len());
-                self.refuse(shard, commands);
-            }
-            Err(SendError::Closed(DeliverAll(commands))) => {
-                seat.board.taken(commands.len());
+            Err(NotTaken::Full(commands)) => self.refuse(shard, commands),
+            Err(NotTaken::Closed(commands)) => {
                 for Deliver { reply, .. } in commands {
                     let (reason, outcome) = ("the node stops".into(), Outcome::NotApplied);
                     reply.answer(Err(AskError::Unavailable { shard, reason, outcome }));

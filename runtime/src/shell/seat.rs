@@ -4,10 +4,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use actix::Addr;
+use actix::dev::SendError;
 use holm_core::ShardId;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::actor::ShardActor;
+use super::actor::{Deliver, DeliverAll, ShardActor};
 use super::leadership::Input;
 use crate::engine::{Run, Sight};
 use crate::options::ShardStats;
@@ -18,6 +19,28 @@ pub(crate) struct Seat {
     /// Everything but commands: bounded by its senders, so that a full mailbox never keeps it out.
     pub(crate) inputs: UnboundedSender<Input>,
     pub(crate) board: std::sync::Arc<Board>,
+}
+
+/// Commands that the mailbox did not take.
+pub(crate) enum NotTaken {
+    Full(Vec<Deliver>),
+    /// The node stops.
+    Closed(Vec<Deliver>),
+}
+
+impl Seat {
+    /// Puts commands into the mailbox together, which [`Board::admit`] admitted; those that are not taken are counted out again.
+    pub(crate) fn deliver_all(&self, commands: Vec<Deliver>) -> Result<(), NotTaken> {
+        self.mailbox.try_send(DeliverAll(commands)).map_err(|error| {
+            let (SendError::Full(DeliverAll(commands)) | SendError::Closed(DeliverAll(commands))) =
+                &error;
+            self.board.taken(commands.len());
+            match error {
+                SendError::Full(DeliverAll(commands)) => NotTaken::Full(commands),
+                SendError::Closed(DeliverAll(commands)) => NotTaken::Closed(commands),
+            }
+        })
+    }
 }
 
 /// Where the actor writes and others read.
