@@ -4,6 +4,7 @@ mod near;
 mod telling;
 mod together;
 
+use self::together::is_together;
 pub use self::together::together;
 
 use std::fmt;
@@ -169,7 +170,10 @@ impl ShardHost {
         if seat.board.standing() == Standing::Away {
             return reply.answer(Err(AskError::Moved { shard, leader: None }));
         }
-        let Some(command) = self.hold(shard, Deliver { envelope, reply }) else { return };
+        let command = Deliver { envelope, reply };
+        if is_together() {
+            return self.hold(shard, command);
+        }
         match seat.mailbox.try_send(command) {
             Ok(()) => {}
             Err(SendError::Full(command)) => self.refuse(shard, [command]),

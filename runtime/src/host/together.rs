@@ -39,6 +39,11 @@ pub fn together<R>(work: impl FnOnce() -> R) -> R {
     work()
 }
 
+/// Whether this is inside of [`together`]. Looked at for each command, and nearly always false.
+pub(super) fn is_together() -> bool {
+    HELD.with_borrow(Option::is_some)
+}
+
 struct HandingOver;
 
 impl Drop for HandingOver {
@@ -50,10 +55,10 @@ impl Drop for HandingOver {
 }
 
 impl ShardHost {
-    /// Holds a command when it came together with others; else it comes back.
-    pub(super) fn hold(&self, shard: ShardId, command: Deliver) -> Option<Deliver> {
+    /// Holds a command until all that came together with it are there.
+    pub(super) fn hold(&self, shard: ShardId, command: Deliver) {
         HELD.with_borrow_mut(|held| {
-            let Some(groups) = held else { return Some(command) };
+            let groups = held.get_or_insert_default();
             let is_it =
                 |group: &&mut Group| group.shard == shard && Arc::ptr_eq(&group.host.0, &self.0);
             match groups.iter_mut().find(is_it) {
@@ -62,8 +67,7 @@ impl ShardHost {
                     groups.push(Group { host: self.clone(), shard, commands: vec![command] });
                 }
             }
-            None
-        })
+        });
     }
 
     fn deliver_all(&self, shard: ShardId, mut commands: Vec<Deliver>) {
