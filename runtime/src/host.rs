@@ -178,8 +178,7 @@ impl ShardHost {
             Ok(()) => {}
             Err(SendError::Full(command)) => self.refuse(shard, [command]),
             Err(SendError::Closed(Deliver { reply, .. })) => {
-                let (reason, outcome) = ("the node stops".into(), Outcome::NotApplied);
-                reply.answer(Err(AskError::Unavailable { shard, reason, outcome }));
+                reply.answer(Err(stopping(shard)));
             }
         }
     }
@@ -249,6 +248,12 @@ impl ShardHost {
             }
         })
     }
+}
+
+/// What a caller is told when the threads have ended.
+fn stopping(shard: ShardId) -> AskError {
+    let (reason, outcome) = ("the node stops".into(), Outcome::NotApplied);
+    AskError::Unavailable { shard, reason, outcome }
 }
 
 /// What every seat needs.

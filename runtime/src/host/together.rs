@@ -6,9 +6,9 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use holm_core::{AskError, Limit, Outcome, ShardId};
+use holm_core::{AskError, Limit, ShardId};
 
-use super::ShardHost;
+use super::{ShardHost, stopping};
 use crate::shell::actor::Deliver;
 use crate::shell::seat::NotTaken;
 
@@ -83,8 +83,7 @@ impl ShardHost {
             Err(NotTaken::Full(commands)) => self.refuse(shard, commands),
             Err(NotTaken::Closed(commands)) => {
                 for Deliver { reply, .. } in commands {
-                    let (reason, outcome) = ("the node stops".into(), Outcome::NotApplied);
-                    reply.answer(Err(AskError::Unavailable { shard, reason, outcome }));
+                    reply.answer(Err(stopping(shard)));
                 }
             }
         }

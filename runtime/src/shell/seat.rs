@@ -31,10 +31,9 @@ pub(crate) enum NotTaken {
 impl Seat {
     /// Puts commands into the mailbox together, which [`Board::admit`] admitted; those that are not taken are counted out again.
     pub(crate) fn deliver_all(&self, commands: Vec<Deliver>) -> Result<(), NotTaken> {
+        let number = commands.len();
         self.mailbox.try_send(DeliverAll(commands)).map_err(|error| {
-            let (SendError::Full(DeliverAll(commands)) | SendError::Closed(DeliverAll(commands))) =
-                &error;
-            self.board.taken(commands.len());
+            self.board.taken(number);
             match error {
                 SendError::Full(DeliverAll(commands)) => NotTaken::Full(commands),
                 SendError::Closed(DeliverAll(commands)) => NotTaken::Closed(commands),
