@@ -2,6 +2,8 @@
 //!
 //! Appends are pipelined: the next is sent before the one before it is answered, because the transport keeps their order.
 
+mod marks;
+
 use std::future::Future;
 use std::time::Duration;
 
@@ -9,6 +11,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{FutureExt, Stream, StreamExt};
 use holm_core::NodeId;
+use holm_persistence::LogId as StoreLog;
 use openraft::alias::SnapshotOf;
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
@@ -128,17 +131,12 @@ impl RaftNetworkV2<Types> for Replica {
         S: Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
     {
         let replica = self.clone();
-        let answers = input
-            .map(move |request| {
-                let previous = request.prev_log_id;
-                let last = request.entries.last().map_or(previous, |entry| Some(entry.log_id));
-                // Queued here, in the order of the input, and not when the future is polled.
-                let sent = replica.send_append(&request, &option);
-                sent.map(move |answer| {
-                    answer.map(|answer| answer.into_stream_result(previous, last))
-                })
-            })
-            .buffered(APPENDS_IN_FLIGHT);
+        // What the cluster log says is wanted everywhere at once, and seldom.
+        let hold_for =
+            if replica.group == StoreLog::CLUSTER.0 { Duration::ZERO } else { marks::HELD };
+        // Queued there, in the order of the input, and not when the future is polled.
+        let send = move |request: &_| replica.send_append(request, &option).boxed();
+        let answers = marks::Outgoing::new(input, hold_for, send).buffered(APPENDS_IN_FLIGHT);
         async move { Ok(answers.boxed()) }.boxed()
     }
 
