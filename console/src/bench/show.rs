@@ -70,6 +70,14 @@ pub(super) fn sleepers_line(measured: &Sleepers) -> String {
             change(high)
         )
     });
+    let typical = measured.typical.zip(measured.typical_between);
+    let typical = typical.map_or_else(String::new, |(ratio, (low, high))| {
+        let (low, high) = (change(low), change(high));
+        format!(
+            "\n    the middle one of the rounds: {:+.1} % ({low:+.1} to {high:+.1} %)",
+            change(ratio)
+        )
+    });
     let errors = match (measured.errors, &measured.first_error) {
         (0, _) => String::new(),
         (errors, first) => {
@@ -87,7 +95,7 @@ pub(super) fn sleepers_line(measured: &Sleepers) -> String {
         _ => String::new(),
     };
     format!(
-        "  {subscribers} subscribers that sleep, {turns} turns of each kind at {}/s\n    without: p50 {}, p99 {}   with: p50 {}, p99 {}   {ratio}{between}\n    memory grew by {} KiB in the turns before they came, by {} KiB in those in which they had slept for a turn{errors}{late}",
+        "  {subscribers} subscribers that sleep, {turns} turns of each kind at {}/s\n    without: p50 {}, p99 {}   with: p50 {}, p99 {}   {ratio}{between}{typical}\n    memory grew by {} KiB in the turns before they came, by {} KiB in those in which they had slept for a turn{errors}{late}",
         grouped(measured.rate.into()),
         ms(p50_ms.0),
         ms(p99_ms.0),
