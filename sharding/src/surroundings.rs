@@ -41,6 +41,12 @@ pub trait Network: Send + Sync + 'static {
 
     /// The process handles a message that was put on its way a second time.
     fn handles_again(&self) {}
+
+    /// Resolves when the process that listens at an address now is gone for certain; none where nobody could know.
+    fn death_of(&self, at: SocketAddr) -> Option<Pending<()>> {
+        let _ = at;
+        None
+    }
 }
 
 /// A process's end of an address. Nobody listens any more when it is dropped.

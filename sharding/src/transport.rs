@@ -6,6 +6,7 @@
 mod assembly;
 mod bind;
 mod complaint;
+mod death;
 mod dialler;
 mod error;
 mod event;
@@ -113,6 +114,7 @@ impl Peers {
         };
         let listen = bound.as_ref().map(|bound| bound.address);
         let advertised = listen.map(|listen| options.advertise.unwrap_or(listen));
+        let incarnation = options.me.incarnation;
         let credentials = Credentials {
             cluster: options.cluster,
             secret: options.secret,
@@ -126,6 +128,10 @@ impl Peers {
         if let Some(bound) = bound {
             gossip = bound.gossip;
             shared.tasks.spawn(shared::accept(shared.clone(), bound.listener));
+            if let (None, Some(advertised)) = (shared.surroundings().network(), advertised) {
+                let stop = shared.stop.clone();
+                shared.tasks.spawn(death::offer(advertised, incarnation, stop));
+            }
         }
         Ok(Self(Arc::new(Owner { shared, listen, advertised, gossip: Mutex::new(gossip) })))
     }

@@ -104,6 +104,7 @@ situations! {
     (MessageLate, "message-late", World, "A message arrived after a later one."),
     (MessageTwice, "message-twice", World, "A receiver handled the second copy of a message."),
     (PausedBeyondLease, "paused-beyond-lease", World, "A leader was paused for longer than its lease, and woke up."),
+    (LeaseLetGo, "lease-let-go", World, "A replica let go of a lease because its leader's process had ended."),
     (DeposedInFlight, "deposed-in-flight", World, "A leader was deposed with batches on their way to the log."),
     (TailReplaced, "tail-replaced", World, "A follower dropped entries that no majority had."),
     (CopyBehind, "copy-behind", World, "A node's copy of a shard ended before another's."),

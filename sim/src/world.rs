@@ -78,7 +78,7 @@ impl World {
         let mut entropy = SeededEntropy::new(settings.seed);
         holm_sharding::seed_consensus(entropy.next_u64());
         let time = WorldTime::default();
-        let wires = Wires::new(entropy.next_u64());
+        let wires = Wires::new(entropy.next_u64(), settings.deaths_are_seen);
         let hosts: Vec<Host> = (1..=settings.nodes).map(Host).collect();
         let met = Met::default();
         let common = Common {

@@ -10,7 +10,7 @@ use holm_persistence::{LogId as StoreLog, Pending};
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, ForwardReason, ForwardToLeader, LinearizableReadError};
 use openraft::impls::ProgressResponder;
-use openraft::raft::ClientWriteResult;
+use openraft::raft::{ClientWriteResult, TransferLeaderRequest};
 use openraft::{Config, ReadPolicy};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -116,6 +116,23 @@ impl Group {
     /// Stands for election, after a pre-vote; false when that is not for this replica now.
     pub(crate) async fn stand(&self) -> bool {
         self.log.floor().is_none() && self.raft.trigger().elect(true).await.is_ok()
+    }
+
+    /// Lets go of the promise that nobody else is elected while the leader's lease lasts, when the leader of this term is gone for good. True when this
+    /// replica has followed that leader until now.
+    ///
+    /// The leader must have ended: one that lives answers reads by its lease.
+    pub(crate) async fn release(&self, leader: NodeId, term: u64) -> bool {
+        let followed = self.metrics().vote;
+        let theirs = followed.is_committed()
+            && followed.leader_id().voted_for == leader.0
+            && followed.leader_id().term == term;
+        if !theirs {
+            return false;
+        }
+        // openraft lets go for a leadership that is handed over. The one that it is handed to stands at once; here that is nobody.
+        let to_nobody = TransferLeaderRequest::new(followed, leader.0, None);
+        self.raft.handle_transfer_leader(to_nobody).await.is_ok()
     }
 
     /// Tells the others that this node still leads.

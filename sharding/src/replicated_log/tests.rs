@@ -4,4 +4,5 @@
 mod away;
 mod fence;
 mod laws;
+mod leases;
 mod nodes;

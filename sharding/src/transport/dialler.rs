@@ -10,9 +10,11 @@ use holm_core::{Entropy, NodeId, SeededEntropy};
 use tokio::io::AsyncRead;
 use tokio::time::Instant;
 use tokio_util::codec::FramedRead;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::transport::assembly::Assembly;
 use crate::transport::complaint::Complaint;
+use crate::transport::death;
 use crate::transport::frame::{FrameCodec, FrameError, Kind};
 use crate::transport::greeting::Hail;
 use crate::transport::handshake::{self, HandshakeError};
@@ -57,6 +59,7 @@ async fn keep_up(shared: &Arc<Shared>, link: &Arc<Link>) {
     let mut entropy = shared.surroundings().seeded();
     let mut pause = shared.limits.back_off_least;
     let mut before: Option<Before> = None;
+    let mut followed: Option<Followed> = None;
     let mut broken = 0;
     let mut short_lives = 0;
     if let Some(dialled) = link.open() {
@@ -68,6 +71,9 @@ async fn keep_up(shared: &Arc<Shared>, link: &Arc<Link>) {
                 (pause, broken) = (shared.limits.back_off_least, 0);
                 let Some(dialled) = open_for(shared, link, &hail) else { return };
                 greet(shared, link, &mut before, &hail);
+                if followed.as_ref().is_none_or(|it| it.incarnation != hail.identity.incarnation) {
+                    followed = Followed::begin(shared, link, &hail).await;
+                }
                 let began = Instant::now();
                 run(shared, link, &dialled, &hail, stream).await;
                 dialled.fail(&PeerError::Lost { address: link.address });
@@ -107,6 +113,36 @@ async fn keep_up(shared: &Arc<Shared>, link: &Arc<Link>) {
 fn jittered(pause: Duration, entropy: &mut SeededEntropy) -> Duration {
     let micros = u64::try_from(pause.as_micros()).unwrap_or(u64::MAX / 2).max(1);
     Duration::from_micros(micros / 2 + entropy.below(micros))
+}
+
+/// A process whose end is waited for, from its first connection on and over all that follow.
+struct Followed {
+    incarnation: u64,
+    /// Ends the waiting when the link ends, or when another start of the process is followed.
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Followed {
+    /// None when its end cannot be known, or concerns nobody: who does not listen leads nothing and succeeds nobody.
+    async fn begin(shared: &Arc<Shared>, link: &Arc<Link>, hail: &Hail) -> Option<Self> {
+        let incarnation = hail.identity.incarnation;
+        shared.credentials().listen?;
+        let death = death::of(shared.surroundings(), link.address, incarnation).await?;
+        let (shared, link, greeted) = (shared.clone(), link.clone(), hail.identity.node);
+        let runtime = shared.runtime().clone();
+        let task = shared.tasks.clone().spawn_on(
+            async move {
+                death.await;
+                // The id may have come after the handshake.
+                let expected = NodeId(link.expected.load(Ordering::Relaxed));
+                let node = if greeted == NodeId::ZERO { expected } else { greeted };
+                tracing::debug!(address = %link.address, %node, incarnation, "the process of a peer has ended");
+                shared.tell(PeerEvent::Died { node, address: link.address, incarnation });
+            },
+            &runtime,
+        );
+        Some(Self { incarnation, _task: AbortOnDropHandle::new(task) })
+    }
 }
 
 struct Failure {

@@ -4,6 +4,7 @@
 
 mod cluster;
 mod connections;
+mod deaths;
 mod edges;
 mod gossip;
 mod log_lines;

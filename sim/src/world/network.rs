@@ -7,6 +7,7 @@
 
 mod connection;
 mod counts;
+mod ending;
 mod state;
 mod stream;
 
@@ -73,10 +74,10 @@ impl Default for Quality {
 pub struct Wires(Arc<Mutex<State>>);
 
 impl Wires {
-    /// A network without hosts.
+    /// A network without hosts. When `deaths_are_seen`, processes learn for certain that another one was killed; of a machine without power nobody knows.
     #[must_use]
-    pub fn new(seed: u64) -> Self {
-        Self(Arc::new(Mutex::new(State::new(seed))))
+    pub fn new(seed: u64, deaths_are_seen: bool) -> Self {
+        Self(Arc::new(Mutex::new(State::new(seed, deaths_are_seen))))
     }
 
     /// The network as the next process on a host sees it.
@@ -199,5 +200,10 @@ impl Network for Attached {
 
     fn handles_again(&self) {
         self.wires.lock().counts.twice += 1;
+    }
+
+    fn death_of(&self, at: SocketAddr) -> Option<Pending<()>> {
+        let ending = self.wires.lock().ending_of(Host::at(at))?;
+        Some(Box::pin(async move { ending.come().await }))
     }
 }

@@ -10,7 +10,7 @@ use crate::workload;
 
 /// The newest edition of the worlds. A seed means a world of its edition: what is added to the worlds comes with a new one, and the seeds of mended bugs
 /// keep the one in which they were found.
-pub const EDITION: u32 = 4;
+pub const EDITION: u32 = 5;
 
 /// How often each fault happens, relative to the others; zero is never.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -128,6 +128,8 @@ pub struct Settings {
     pub policy: bool,
     /// Whether every node is a member of a shared projection.
     pub shared: bool,
+    /// Whether a process learns for certain that another one has ended, as on one machine.
+    pub deaths_are_seen: bool,
     /// How wrong the clocks are by themselves.
     pub clocks: Clocks,
     /// Whether there are entities that cannot be replayed.
@@ -164,6 +166,9 @@ impl Settings {
         if edition >= 4 {
             settings.fourth_edition();
         }
+        if edition >= 5 {
+            settings.fifth_edition();
+        }
         settings
     }
 
@@ -190,6 +195,12 @@ impl Settings {
     fn fourth_edition(&mut self) {
         let mut entropy = SeededEntropy::new(self.seed ^ 0x74C1_CE00);
         self.faults.twice = if entropy.below(3) == 0 { 0 } else { 1 + entropy.below(16) };
+    }
+
+    /// What the fifth edition brought: deaths that the others learn of for certain.
+    fn fifth_edition(&mut self) {
+        let mut entropy = SeededEntropy::new(self.seed ^ 0x000D_EA75);
+        self.deaths_are_seen = entropy.below(2) == 0;
     }
 
     fn first_edition(seed: u64) -> Self {
@@ -221,6 +232,7 @@ impl Settings {
             followers: matches!(seed % 8, 0 | 2 | 3),
             policy: false,
             shared: false,
+            deaths_are_seen: false,
             clocks: Clocks::default(),
             relics: false,
             damaged_side_files: false,
@@ -288,6 +300,17 @@ mod tests {
         }
     }
 
+    /// And those that were found in worlds in which a death was a guess.
+    #[test]
+    fn the_fourth_edition_knows_nothing_of_the_fifth() {
+        for seed in 0..200 {
+            let (fourth, fifth) = (Settings::of_edition(seed, 4), Settings::of_edition(seed, 5));
+            assert!(!fourth.deaths_are_seen);
+            assert_eq!((fourth.faults, fourth.clocks), (fifth.faults, fifth.clocks));
+            assert_eq!((fourth.policy, fourth.shared), (fifth.policy, fifth.shared));
+        }
+    }
+
     #[test]
     fn what_an_edition_brought_comes_in_some_worlds_and_not_in_all() {
         let worlds: Vec<Settings> = (0..200).map(Settings::draw).collect();
@@ -300,6 +323,7 @@ mod tests {
             ("policies", count(|world| world.policy)),
             ("shared projections", count(|world| world.shared)),
             ("messages twice", count(|world| world.faults.twice > 0)),
+            ("deaths that are seen", count(|world| world.deaths_are_seen)),
         ] {
             assert!((20..=180).contains(&worlds), "{what} in {worlds} of 200");
         }

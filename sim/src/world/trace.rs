@@ -18,8 +18,10 @@ use crate::sometimes::Situation;
 const LINES: usize = 500_000;
 
 /// What the code under test says when something happens that shows nowhere else. A wording that changes shows as a situation that is never met.
-const SAID: [(&str, Situation); 1] =
-    [("dropping entries that no majority had", Situation::TailReplaced)];
+const SAID: [(&str, Situation); 2] = [
+    ("dropping entries that no majority had", Situation::TailReplaced),
+    ("the leases of a process that has ended are let go", Situation::LeaseLetGo),
+];
 
 /// The trace of one world. Clones share it.
 #[derive(Clone)]

@@ -37,6 +37,7 @@ const TRANSFER_AGAIN: Duration = Duration::from_millis(500);
 pub(super) struct Nodes {
     runtime: Runtime,
     config: Arc<Config>,
+    times: ConsensusTimes,
     /// Who is cut off from the others.
     cut: Arc<Mutex<BTreeSet<NodeId>>>,
     nodes: Vec<Node>,
@@ -82,11 +83,16 @@ impl PeerHandler for Door {
 impl Nodes {
     /// So many nodes, each with a voter of each shard's group.
     pub(super) fn of(count: u64) -> Self {
+        Self::with(count, ConsensusTimes::default())
+    }
+
+    /// The same, with other times.
+    pub(super) fn with(count: u64, times: ConsensusTimes) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let config = Arc::new(config("test", ConsensusTimes::default()).unwrap());
+        let config = Arc::new(config("test", times).unwrap());
         let cut = Arc::default();
         let nodes = (1..=count).map(|id| runtime.block_on(node(NodeId(id), &cut))).collect();
-        let mut nodes = Self { runtime, config, cut, nodes };
+        let mut nodes = Self { runtime, config, times, cut, nodes };
         nodes.introduce();
         for place in 0..nodes.nodes.len() {
             nodes.start(place);
@@ -172,7 +178,7 @@ impl Nodes {
         let seat = GroupSeat {
             me: node.id,
             config: self.config.clone(),
-            times: ConsensusTimes::default(),
+            times: self.times,
             peers: node.peers.clone(),
         };
         let tail = 1024 * 1024;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use holm_core::{Entropy as _, SeededEntropy};
 
 use super::connection::{Conn, ConnId, Packet, Side};
+use super::ending::Ending;
 use super::{Counts, Host, Quality};
 
 /// How long packets that cannot get through are sent again before the connection breaks.
@@ -38,6 +39,8 @@ pub(super) struct State {
     usual: Quality,
     /// What was moved, for the trace.
     pub(super) counts: Counts,
+    /// The ends of the processes that run, for those that wait for them; none where nobody may know.
+    endings: Option<BTreeMap<Host, Ending>>,
 }
 
 /// A port at which a process listens.
@@ -48,7 +51,7 @@ pub(super) struct Listener {
 }
 
 impl State {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64, deaths_are_seen: bool) -> Self {
         Self {
             now: Duration::ZERO,
             entropy: SeededEntropy::new(seed),
@@ -63,6 +66,7 @@ impl State {
             quality: BTreeMap::new(),
             usual: Quality::default(),
             counts: Counts::default(),
+            endings: deaths_are_seen.then(BTreeMap::new),
         }
     }
 
@@ -244,6 +248,10 @@ impl State {
 
     pub(super) fn end_process(&mut self, host: Host, tell: bool) {
         self.listeners.remove(&host);
+        let ending = self.endings.as_mut().and_then(|endings| endings.remove(&host));
+        if let (Some(ending), true) = (ending, tell) {
+            ending.has_come();
+        }
         let ids: Vec<ConnId> = self.connections.keys().copied().collect();
         for id in ids {
             for side in [Side::Dialler, Side::Acceptor] {
@@ -259,6 +267,14 @@ impl State {
             }
             self.forget_if_done(id);
         }
+    }
+
+    /// The end of the process on a host, for whoever waits for it.
+    pub(super) fn ending_of(&mut self, host: Host) -> Option<Ending> {
+        if !self.listeners.contains_key(&host) {
+            return None;
+        }
+        self.endings.as_mut().map(|endings| endings.entry(host).or_default().clone())
     }
 
     /// One side's owner dropped its end.
@@ -294,7 +310,7 @@ mod tests {
 
     /// A network with one connection, whose latency varies from packet to packet.
     fn connected() -> State {
-        let mut state = State::new(5);
+        let mut state = State::new(5, false);
         state.hosts.extend([(FROM, 1), (TO, 1)]);
         let mut conn = Conn::new(FROM, TO);
         conn.accept();

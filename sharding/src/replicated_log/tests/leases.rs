@@ -1,0 +1,100 @@
+//! The lease of a leader that has ended, and who may let go of it.
+
+use std::time::Duration;
+
+use holm_core::{NodeId, ShardId};
+
+use super::nodes::Nodes;
+use crate::raft::ConsensusTimes;
+use crate::raft::consensus::Consensus as _;
+
+const SHARD: ShardId = ShardId(0);
+
+/// Long enough for an election, and nothing against the lease.
+const A_WHILE: Duration = Duration::from_millis(400);
+
+/// Three nodes whose leases outlast every test.
+struct Leased {
+    nodes: Nodes,
+    leader: usize,
+    term: u64,
+}
+
+fn leased() -> Leased {
+    let times = ConsensusTimes { election_max: Duration::from_secs(600), ..Default::default() };
+    let nodes = Nodes::with(3, times);
+    let (leader, term) = nodes.leader_above(SHARD, 0);
+    let group = nodes.group(leader, SHARD);
+    nodes.block_on(group.settle(term)).unwrap();
+    nodes.followed(leader, SHARD);
+    Leased { nodes, leader, term }
+}
+
+impl Leased {
+    fn id(&self) -> NodeId {
+        NodeId(self.nodes.group(self.leader, SHARD).metrics().id)
+    }
+
+    fn others(&self) -> [usize; 2] {
+        [(self.leader + 1) % 3, (self.leader + 2) % 3]
+    }
+
+    /// Whether a node is elected when it stands.
+    fn is_elected(&self, place: usize) -> bool {
+        let group = self.nodes.group(place, SHARD);
+        self.nodes.block_on(async {
+            for _ in 0..4 {
+                group.stand().await;
+                tokio::time::sleep(A_WHILE / 4).await;
+            }
+        });
+        self.nodes.find_leader(SHARD, self.term).is_some_and(|(leader, _)| leader == place)
+    }
+}
+
+/// Promise G5: as long as the leader may live, nobody else is elected within its lease.
+#[test]
+fn within_a_lease_nobody_is_elected() {
+    let shard = leased();
+    shard.nodes.halt(shard.leader, SHARD);
+    assert!(!shard.is_elected(shard.others()[0]));
+}
+
+#[test]
+fn when_the_others_let_go_of_the_lease_one_of_them_is_elected_at_once() {
+    let shard = leased();
+    let (dead, [first, second]) = (shard.id(), shard.others());
+    shard.nodes.halt(shard.leader, SHARD);
+    for place in [first, second] {
+        let group = shard.nodes.group(place, SHARD);
+        assert!(shard.nodes.block_on(group.release(dead, shard.term)));
+    }
+    assert!(shard.is_elected(first));
+}
+
+/// Promise G5: a replica that knows nothing of the end keeps its promise, whatever another one knows.
+#[test]
+fn one_that_lets_go_is_not_elected_by_one_that_does_not() {
+    let shard = leased();
+    let (dead, [first, _]) = (shard.id(), shard.others());
+    shard.nodes.halt(shard.leader, SHARD);
+    assert!(shard.nodes.block_on(shard.nodes.group(first, SHARD).release(dead, shard.term)));
+    assert!(!shard.is_elected(first));
+}
+
+/// Promise G5: the end of a process is told late, perhaps; who leads by then, at another term, keeps its lease.
+#[test]
+fn only_the_lease_of_the_term_that_was_led_is_let_go() {
+    let shard = leased();
+    let (leader, [first, second]) = (shard.id(), shard.others());
+    for place in [first, second] {
+        let group = shard.nodes.group(place, SHARD);
+        for (who, term) in
+            [(leader, shard.term - 1), (leader, shard.term + 1), (NodeId(99), shard.term)]
+        {
+            assert!(!shard.nodes.block_on(group.release(who, term)), "{who} at {term}");
+        }
+    }
+    shard.nodes.halt(shard.leader, SHARD);
+    assert!(!shard.is_elected(first));
+}
