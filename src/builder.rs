@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use holm_core::{Clock, Limits, MAX_SHARDS, SystemClock};
 use holm_persistence::DiskLimits;
 use holm_runtime::{Entity, Policy, Registry};
+use holm_sharding::ConsensusTimes;
 
 use crate::environment::Environment;
 use crate::start_error::StartError;
@@ -28,6 +30,8 @@ pub struct ClusterSettings {
     pub expected_nodes: u32,
     /// Replicas of each shard, fewer when there are fewer nodes. Fixed when the cluster is created. Default 3.
     pub replication: u32,
+    /// How long nothing was asked of a shard before its group rests and costs nothing; none: never. Default 5 s.
+    pub rest_after: Option<Duration>,
     /// What every process of the cluster knows and nobody else; needed on an address that other machines can reach.
     pub secret: Option<String>,
     /// Where this node's management pages will be, for other nodes to tell; `http://host:port`.
@@ -48,6 +52,7 @@ impl ClusterSettings {
             seeds: seeds.into(),
             expected_nodes: 1,
             replication: 3,
+            rest_after: ConsensusTimes::default().rest_after,
             secret: None,
             http: None,
         }
@@ -237,6 +242,9 @@ impl Builder {
             }
             if let Some(replication) = environment.replication {
                 cluster.replication = replication;
+            }
+            if let Some(after) = environment.rest_after_ms {
+                cluster.rest_after = (after > 0).then(|| Duration::from_millis(after));
             }
             if let Some(secret) = environment.secret {
                 cluster.secret = Some(secret);

@@ -9,7 +9,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 /// Every variable a node knows.
-const KNOWN: [&str; 18] = [
+const KNOWN: [&str; 19] = [
     "HOLM_NODE__NAME",
     "HOLM_DATA_DIR",
     "HOLM_JOURNAL__CORRELATION_INDEX",
@@ -20,6 +20,7 @@ const KNOWN: [&str; 18] = [
     "HOLM_CLUSTER__EXPECTED_NODES",
     "HOLM_CLUSTER__REPLICATION",
     "HOLM_CLUSTER__SHARDS",
+    "HOLM_CLUSTER__REST_AFTER_MS",
     SECRET,
     SECRET_FILE,
     "HOLM_DISK__FREE_PERCENT",
@@ -49,6 +50,7 @@ pub(crate) struct Environment {
     pub(crate) expected_nodes: Option<u32>,
     pub(crate) replication: Option<u32>,
     pub(crate) shards: Option<u32>,
+    pub(crate) rest_after_ms: Option<u64>,
     pub(crate) secret: Option<String>,
     pub(crate) disk_free_percent: Option<u8>,
     pub(crate) disk_free_mib: Option<u64>,
@@ -77,6 +79,9 @@ impl Environment {
                 }
                 "HOLM_CLUSTER__REPLICATION" => settings.replication = Some(parse(&name, &value)?),
                 "HOLM_CLUSTER__SHARDS" => settings.shards = Some(parse(&name, &value)?),
+                "HOLM_CLUSTER__REST_AFTER_MS" => {
+                    settings.rest_after_ms = Some(parse(&name, &value)?);
+                }
                 "HOLM_DISK__FREE_PERCENT" => {
                     settings.disk_free_percent = Some(parse(&name, &value)?);
                 }
@@ -260,6 +265,7 @@ mod tests {
         assert_eq!(settings.seeds.map(|seeds| seeds.len()), Some(2));
         assert_eq!((settings.disk_free_percent, settings.disk_free_mib), (Some(3), Some(3)));
         assert_eq!(settings.replication, Some(3));
+        assert_eq!(settings.rest_after_ms, Some(3));
         assert_eq!(settings.correlation_index, Some(false));
         assert_eq!(settings.advertise, Some(([127, 0, 0, 1], 7).into()));
         assert_eq!(settings.secret.as_deref(), Some("3"));

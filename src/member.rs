@@ -6,7 +6,7 @@ use holm_core::SeededEntropy;
 use holm_persistence::{Store, StoreOptions};
 use holm_runtime::bus::Bus;
 use holm_runtime::{Asker, Caller, Inspector};
-use holm_sharding::{ClusterNode, ClusterOptions, HostSeat, HostedShards, Secret};
+use holm_sharding::{ClusterNode, ClusterOptions, ConsensusTimes, HostSeat, HostedShards, Secret};
 
 use crate::builder::{Builder, ClusterSettings};
 use crate::handle::{Holm, Parts, Role};
@@ -43,6 +43,7 @@ pub(crate) async fn start(builder: Builder, settings: ClusterSettings) -> Result
         expected_nodes: settings.expected_nodes,
         replication: settings.replication,
         shards: builder.shards,
+        times: ConsensusTimes { rest_after: settings.rest_after, ..ConsensusTimes::default() },
         ..ClusterOptions::new(
             settings.name,
             builder.node_name.clone(),

@@ -6,6 +6,7 @@
 mod admission;
 mod announcing;
 mod beating;
+mod calming;
 mod core;
 mod erasing;
 mod failover;
@@ -23,6 +24,7 @@ mod leaving;
 mod messages;
 mod options;
 mod reports;
+mod resting;
 mod seated;
 mod start;
 mod steward;
@@ -32,7 +34,7 @@ mod troubles;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use holm_core::NodeId;
+use holm_core::{NodeId, ShardId};
 use holm_persistence::ShardLog;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
@@ -136,6 +138,13 @@ impl ClusterNode {
     pub fn cluster_voters(&self) -> Vec<NodeId> {
         let metrics = self.0.core.cluster_group.metrics();
         metrics.committed_membership_config.voter_ids().map(NodeId).collect()
+    }
+
+    /// The shards of which this node holds a replica that rests: nothing was asked of their leaders for a while, so their groups neither beat
+    /// nor watch a clock until something is.
+    #[must_use]
+    pub fn resting_shards(&self) -> Vec<ShardId> {
+        self.0.core.resting_shards()
     }
 
     /// The most bytes that wait to be sent in each lane of any connection, in the order of [`crate::Lane`].

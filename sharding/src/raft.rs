@@ -14,6 +14,7 @@ pub(crate) mod log_storage;
 pub(crate) mod machine;
 pub(crate) mod memberships;
 pub(crate) mod network;
+pub(crate) mod rest;
 pub(crate) mod rpc;
 mod runtime;
 pub(crate) mod tail;
@@ -95,6 +96,9 @@ pub struct ConsensusTimes {
     pub election_min: Duration,
     /// Longest such time, and the length of a leader's lease.
     pub election_max: Duration,
+    /// How long nothing was asked of a shard's leader before its group rests: no heartbeats and no clock of elections, until something is
+    /// asked of it again. None: groups never rest.
+    pub rest_after: Option<Duration>,
 }
 
 impl Default for ConsensusTimes {
@@ -105,6 +109,8 @@ impl Default for ConsensusTimes {
             heartbeat: Duration::from_millis(80),
             election_min: Duration::from_millis(280),
             election_max: Duration::from_millis(450),
+            // Who asks now and then, by hand or by a timer of a second, meets a group that is awake.
+            rest_after: Some(Duration::from_secs(5)),
         }
     }
 }
@@ -114,6 +120,16 @@ impl ConsensusTimes {
     /// given up is lost even when it comes, and a leader that loses them all leads nothing.
     fn heartbeat_answer(self) -> Duration {
         (self.election_min * 7 / 8).max(self.heartbeat)
+    }
+
+    /// Time between two signs of life to a node with which groups rest. Four of them may be lost before anybody wakes.
+    pub(crate) fn sign(self) -> Duration {
+        self.heartbeat * 2
+    }
+
+    /// Silence of a node after which what rests with it wakes: that of a leader after which a follower stands for election.
+    pub(crate) fn patience(self) -> Duration {
+        self.election_max + self.election_min
     }
 
     /// Whether a majority's acknowledgement of this age lets a leader write. A little less than openraft's own lease, which is judged a moment

@@ -117,6 +117,9 @@ situations! {
     (PolicyTakenOver, "policy-taken-over", World, "A policy went on in a shard on another node."),
     (DecidedAgain, "decided-again", World, "A policy decided about an event that was decided about before."),
     (DecisionRepeated, "decision-repeated", World, "A policy's decision was handed over again, and answered from its key."),
+    (GroupRested, "group-rested", World, "The group of a shard rested on the node that led it."),
+    (GroupWoken, "group-woken", World, "A command became durable in a shard whose group had rested, under the leader that it had rested under."),
+    (LeaderLostAtRest, "leader-lost-at-rest", World, "A process ended that led a shard whose group rested."),
     (WokenFromRest, "woken-from-rest", World, "An entity that had left memory was brought back under the same leader."),
 }
 

@@ -89,6 +89,7 @@ impl World {
             expected_nodes: u32::from(settings.nodes),
             seeds: hosts.clone(),
             down_after: settings.down_after,
+            rest_after: settings.rest_after,
             met: met.clone(),
             readers: Readers::of(settings, &met),
         };

@@ -34,7 +34,7 @@ const COUNTERS: [(&str, &str); 12] = [
     ("holm.store.entries", "log entries in those group commits"),
 ];
 
-const GAUGES: [(&str, &str); 7] = [
+const GAUGES: [(&str, &str); 8] = [
     (
         "holm.projection.lag.events",
         "records between the position of a projection and the ends of the logs",
@@ -42,6 +42,7 @@ const GAUGES: [(&str, &str); 7] = [
     ("holm.cluster.member.count", "members of the cluster, by state, as this node sees them"),
     ("holm.shard.count", "shards of the cluster, by state, as this node sees them"),
     ("holm.shard.leading.count", "shards that this node leads"),
+    ("holm.shard.resting.count", "replicas of shards here whose groups rest"),
     ("holm.entity.active.count", "entities in the memory of this node, by type"),
     ("holm.entity.recovering.count", "entities being recovered by this node"),
     ("holm.entity.command.in_flight", "commands whose answer waits for the log"),

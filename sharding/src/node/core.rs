@@ -14,6 +14,7 @@ use super::groups::ShardGroup;
 use super::host::HostedShards;
 use super::messages::Report;
 use super::options::ClusterOptions;
+use super::resting::Company;
 use crate::cluster_log::follower::fact_payload;
 use crate::cluster_log::{ClusterFollower, ClusterState, Fact, NodeFacts};
 use crate::membership::Membership;
@@ -67,6 +68,8 @@ pub(super) struct Core {
     pub(super) away: Mutex<BTreeMap<ShardId, Instant>>,
     pub(super) reports: Mutex<BTreeMap<NodeId, Report>>,
     pub(super) views: watch::Sender<Arc<ClusterView>>,
+    /// The nodes with which groups rest.
+    pub(super) company: Mutex<Company>,
     /// Something that the reports or the view show has changed.
     pub(super) changed: Notify,
     /// When this node last began or lost anything that balancing should wait for.
@@ -103,6 +106,7 @@ impl Core {
     pub(super) fn new(setup: Setup, organs: Organs) -> Self {
         let Organs { peers, membership, config, cluster_group, states, log, host, router, views } =
             organs;
+        let company = Mutex::new(Company::new(setup.times));
         Self {
             setup,
             peers,
@@ -118,6 +122,7 @@ impl Core {
             away: Mutex::default(),
             reports: Mutex::default(),
             views,
+            company,
             changed: Notify::new(),
             unrest: Mutex::new(Instant::now()),
             retiring: watch::Sender::new(false),

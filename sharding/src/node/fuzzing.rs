@@ -7,16 +7,18 @@ use holm_persistence::decode;
 use super::messages::{
     JoinAnswer, JoinRequest, LeadPhase, LeaveRequest, LedShard, Report, SnapshotCopy,
 };
+use super::resting::Shared;
 use crate::fuzzing::{encoded, node_facts};
 
 /// A request between nodes or its answer; the first byte says which.
 pub fn cluster(data: &[u8]) {
     let Some((&kind, body)) = data.split_first() else { return };
-    match kind % 5 {
+    match kind % 6 {
         0 => drop(decode::<JoinRequest>(body)),
         1 => drop(decode::<JoinAnswer>(body)),
         2 => drop(decode::<LeaveRequest>(body)),
         3 => drop(decode::<Report>(body)),
+        5 => drop(decode::<Shared>(body)),
         _ => {
             if let Ok(copy) = decode::<SnapshotCopy>(body) {
                 copy.into_snapshot();
@@ -65,6 +67,7 @@ pub fn cluster_seeds() -> Vec<Vec<u8>> {
         (2, encoded(&LeaveRequest { node, forwarded: true })),
         (3, encoded(&Report { node, incarnation: 1, led: vec![led] })),
         (4, encoded(&copy)),
+        (5, encoded(&Shared::default())),
     ];
     bodies.iter().map(|(kind, body)| [&[*kind], &body[..]].concat()).collect()
 }

@@ -53,7 +53,7 @@ impl PeerHandler for Gate {
         };
         match (message, self.core.get().and_then(Weak::upgrade)) {
             (Message::Raft { group, kind, bytes }, Some(core)) => {
-                raft(&core, group, kind, bytes, respond)
+                raft(&core, from, group, kind, bytes, respond)
             }
             (Message::Raft { .. }, None) => respond.respond(rpc::failure("this node is starting")),
             (Message::Cluster { kind: JOIN, .. }, None) => {
@@ -73,8 +73,14 @@ impl PeerHandler for Gate {
     }
 }
 
-fn raft(core: &Arc<Core>, group: u32, kind: u8, bytes: Bytes, respond: Responder) {
+fn raft(core: &Core, from: &PeerInfo, group: u32, kind: u8, bytes: Bytes, respond: Responder) {
+    if kind == rpc::SIGN {
+        return core.hear_sign(from, &bytes);
+    }
     match core.group(StoreLog(group)) {
+        Some(found) if kind == rpc::PRE_VOTE && core.rests_under_a_living_leader(&found) => {
+            respond.respond(rpc::failure("this replica rests under a leader that lives"));
+        }
         Some(found) => found.serve(kind, bytes, respond),
         None => respond.respond(rpc::failure("this node has no replica of that group")),
     }

@@ -11,7 +11,8 @@ use super::core::{Core, lock};
 use super::groups::ShardGroup;
 use super::leading::{PULSE, Seen};
 use super::messages::LeadPhase;
-use crate::raft::{Metrics, WatchReceiver as _, elapsed};
+use crate::raft::group::Group;
+use crate::raft::{WatchReceiver as _, elapsed};
 use crate::replicated_log::Interrupted;
 
 /// Time for the host to finish what is under way before a leadership is handed over.
@@ -49,15 +50,38 @@ impl Core {
     pub(super) async fn pulse(self: Arc<Self>) {
         let mut ticks = tokio::time::interval(PULSE);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut before = self.connected();
         loop {
             ticks.tick().await;
+            let (mut awake, mut resting) = (false, 0_u32);
             for group in self.all_groups() {
+                resting += u32::from(group.group.rests().is_some());
                 self.judge_host(&group);
-                self.judge_leadership(&group);
+                if !self.is_quiet(&group) {
+                    self.judge_leadership(&group);
+                    awake |= group.group.rest().is_awake();
+                }
             }
+            metrics::gauge!("holm.shard.resting.count").set(resting);
             // Connections come and go without a word; the view shows them.
-            self.changed.notify_one();
+            let connected = self.connected();
+            if awake || connected != before {
+                before = connected;
+                self.changed.notify_one();
+            }
         }
+    }
+
+    /// Whether it rests and there is nothing to judge until it wakes: it is led elsewhere, or it is served here.
+    fn is_quiet(&self, group: &ShardGroup) -> bool {
+        let Some(agreement) = group.group.rests() else { return false };
+        let serves = matches!(lock(&group.lead).here(), Some((_, LeadPhase::Serving)));
+        agreement.leader != self.me().0 || serves
+    }
+
+    fn connected(&self) -> Vec<NodeId> {
+        let state = self.state();
+        state.members.keys().copied().filter(|node| self.is_reachable(*node)).collect()
     }
 
     /// Ends leaderships whose writes failed; they begin again when the group still leads.
@@ -90,7 +114,7 @@ impl Core {
 
     /// Makes the host lead what the group leads with a majority behind it.
     pub(super) fn judge_leadership(self: &Arc<Self>, group: &Arc<ShardGroup>) {
-        let seen = self.look(&group.group.metrics());
+        let seen = self.look(&group.group);
         let orders = lock(&group.lead).judge(seen, Instant::now());
         if let Some(term) = orders.step_down {
             if seen.term == Some(term) {
@@ -103,8 +127,9 @@ impl Core {
         }
     }
 
-    fn look(&self, metrics: &Metrics) -> Seen {
-        let me = self.me().0;
+    fn look(&self, group: &Group) -> Seen {
+        let (me, rests) = (self.me().0, group.rests().is_some());
+        let metrics = group.metrics();
         let elected = metrics.state.is_leader()
             && metrics.vote.is_committed()
             && metrics.vote.leader_id().voted_for == me
@@ -113,6 +138,7 @@ impl Core {
             term: elected.then_some(metrics.current_term),
             alone: metrics.membership_config.voter_ids().all(|voter| voter == me),
             silence: metrics.last_quorum_acked.as_ref().map(elapsed),
+            rests,
         }
     }
 
@@ -162,6 +188,7 @@ impl Core {
         if !lock(&group.lead).begin_hand_off() {
             return false;
         }
+        group.group.rest().stir();
         self.changed.notify_one();
         if tokio::time::timeout(DRAIN_DEADLINE, self.host.drain(group.shard)).await.is_err() {
             tracing::warn!(shard = %group.shard, "the shard could not be drained in time");

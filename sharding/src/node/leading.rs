@@ -6,7 +6,8 @@
 //! opened again only when a majority was heard again, and openings that fail are tried at growing distances.
 //!
 //! Silence counts as far as this thread could have heard something: a process that was not running for a while has not been left by
-//! its majority, whose answers are waiting to be read.
+//! its majority, whose answers are waiting to be read. Nor does the silence of a group that rests count: it was asked for. It begins to
+//! count when the group wakes, which it does when one of the others' nodes falls silent.
 
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ pub(super) struct Seen {
     pub(super) alone: bool,
     /// How long ago a majority last acknowledged this leadership; none when it has not yet.
     pub(super) silence: Option<Duration>,
+    /// The group rests: the others were asked to be silent, and their nodes live.
+    pub(super) rests: bool,
 }
 
 /// What to tell the host, in this order.
@@ -105,7 +108,8 @@ impl Leading {
             self.watched = None;
             return Orders { step_down: self.end(), open: None };
         };
-        let heard = seen.alone || seen.silence.is_some_and(|silence| silence < self.lease);
+        let fresh = seen.silence.is_some_and(|silence| silence < self.lease);
+        let heard = seen.alone || seen.rests || fresh;
         let lease = self.lease;
         let watched = self.watch(term, now);
         let new = seen.silence.is_none() && now - watched.since < lease;

@@ -103,7 +103,7 @@ impl Core {
         let is_alone = |group: &Arc<ShardGroup>| {
             let planned = state.plan.as_ref().and_then(|plan| plan.shard(group.shard));
             let is_mine = planned.is_none_or(|plan| plan.replicas.iter().all(|node| *node == me));
-            is_mine && self.seen(&group.group.metrics()).others.is_empty()
+            is_mine && self.seen(&group.group).others.is_empty()
         };
         let alone: Vec<_> = self.all_groups().into_iter().filter(is_alone).collect();
         let drained = alone
@@ -142,7 +142,7 @@ impl Core {
                     let planned = state.plan.as_ref().and_then(|plan| plan.shard(group.shard));
                     let planned = planned.map_or_else(Vec::new, |plan| plan.replicas.clone());
                     async move {
-                        let successor = successor(&core.seen(&group.group.metrics()), &planned);
+                        let successor = successor(&core.seen(&group.group), &planned);
                         match successor {
                             Some(next) => core.hand_over(&group, next).await,
                             None => false,

@@ -127,6 +127,7 @@ pub(super) fn body(kind: u8, message: &impl Serialize) -> Option<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::resting::Shared;
     use crate::wire::shape::walk;
 
     /// Promise G9: nothing that a node sends costs the other one more than its bytes.
@@ -138,6 +139,7 @@ mod tests {
             walk::<LeaveRequest>(),
             walk::<Report>(),
             walk::<SnapshotCopy>(),
+            walk::<Shared>(),
         ] {
             assert!(ways.as_ref().is_ok_and(|ways| *ways > 0), "{ways:?}");
         }

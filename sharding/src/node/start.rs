@@ -229,6 +229,7 @@ async fn assemble(
     let _ = copies.set(Arc::downgrade(&core));
     tokio::spawn(core.clone().follow_interruptions(interrupted));
     tokio::spawn(core.clone().beat());
+    tokio::spawn(core.clone().watch_company());
     Ok(core)
 }
 

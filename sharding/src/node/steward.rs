@@ -16,7 +16,8 @@ use super::groups::ShardGroup;
 use super::messages::LeadPhase;
 use crate::cluster_log::MemberStatus;
 use crate::controller::replicas::{GroupSeen, Step, is_ready, next_step};
-use crate::raft::{EmptyNode, Metrics, elapsed};
+use crate::raft::group::Group;
+use crate::raft::{EmptyNode, elapsed};
 
 /// How often it looks when there was nothing to do, and when there was.
 const IDLE_PERIOD: Duration = Duration::from_millis(500);
@@ -77,7 +78,7 @@ impl Core {
         for group in self.all_groups() {
             let serving = matches!(lock(&group.lead).here(), Some((_, LeadPhase::Serving)));
             let Some(planned) = plan.shard(group.shard).filter(|_| serving) else { continue };
-            let seen = self.seen(&group.group.metrics());
+            let seen = self.seen(&group.group);
             let step = if leaving {
                 successor(&seen, &planned.replicas).map(Step::Transfer)
             } else {
@@ -95,8 +96,10 @@ impl Core {
         steps
     }
 
-    /// What the leader of a group sees of it.
-    pub(super) fn seen(&self, metrics: &Metrics) -> GroupSeen {
+    /// What the leader of a group sees of it. Of whom it rests with it knows that they have everything, and their nodes that they live.
+    pub(super) fn seen(&self, group: &Group) -> GroupSeen {
+        let rests = group.rests().is_some();
+        let metrics = group.metrics();
         let membership = metrics.membership_config.membership();
         let voters: BTreeSet<NodeId> = membership.voter_ids().map(NodeId).collect();
         let learners: BTreeSet<NodeId> = membership.learner_ids().map(NodeId).collect();
@@ -105,7 +108,8 @@ impl Core {
             let matched = metrics.replication.as_ref().and_then(|matched| *matched.get(&node.0)?);
             let heard = metrics.heartbeat.as_ref().and_then(|heard| *heard.get(&node.0)?);
             let behind = last - matched.map_or(0, |matched| matched.index() + 1).min(last);
-            (behind, heard.map_or(NEVER, |at| elapsed(&at)))
+            let silent = heard.map_or(NEVER, |at| elapsed(&at));
+            (behind, if rests && self.is_reachable(node) { Duration::ZERO } else { silent })
         };
         let others: BTreeMap<NodeId, (u64, Duration)> = voters
             .union(&learners)
@@ -126,6 +130,7 @@ impl Core {
         let raft = group.group.raft();
         let shard = group.shard;
         tracing::info!(%shard, ?step, "changing a shard's replicas");
+        group.group.rouse().await;
         let result = match step {
             Step::AddLearner(node) => {
                 raft.add_learner(node.0, EmptyNode::new(), false).await.map(drop)

@@ -23,7 +23,8 @@ mod kind {
     pub(super) const MEMBERSHIPS: u8 = 4;
     pub(super) const ANSWER: u8 = 5;
     pub(super) const LOG_ID: u8 = 6;
-    pub(super) const COUNT: u8 = 7;
+    pub(super) const REST: u8 = 7;
+    pub(super) const COUNT: u8 = 8;
 }
 
 /// A message of a group, an answer to one, or something that a group stores.
@@ -57,6 +58,7 @@ pub fn raft(data: &[u8]) {
             drop(rpc::read_answer::<VoteResponse<Types>>(&bytes));
             drop(rpc::read_answer::<TransferLeaderResponse<Types>>(&bytes));
         }
+        kind::REST => drop(decode::<rpc::RestRequest>(rest)),
         _ => drop(log_storage::read_log_id(rest)),
     }
 }
@@ -103,6 +105,10 @@ pub fn raft_seeds() -> Vec<Vec<u8>> {
             [&[0], &encoded(&VoteResponse::<Types>::new(vote, last, true))[..]].concat(),
         ),
         (kind::LOG_ID, vec![0; 16]),
+        (
+            kind::REST,
+            encoded(&rpc::RestRequest { leader: 1, term: 3, last: entry::log_id(2, 9) }).to_vec(),
+        ),
     ];
     for entry in &entries {
         bodies.push((kind::ENTRY, entry::to_bytes(entry).expect("a short entry").to_vec()));

@@ -1,5 +1,7 @@
 //! One running group on this node.
 
+mod resting;
+
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +22,7 @@ use super::consensus::{Consensus, NotProposed};
 use super::log_storage::GroupLog;
 use super::machine::Machine;
 use super::network::Network;
+use super::rest::Rest;
 use super::{Applied, ConsensusTimes, Metrics, Payload, Raft, Types, rpc};
 use crate::transport::{Peers, Responder};
 
@@ -50,10 +53,13 @@ enum What {
 /// A running group. Clones are handles to it.
 #[derive(Clone)]
 pub(crate) struct Group {
+    id: StoreLog,
     raft: Raft,
     log: GroupLog,
     asks: mpsc::UnboundedSender<Ask>,
     runtime: Handle,
+    times: ConsensusTimes,
+    rest: Rest,
 }
 
 /// What a group is made of.
@@ -77,7 +83,9 @@ impl Group {
         } else {
             config
         };
-        let raft = Raft::new(me.0, config, Network::new(id.0, peers), log.clone(), machine)
+        let rest = Rest::new();
+        let network = Network::new(id.0, peers, rest.clone());
+        let raft = Raft::new(me.0, config, network, log.clone(), machine)
             .await
             .map_err(|fatal| io::Error::other(fatal.to_string()))?;
         if catches_up {
@@ -85,7 +93,8 @@ impl Group {
         }
         let (asks, queue) = mpsc::unbounded_channel();
         tokio::spawn(write_in_order(raft.clone(), times, queue));
-        Ok(Self { raft, log, asks, runtime: Handle::current() })
+        tokio::spawn(rest.carry_out(raft.clone()));
+        Ok(Self { id, raft, log, asks, runtime: Handle::current(), times, rest })
     }
 
     /// openraft's handle, for membership changes and elections.
@@ -106,6 +115,10 @@ impl Group {
     /// Hands a message of another replica over and answers it, as [`rpc::serve`]. About elections a replica says nothing that lacks entries
     /// which it once had.
     pub(crate) fn serve(&self, kind: u8, bytes: Bytes, respond: Responder) {
+        if kind == rpc::REST {
+            return respond.respond(self.answer_rest(&bytes));
+        }
+        self.rest.wake();
         if kind != rpc::APPEND && self.log.floor().is_some() {
             return respond
                 .respond(rpc::failure("this replica has not caught up with what it once had"));
@@ -228,6 +241,7 @@ impl Consensus for Group {
     }
 
     fn propose(&self, term: u64, payload: Bytes) -> Pending<Result<Applied, NotProposed>> {
+        self.rest.stir();
         let (responder, written) = ProgressResponder::complete_only();
         if !self.queue(term, What::Propose { payload, responder }) {
             return Box::pin(async { Err(NotProposed::NotLeader) });
@@ -241,6 +255,7 @@ impl Consensus for Group {
     }
 
     fn confirm(&self, term: u64) -> Pending<Result<(), NotProposed>> {
+        self.rest.stir();
         let raft = self.raft.clone();
         self.wait(WRITE_DEADLINE, NO_MAJORITY, async move {
             // The lease may be over because answers are late: then the majority is asked, again and again until it answers.
@@ -279,6 +294,7 @@ impl Consensus for Group {
     }
 
     fn barrier(&self, term: u64) -> Pending<Result<(), NotProposed>> {
+        self.rest.stir();
         let (responder, written) = tokio::sync::oneshot::channel();
         if !self.queue(term, What::Barrier { responder }) {
             return Box::pin(async { Err(NotProposed::NotLeader) });

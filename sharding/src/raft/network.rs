@@ -22,7 +22,9 @@ use openraft::raft::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Types, Vote, rpc};
+use super::rest::Rest;
+use super::rpc::RestRequest;
+use super::{ConsensusTimes, Types, Vote, rpc};
 use crate::transport::{Lane, PeerError, Peers};
 use crate::wire::raft_body;
 
@@ -38,12 +40,13 @@ type Failure = RPCError<Types>;
 pub(crate) struct Network {
     group: u32,
     peers: Peers,
+    rest: Rest,
 }
 
 impl Network {
-    /// For one group, named by its number on the wire.
-    pub(crate) fn new(group: u32, peers: Peers) -> Self {
-        Self { group, peers }
+    /// For one group, named by its number on the wire. Whatever it says ends its rest.
+    pub(crate) fn new(group: u32, peers: Peers, rest: Rest) -> Self {
+        Self { group, peers, rest }
     }
 }
 
@@ -51,7 +54,12 @@ impl RaftNetworkFactory<Types> for Network {
     type Network = Replica;
 
     async fn new_client(&mut self, target: u64, _node: &openraft::EmptyNode) -> Replica {
-        Replica { group: self.group, target: NodeId(target), peers: self.peers.clone() }
+        Replica {
+            group: self.group,
+            target: NodeId(target),
+            peers: self.peers.clone(),
+            rest: self.rest.clone(),
+        }
     }
 }
 
@@ -61,6 +69,7 @@ pub(crate) struct Replica {
     group: u32,
     target: NodeId,
     peers: Peers,
+    rest: Rest,
 }
 
 impl Replica {
@@ -70,6 +79,7 @@ impl Replica {
         body: std::io::Result<Bytes>,
         deadline: Duration,
     ) -> impl Future<Output = Result<T, Failure>> + Send + 'static + use<T> {
+        self.rest.wake();
         let sent = body
             .map_err(|error| Failure::Unreachable(Unreachable::new(&error)))
             .map(|body| self.peers.request(self.target, Lane::Control, body, deadline).boxed());
@@ -96,6 +106,20 @@ impl Replica {
     fn plain(&self, kind: u8, message: &impl Serialize) -> std::io::Result<Bytes> {
         raft_body(self.group, kind, |out| rpc::write_plain(message, out))
     }
+}
+
+/// Asks one follower of a group to rest. A version that does not know the question says no.
+pub(super) async fn ask_to_rest(
+    peers: &Peers,
+    group: StoreLog,
+    target: NodeId,
+    request: &RestRequest,
+    times: ConsensusTimes,
+) -> bool {
+    let body = raft_body(group.0, rpc::REST, |out| rpc::write_plain(request, out));
+    let Ok(body) = body else { return false };
+    let answer = peers.request(target, Lane::Control, body, times.heartbeat_answer()).await;
+    answer.is_ok_and(|answer| rpc::read_answer(&answer) == Ok(true))
 }
 
 /// Where there is no connection, trying again at once does not help; a lost answer is asked for again.

@@ -12,13 +12,18 @@ use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{LogId, Raft, Types, Vote, entry};
+use super::{LogId, Metrics, Raft, Types, Vote, entry};
 use crate::transport::Responder;
 
 pub(crate) const APPEND: u8 = 1;
 pub(crate) const VOTE: u8 = 2;
 pub(crate) const PRE_VOTE: u8 = 3;
 pub(crate) const TRANSFER: u8 = 4;
+/// "Rest": to each follower of a shard's group, from its leader.
+pub(crate) const REST: u8 = 5;
+/// "I live, and these of our groups rest": from node to node, under the number of the cluster log's group. A version that does not know
+/// it says so and goes on, which it would not with an unknown request of the cluster.
+pub(crate) const SIGN: u8 = 6;
 
 const DONE: u8 = 0;
 const FAILED: u8 = 1;
@@ -30,6 +35,28 @@ pub(crate) struct AppendHead {
     previous: Option<LogId>,
     commit: Option<LogId>,
     entries: u32,
+}
+
+/// What a leader says to a follower that shall rest. One leader has a term, so the two name its vote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RestRequest {
+    pub(crate) leader: u64,
+    pub(crate) term: u64,
+    /// The last entry of the log, which is committed and applied.
+    pub(crate) last: LogId,
+}
+
+impl RestRequest {
+    /// Whether a replica has and knows all that its leader has and knows. One that does not goes on hearing heartbeats.
+    pub(crate) fn is_met_by(&self, metrics: &Metrics) -> bool {
+        metrics.running_state.is_ok()
+            && metrics.state.is_follower()
+            && metrics.current_term == self.term
+            && metrics.current_leader == Some(self.leader)
+            && metrics.last_log_index == Some(self.last.index())
+            && metrics.local_committed == Some(self.last)
+            && metrics.last_applied == Some(self.last)
+    }
 }
 
 /// Writes an append message.
@@ -128,6 +155,11 @@ pub(crate) fn failure(reason: &str) -> Bytes {
     answer.into()
 }
 
+/// The answer of a replica that was asked to rest.
+pub(crate) fn rest_answer(agreed: bool) -> Bytes {
+    answer(Ok::<_, String>(agreed))
+}
+
 fn answer(result: Result<impl Serialize, impl std::fmt::Display>) -> Bytes {
     match result {
         Ok(value) => {
@@ -194,6 +226,7 @@ mod tests {
             walk::<VoteResponse<Types>>(),
             walk::<TransferLeaderRequest<Types>>(),
             walk::<TransferLeaderResponse<Types>>(),
+            walk::<RestRequest>(),
         ];
         for ways in walked {
             assert!(ways.as_ref().is_ok_and(|ways| *ways > 0), "{ways:?}");

@@ -6,3 +6,4 @@ mod fence;
 mod laws;
 mod leases;
 mod nodes;
+mod resting;

@@ -6,5 +6,6 @@ mod forming;
 mod harness;
 mod losing;
 mod moving;
+mod resting;
 mod told;
 mod watched;

@@ -1,6 +1,8 @@
-//! A machine of the world: a disk, a wall clock, and a process when one runs on it. Who looks after it stands in `care`.
+//! A machine of the world: a disk, a wall clock, and a process when one runs on it. Who looks after it stands in `care`, which of its groups rest in
+//! `rests`.
 
 mod care;
+mod rests;
 
 use std::time::Duration;
 
@@ -8,6 +10,7 @@ use holm_core::{Entropy as _, NodeId, SeededEntropy, ShardId};
 use holm_persistence::{Crash, Damage, SimulatedDisk, Spot};
 use holm_sharding::{ClusterNode, ConsensusTimes};
 
+use self::rests::Rests;
 use super::met::{Death, Met};
 use super::network::{Host, Wires};
 use super::process::{Common, DiskSpeed, Given, Order, Process};
@@ -62,6 +65,8 @@ pub(super) struct Machine {
     suspect: bool,
     /// A crash left a part of the last write on it, which nobody has read yet.
     torn: bool,
+    /// The groups that rested when they were last looked at.
+    rests: Rests,
 }
 
 impl Machine {
@@ -95,6 +100,7 @@ impl Machine {
             wipes: 0,
             suspect: false,
             torn: false,
+            rests: Rests::default(),
         }
     }
 
@@ -181,6 +187,7 @@ impl Machine {
         self.torn |= aftermath.torn;
         self.met.met_times(Situation::PagesDropped, aftermath.dropped.into());
         self.process = None;
+        self.rests = Rests::default();
         self.led_when_paused = None;
         match crash {
             Crash::Killed => wires.end_process(self.host),
@@ -196,7 +203,9 @@ impl Machine {
             let recovers = self.known_as.is_some();
             return self.met.met_times(Situation::CrashDuringRecovery, recovers.into());
         };
+        let at_rest = node.resting_shards();
         for shard in self.leads() {
+            self.met.met_times(Situation::LeaderLostAtRest, at_rest.contains(&shard).into());
             // A log that cannot be read has nothing to tell.
             if let Ok(last) = node.log().last_offset(shard) {
                 self.met.leader_died(Death { at: self.time.elapsed(), shard, last });
@@ -298,6 +307,7 @@ impl Machine {
         self.met.met_times(Situation::TornTail, read.into());
         if let Some(node) = process.node() {
             self.known_as = Some(node.node());
+            self.rests.look(&node, now, &self.met);
         }
         if let Some(ended) = process.ended() {
             self.note_end(ended, now, wires, trace);

@@ -12,7 +12,8 @@ use holm_core::{
 use holm_persistence::{Pump, SimulatedDisk, Store, StoreError, StoreOptions};
 use holm_runtime::{HostOptions, Placement, Registry};
 use holm_sharding::{
-    ClusterNode, ClusterOptions, HostSeat, HostedShards, Network, Secret, Surroundings,
+    ClusterNode, ClusterOptions, ConsensusTimes, HostSeat, HostedShards, Network, Secret,
+    Surroundings,
 };
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -40,6 +41,7 @@ pub(super) struct Common {
     pub(super) expected_nodes: u32,
     pub(super) seeds: Vec<Host>,
     pub(super) down_after: Duration,
+    pub(super) rest_after: Option<Duration>,
     pub(super) met: Met,
     /// Who follows the bus on each node.
     pub(super) readers: Readers,
@@ -304,6 +306,7 @@ fn options(
         replication: common.replication,
         shards: common.shards,
         down_after: common.down_after,
+        times: ConsensusTimes { rest_after: common.rest_after, ..ConsensusTimes::default() },
         surroundings,
         ..ClusterOptions::new("simulated", name, store, clock, start_host)
     }

@@ -120,6 +120,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How long a member may be silent before its replicas are placed elsewhere.
     pub down_after: Duration,
+    /// How long nothing is asked of a shard before its group rests; none: groups never rest.
+    pub rest_after: Option<Duration>,
     /// Clients of the workload.
     pub clients: u32,
     /// Whether every node follows the bus.
@@ -197,8 +199,11 @@ impl Settings {
         self.faults.twice = if entropy.below(3) == 0 { 0 } else { 1 + entropy.below(16) };
     }
 
-    /// What the fifth edition brought: deaths that the others learn of for certain.
+    /// What the fifth edition brought: groups that rest, between two commands of a client as between two days; and deaths that the others learn of for certain.
     fn fifth_edition(&mut self) {
+        let mut entropy = SeededEntropy::new(self.seed ^ 0x4E57_0F05);
+        let after = Duration::from_millis(200 + entropy.below(1_300));
+        self.rest_after = (entropy.below(3) > 0).then_some(after);
         let mut entropy = SeededEntropy::new(self.seed ^ 0x000D_EA75);
         self.deaths_are_seen = entropy.below(2) == 0;
     }
@@ -227,6 +232,7 @@ impl Settings {
             registry: workload::registry(),
             limits,
             down_after,
+            rest_after: None,
             clients,
             // Three of eight: those residues that the seeds of mended bugs do not have, so that these keep the worlds in which they were found.
             followers: matches!(seed % 8, 0 | 2 | 3),
@@ -300,7 +306,7 @@ mod tests {
         }
     }
 
-    /// And those that were found in worlds in which a death was a guess.
+    /// And those that were found in worlds in which no group rested, and a death was a guess.
     #[test]
     fn the_fourth_edition_knows_nothing_of_the_fifth() {
         for seed in 0..200 {
@@ -308,6 +314,7 @@ mod tests {
             assert!(!fourth.deaths_are_seen);
             assert_eq!((fourth.faults, fourth.clocks), (fifth.faults, fifth.clocks));
             assert_eq!((fourth.policy, fourth.shared), (fifth.policy, fifth.shared));
+            assert_eq!(fourth.rest_after, None);
         }
     }
 
@@ -324,6 +331,7 @@ mod tests {
             ("shared projections", count(|world| world.shared)),
             ("messages twice", count(|world| world.faults.twice > 0)),
             ("deaths that are seen", count(|world| world.deaths_are_seen)),
+            ("groups that rest", count(|world| world.rest_after.is_some())),
         ] {
             assert!((20..=180).contains(&worlds), "{what} in {worlds} of 200");
         }

@@ -13,10 +13,10 @@ fn ms(milliseconds: u64) -> Duration {
 
 /// What is seen of a group that this node leads.
 fn leader(term: u64, silence: Option<u64>) -> Seen {
-    Seen { term: Some(term), alone: false, silence: silence.map(ms) }
+    Seen { term: Some(term), alone: false, silence: silence.map(ms), rests: false }
 }
 
-const FOLLOWER: Seen = Seen { term: None, alone: false, silence: None };
+const FOLLOWER: Seen = Seen { term: None, alone: false, silence: None, rests: false };
 const NOTHING: Orders = Orders { step_down: None, open: None };
 
 fn open(term: u64) -> Orders {
@@ -68,7 +68,7 @@ type Look = (u64, Seen, Orders);
 /// Every case: what happens, one look after another, and what the host is told each time.
 #[test]
 fn who_leads() {
-    let alone = |term| Seen { term: Some(term), alone: true, silence: None };
+    let alone = |term| Seen { alone: true, ..leader(term, None) };
     let cases: [(&str, &[Look]); 7] = [
         ("a follower leads nothing", &[(0, FOLLOWER, NOTHING), (5_000, FOLLOWER, NOTHING)]),
         (
@@ -135,6 +135,19 @@ fn a_lost_majority_ends_a_leadership_and_only_its_return_begins_it_again() {
     assert_eq!(shard.look(0, leader(TERM, Some(449))), open(TERM), "at the same term");
 }
 
+/// Silence that was asked for is none, however long; when the group wakes, its leader has as long to be heard as any other.
+#[test]
+fn a_leadership_that_rests_is_not_lost_by_its_silence() {
+    let mut shard = Shard::serving();
+    let resting = |silence| Seen { rests: true, ..leader(TERM, Some(silence)) };
+    for step in 1..=1_000 {
+        assert_eq!(shard.look(200, resting(step * 200)), NOTHING, "after {step} looks");
+    }
+    let woken = 200_000;
+    let lost = shard.silent(woken, woken + 5_000).expect("nobody answers: it steps down");
+    assert!((400..=800).contains(&(lost - woken)), "{} ms after it woke", lost - woken);
+}
+
 #[test]
 fn an_opening_in_silence_is_given_up_and_not_begun_again() {
     let mut shard = Shard::new();
@@ -182,7 +195,7 @@ fn a_hand_off_that_fails_ends_and_opens_again() {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Look { after: u64, leads: bool, silence: Option<u64> },
+    Look { after: u64, leads: bool, silence: Option<u64>, rests: bool },
     Elected,
     Opened,
     Trouble,
@@ -192,8 +205,8 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        8 => (0..2_000_u64, any::<bool>(), proptest::option::of(0..3_000_u64))
-            .prop_map(|(after, leads, silence)| Step::Look { after, leads, silence }),
+        8 => (0..2_000_u64, any::<bool>(), proptest::option::of(0..3_000_u64), any::<bool>())
+            .prop_map(|(after, leads, silence, rests)| Step::Look { after, leads, silence, rests }),
         1 => Just(Step::Elected),
         2 => Just(Step::Opened),
         1 => Just(Step::Trouble),
@@ -211,8 +224,9 @@ proptest! {
         let (mut term, mut host, mut before) = (1, None, std::collections::BTreeSet::new());
         for step in steps {
             match step {
-                Step::Look { after, leads, silence } => {
-                    let seen = if leads { leader(term, silence) } else { FOLLOWER };
+                Step::Look { after, leads, silence, rests } => {
+                    let led = Seen { rests, ..leader(term, silence) };
+                    let seen = if leads { led } else { FOLLOWER };
                     let orders = shard.look(after, seen);
                     if let Some(ended) = orders.step_down {
                         prop_assert_eq!(host.take(), Some(ended));
@@ -220,7 +234,7 @@ proptest! {
                     if let Some(opened) = orders.open {
                         prop_assert!(leads && opened == term);
                         prop_assert_eq!(host.replace(opened), None);
-                        let heard = silence.is_some_and(|silence| ms(silence) < LEASE);
+                        let heard = rests || silence.is_some_and(|silence| ms(silence) < LEASE);
                         // A term that was lost and won again cannot be told from a new one.
                         prop_assert!(before.insert(opened) || heard);
                     }

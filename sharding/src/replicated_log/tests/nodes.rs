@@ -133,6 +133,11 @@ impl Nodes {
         lock(&self.nodes[place].door.groups)[&shard].clone()
     }
 
+    /// The transport of a node.
+    pub(super) fn peers(&self, place: usize) -> &Peers {
+        &self.nodes[place].peers
+    }
+
     /// Runs something that needs the nodes' runtime.
     pub(super) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(async {
@@ -369,7 +374,7 @@ async fn node(id: NodeId, cut: &Arc<Mutex<BTreeSet<NodeId>>>) -> Node {
 /// What `node/beating.rs` does for a whole node.
 async fn beat(door: Weak<Door>) {
     while let Some(groups) = door.upgrade().map(|door| lock(&door.groups).clone()) {
-        for group in groups.values().filter(|group| group.leads()) {
+        for group in groups.values().filter(|it| it.leads() && it.rest().is_awake()) {
             group.beat().await;
         }
         tokio::time::sleep(ConsensusTimes::default().heartbeat).await;

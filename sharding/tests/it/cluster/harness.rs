@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
 use holm_core::{Clock, CommandEnvelope, EntityAddress, NodeId, SeededEntropy, SystemClock};
@@ -18,6 +18,7 @@ use holm_sharding::{
 };
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
+use tokio::runtime::Handle as Thread;
 
 use crate::support::PATIENCE;
 
@@ -81,9 +82,23 @@ pub(crate) struct Running {
     pub(crate) store: Arc<Store>,
     host: ShardHost,
     caller: Arc<Caller>,
+    /// Where everything of the node runs but its entities.
+    thread: Thread,
 }
 
+/// A node whose thread stands still until this is dropped: its connections stand, and nobody answers.
+pub(crate) struct Paused(
+    #[expect(dead_code, reason = "its end is what the thread waits for")] mpsc::Sender<()>,
+);
+
 impl Running {
+    /// Lets the node stand still.
+    pub(crate) fn pause(&self) -> Paused {
+        let (paused, until) = mpsc::channel::<()>();
+        self.thread.spawn(async move { until.recv() });
+        Paused(paused)
+    }
+
     pub(crate) fn tally(&self, id: &str) -> EntityRef<Tally> {
         EntityRef::new(self.caller.clone(), id)
     }
@@ -190,7 +205,7 @@ impl Cluster {
         };
         change(&mut options);
         let node = ClusterNode::start(options).await?;
-        let host = slot.get().expect("a node that started has its host").clone();
+        let (host, thread) = slot.get().expect("a node that started has its host").clone();
         let asker = Arc::new(Routed(node.router().clone()));
         let caller = Caller::new(
             asker,
@@ -198,7 +213,7 @@ impl Cluster {
             Duration::from_secs(10),
             SeededEntropy::from_os(),
         );
-        Ok(Running { node, store, host, caller })
+        Ok(Running { node, store, host, caller, thread })
     }
 
     /// Starts all nodes at the same time.
@@ -209,7 +224,7 @@ impl Cluster {
 
 /// Ends a node without a word, as far as that is possible inside one process; resolves when its port is free again, as a dead process's is.
 pub(crate) async fn kill(running: Running) {
-    let Running { node, store, host, caller } = running;
+    let Running { node, store, host, caller, .. } = running;
     let address = node.peer_address();
     drop((node, store, caller));
     host.stop().await;
@@ -252,11 +267,15 @@ async fn open_store(dir: &Path) -> Arc<Store> {
         .expect("the store of a dead node is closed sooner or later")
 }
 
-fn seat_host(seat: HostSeat, slot: &OnceLock<ShardHost>) -> Result<Arc<dyn HostedShards>, String> {
+fn seat_host(
+    seat: HostSeat,
+    slot: &OnceLock<(ShardHost, Thread)>,
+) -> Result<Arc<dyn HostedShards>, String> {
     let registry = Registry::new().entity::<Tally>();
     let options = HostOptions { arbiters: 1, ..HostOptions::new(registry, seat.shards) };
     let host = seat.take(options)?;
-    Ok(Arc::new(slot.get_or_init(|| host).clone()))
+    let (host, _) = slot.get_or_init(|| (host, Thread::current()));
+    Ok(Arc::new(host.clone()))
 }
 
 struct Routed(Router);
