@@ -23,7 +23,7 @@ type Path = Box<dyn FnMut(u64)>;
 type Ready = fn() -> Path;
 
 /// A path by its name.
-const PATHS: [(&str, Ready); 10] = [
+const PATHS: [(&str, Ready); 11] = [
     ("engine/read", engine::read),
     ("engine/refused", engine::refused),
     ("engine/durable, batches of 1", || engine::durable(1)),
@@ -32,7 +32,8 @@ const PATHS: [(&str, Ready); 10] = [
     ("codec/record written", codec::written),
     ("codec/record read", codec::read),
     ("codec/shard of an entity", codec::shard),
-    ("ask/read, 64 at once", ask::read),
+    ("ask/read, 64 at once", || ask::read(1)),
+    ("ask/read, 64 at once, 32 shards", || ask::read(32)),
     ("ask/durable, 64 at once", ask::durable),
 ];
 

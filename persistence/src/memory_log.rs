@@ -220,6 +220,10 @@ impl ShardLog for MemoryLog {
         Box::pin(async move { confirmed })
     }
 
+    fn confirm_at_once(&self, shard: ShardId, term: Term) -> Option<Result<(), AppendError>> {
+        Some(self.lock().shard(shard).gate.confirm(term))
+    }
+
     fn last_offset(&self, shard: ShardId) -> Result<Offset, ReadError> {
         Ok(self.lock().shard(shard).last())
     }

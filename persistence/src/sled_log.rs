@@ -121,6 +121,14 @@ impl Shared {
         })
     }
 
+    /// A single node leads whatever it opened last, so it knows this by itself.
+    fn confirm(&self, shard: ShardId, term: Term) -> Result<(), AppendError> {
+        match self.shard(shard) {
+            Ok(confirmed) => confirmed.writing().gate.confirm(term),
+            Err(error) => Err(AppendError::Unknown { shard, reason: error.to_string() }),
+        }
+    }
+
     /// Reads by way of the index. When that is found damaged meanwhile, it is built anew and asked again, once.
     fn with_index<T>(
         &self,
@@ -220,11 +228,12 @@ impl ShardLog for SledLog {
     }
 
     fn confirm(&self, shard: ShardId, term: Term) -> Pending<Result<(), AppendError>> {
-        let confirmed = match self.shared.shard(shard) {
-            Ok(confirmed) => confirmed.writing().gate.confirm(term),
-            Err(error) => Err(AppendError::Unknown { shard, reason: error.to_string() }),
-        };
+        let confirmed = self.shared.confirm(shard, term);
         Box::pin(async move { confirmed })
+    }
+
+    fn confirm_at_once(&self, shard: ShardId, term: Term) -> Option<Result<(), AppendError>> {
+        Some(self.shared.confirm(shard, term))
     }
 
     fn last_offset(&self, shard: ShardId) -> Result<Offset, ReadError> {

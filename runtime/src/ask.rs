@@ -1,12 +1,16 @@
 //! How a command gets an answer: the seam that a host, a router and a client share, and the address of a reply.
 
+pub(crate) mod slip;
+
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use holm_core::{Answer, AskError, CommandEnvelope};
+use holm_core::{Answer, AskError, CommandEnvelope, Timestamp};
 use holm_persistence::Pending;
 use tokio::sync::oneshot;
+
+use self::slip::{Awaited, Promised, Slips};
 
 /// Answers commands. On one node this is the shard host, in a cluster the router, in a client a connection.
 pub trait Asker: Send + Sync {
@@ -25,7 +29,8 @@ pub trait Asker: Send + Sync {
 pub struct Asking(Way);
 
 enum Way {
-    Shard(oneshot::Receiver<Result<Answer, AskError>>),
+    Shard(Awaited),
+    Channel(oneshot::Receiver<Result<Answer, AskError>>),
     Elsewhere(Pending<Result<Answer, AskError>>),
 }
 
@@ -37,7 +42,14 @@ impl From<Pending<Result<Answer, AskError>>> for Asking {
 
 impl From<oneshot::Receiver<Result<Answer, AskError>>> for Asking {
     fn from(answer: oneshot::Receiver<Result<Answer, AskError>>) -> Self {
-        Self(Way::Shard(answer))
+        Self(Way::Channel(answer))
+    }
+}
+
+impl Asking {
+    /// Whether it surely ends soon after the command's deadline, so that nobody needs a timer for it.
+    pub(crate) fn ends_by_itself(&self) -> bool {
+        matches!(self.0, Way::Shard(_))
     }
 }
 
@@ -46,8 +58,9 @@ impl Future for Asking {
 
     fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
+            Way::Shard(answer) => Pin::new(answer).poll(task),
             // A reply that is dropped answers all the same; without a sender the thread itself is gone.
-            Way::Shard(answer) => Pin::new(answer).poll(task).map(|answer| {
+            Way::Channel(answer) => Pin::new(answer).poll(task).map(|answer| {
                 let gone = |_| AskError::Interrupted { reason: "the node stopped".into() };
                 answer.map_err(gone).flatten()
             }),
@@ -66,7 +79,8 @@ impl fmt::Debug for Asking {
 pub struct ReplyTo(Option<Target>);
 
 enum Target {
-    Caller(oneshot::Sender<Result<Answer, AskError>>),
+    Caller(Promised),
+    Channel(oneshot::Sender<Result<Answer, AskError>>),
     Function(Box<dyn FnOnce(Result<Answer, AskError>) + Send>),
 }
 
@@ -80,7 +94,20 @@ impl ReplyTo {
     #[must_use]
     pub fn channel() -> (Self, oneshot::Receiver<Result<Answer, AskError>>) {
         let (sender, receiver) = oneshot::channel();
-        (Self(Some(Target::Caller(sender))), receiver)
+        (Self(Some(Target::Channel(sender))), receiver)
+    }
+
+    /// Hands the answer to a caller in this process, who hears of a deadline that passed in silence from whoever looks at the slips.
+    pub(crate) fn slip(slips: &Slips, deadline: Timestamp) -> (Self, Asking) {
+        match slips.slip(deadline) {
+            Some((promised, awaited)) => {
+                (Self(Some(Target::Caller(promised))), Asking(Way::Shard(awaited)))
+            }
+            None => {
+                let (reply, answer) = Self::channel();
+                (reply, answer.into())
+            }
+        }
     }
 
     /// Nobody listens: for `tell`.
@@ -107,7 +134,8 @@ impl Drop for ReplyTo {
 fn deliver(target: Option<Target>, answer: Result<Answer, AskError>) {
     match target {
         // A caller that went away no longer wants the answer; that is no failure.
-        Some(Target::Caller(sender)) => _ = sender.send(answer),
+        Some(Target::Caller(promised)) => promised.say(answer),
+        Some(Target::Channel(sender)) => _ = sender.send(answer),
         Some(Target::Function(function)) => function(answer),
         None => {}
     }

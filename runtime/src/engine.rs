@@ -27,6 +27,7 @@ mod quarantine;
 mod recovery;
 mod rehydrate;
 mod repeats;
+mod replies;
 mod rest;
 mod running_handler;
 mod running_time;
@@ -55,6 +56,7 @@ pub use self::ports::{
 pub(crate) use self::quarantine::{QUARANTINED, RELEASE};
 pub use self::quarantine::{Release, Released};
 use self::recovery::{Abandoned, Recoveries};
+use self::replies::Replies;
 use self::running_handler::RunningHandler;
 pub use self::running_handler::{Run, Sight};
 use self::running_time::RunningTime;
@@ -92,6 +94,7 @@ pub struct ShardEngine<T> {
     /// Commands that wait for the record of an earlier try.
     repeating: usize,
     scratch: Scratch,
+    replies: Replies,
     fingerprinted: Vec<u8>,
     counters: Counters,
     tally: Tally,
@@ -147,6 +150,7 @@ impl<T> ShardEngine<T> {
             confirmations: Confirmations::new(),
             repeating: 0,
             scratch: Scratch::default(),
+            replies: Replies::default(),
             fingerprinted: Vec::new(),
             counters: Counters::default(),
             tally: Tally::default(),
@@ -203,7 +207,7 @@ impl<T> ShardEngine<T> {
         for (address, snapshot) in waiting.snapshots {
             self.outputs.push_back(Output::SaveSnapshot(address, snapshot));
         }
-        self.outputs.extend(waiting.facts.into_iter().map(Output::Failure));
+        self.outputs.extend(waiting.facts.into_iter().map(Output::failure));
         for slot in waiting.resting {
             self.rest_by_wish(now, slot);
         }
@@ -236,18 +240,19 @@ impl<T> ShardEngine<T> {
         token: ConfirmToken,
         result: Result<(), AppendError>,
     ) {
-        let reads = self.confirmations.answered(token);
+        let mut reads = self.confirmations.answered(token);
         match result {
-            Ok(()) => reads.into_iter().for_each(|read| self.unpark(now, read)),
+            Ok(()) => reads.drain(..).for_each(|read| self.unpark(now, read)),
             Err(error) => {
                 let reason: Box<str> = error.to_string().into();
-                for reply in reads.into_iter().filter_map(|read| read.reply) {
+                for reply in reads.drain(..).filter_map(|read| read.reply) {
                     let (shard, reason) = (self.shard, reason.clone());
                     let outcome = Outcome::NotApplied;
                     self.answer(reply, Err(AskError::Unavailable { shard, reason, outcome }));
                 }
             }
         }
+        self.confirmations.use_again(reads);
         self.note_drained();
     }
 
@@ -260,6 +265,12 @@ impl<T> ShardEngine<T> {
             self.outputs.push_back(Output::Confirm(token));
         }
         held_back
+    }
+
+    /// True when reads wait and nobody was asked to confirm them: [`ShardEngine::flush`] asks.
+    #[must_use]
+    pub fn wants_confirmation(&self) -> bool {
+        self.confirmations.is_unasked()
     }
 
     /// The open batch was held back for long enough, whoever has not come.

@@ -14,12 +14,10 @@ use holm_core::{
 };
 use holm_persistence::{decode, encode};
 
-use crate::ask::Asker;
+use crate::ask::slip::GRACE;
+use crate::ask::{Asker, Asking};
 use crate::bus::Fact;
 use crate::entity::{Command, Entity};
-
-/// How long after its deadline a caller still waits for the answer that says what became of its command.
-const GRACE: Duration = Duration::from_millis(250);
 
 /// What every reference of one program shares: the way out, the clock and the source of keys.
 pub struct Caller {
@@ -110,20 +108,19 @@ impl Caller {
     /// # Errors
     /// Whatever the asker says; [`AskError::DeadlinePassed`] when it says nothing.
     pub async fn ask(&self, envelope: CommandEnvelope) -> Result<Answer, AskError> {
-        self.ask_from(self.clock.now(), envelope).await
+        let patience = envelope.deadline.since(self.clock.now());
+        within(patience, self.asker.ask(envelope)).await
     }
+}
 
-    async fn ask_from(
-        &self,
-        now: Timestamp,
-        envelope: CommandEnvelope,
-    ) -> Result<Answer, AskError> {
-        let patience = envelope.deadline.since(now) + GRACE;
-        let answer = self.asker.ask(envelope);
-        tokio::time::timeout(patience, answer)
-            .await
-            .unwrap_or(Err(AskError::DeadlinePassed { outcome: Outcome::Unknown }))
+/// Waits for an answer, a moment longer than the command's deadline is away.
+async fn within(patience: Duration, answer: Asking) -> Result<Answer, AskError> {
+    if answer.ends_by_itself() {
+        return answer.await;
     }
+    tokio::time::timeout(patience + GRACE, answer)
+        .await
+        .unwrap_or(Err(AskError::DeadlinePassed { outcome: Outcome::Unknown }))
 }
 
 impl fmt::Debug for Caller {
@@ -190,7 +187,8 @@ impl<E: Entity> EntityRef<E> {
     ) -> Result<Reply<C>, EntityError<E::Rejection>> {
         let now = self.caller.now();
         let envelope = self.envelope(now, &command, options)?;
-        let answer = self.caller.ask_from(now, envelope).await?;
+        let patience = envelope.deadline.since(now);
+        let answer = within(patience, self.caller.asker.ask(envelope)).await?;
         match &answer.verdict {
             Verdict::Accepted(bytes) => match decode(bytes) {
                 Ok(value) => Ok(Reply::new(value, &answer)),

@@ -11,13 +11,12 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use actix::Actor;
-use actix::dev::SendError;
 use holm_core::{
     AskError, CommandEnvelope, CorrelationId, EntityAddress, MAX_SHARDS, Offset, Outcome,
     SequenceNumber, ShardId, Term, ZeroLimit, shard_of,
 };
 use holm_persistence::{OpenError, Pending, ReadError, ShardLog};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 use crate::ask::{Asker, Asking, ReplyTo};
 use crate::cluster_facts::Herald;
@@ -28,7 +27,9 @@ use crate::registry::RegistryError;
 use crate::shell::actor::{Deliver, Organs, ShardActor};
 use crate::shell::arbiters::Arbiters;
 use crate::shell::courier::Askers;
+use crate::shell::intake::{Intake, NotTaken, TakingEnd};
 use crate::shell::leadership::Input;
+use crate::shell::listener::Listener;
 use crate::shell::loaders::{Job, Loaders};
 use crate::shell::seat::{Board, Seat, Standing};
 use crate::shell::watchdog::Watchdog;
@@ -90,6 +91,15 @@ impl ShardHost {
         let seats: Vec<_> = (0..options.shards)
             .map(|number| seat(ShardId(number), &surroundings, &failures, arbiters.as_ref()))
             .collect();
+        let listener = Listener {
+            slips: seats.iter().map(|seat| Arc::clone(&seat.slips)).collect(),
+            clock: Arc::clone(&options.clock),
+            failures: Arc::downgrade(&failures),
+        };
+        match &arbiters {
+            Some(arbiters) => _ = arbiters.beside().spawn(listener.run()),
+            None => drop(tokio::task::spawn_local(listener.run())),
+        }
         // On one thread nobody can look while a handler runs.
         if let Some(arbiters) = &arbiters {
             let watchdog = Watchdog {
@@ -166,21 +176,28 @@ impl ShardHost {
     /// Hands a command to its shard. Never blocks; what cannot be taken is answered at once.
     pub fn submit(&self, envelope: CommandEnvelope, reply: ReplyTo) {
         let shard = shard_of(&envelope.address, self.0.options.shards);
-        let seat = &self.0.seats[shard.0 as usize];
+        self.deliver(shard, Deliver { envelope, reply });
+    }
+
+    fn deliver(&self, shard: ShardId, command: Deliver) {
+        let seat = self.seat(shard);
         if seat.board.standing() == Standing::Away {
-            return reply.answer(Err(AskError::Moved { shard, leader: None }));
+            return command.reply.answer(Err(AskError::Moved { shard, leader: None }));
         }
-        let command = Deliver { envelope, reply };
         if is_together() {
             return self.hold(shard, command);
         }
-        match seat.mailbox.try_send(command) {
-            Ok(()) => {}
-            Err(SendError::Full(command)) => self.refuse(shard, [command]),
-            Err(SendError::Closed(Deliver { reply, .. })) => {
+        match seat.intake.put(command) {
+            None => {}
+            Some(NotTaken::Full(command)) => self.refuse(shard, [command]),
+            Some(NotTaken::Closed(Deliver { reply, .. })) => {
                 reply.answer(Err(stopping(shard)));
             }
         }
+    }
+
+    fn seat(&self, shard: ShardId) -> &Seat {
+        &self.0.seats[shard.0 as usize]
     }
 
     /// The present figures: of each shard as it published them at the end of its last turn, which is a moment after the answers of that turn.
@@ -202,7 +219,7 @@ impl ShardHost {
         self.0.herald.close();
         for seat in &self.0.seats {
             // An actor that is gone needs no order.
-            _ = seat.inputs.send(Input::Stop);
+            seat.intake.order(Input::Stop);
         }
         let mut threads = self.0.loaders.stop();
         threads.extend(self.0.arbiters.as_ref().and_then(Arbiters::stop));
@@ -225,7 +242,7 @@ impl ShardHost {
     fn order(&self, shard: ShardId, input: Input) {
         let seat = self.0.seats.get(shard.0 as usize).expect("the shard is one of the cluster's");
         // After `stop` nobody takes orders; the sender inside the order is dropped, which the caller sees.
-        _ = seat.inputs.send(input);
+        seat.intake.order(input);
     }
 
     /// Runs a reading function on a loader thread.
@@ -271,29 +288,31 @@ fn seat(
     arbiters: Option<&Arbiters>,
 ) -> Seat {
     let board = Arc::new(Board::new(shard));
-    let channel = mpsc::unbounded_channel();
-    let inputs = channel.0.clone();
+    let intake = Arc::new(Intake::new(around.options.limits.mailbox_capacity));
     let organs = Organs {
         options: Arc::clone(around.options),
         log: Arc::clone(around.log),
         loaders: Arc::clone(around.loaders),
+        intake: TakingEnd(Arc::clone(&intake)),
         board: Arc::clone(&board),
         askers: around.askers.clone(),
         failures: Arc::clone(failures),
     };
-    let actor = move |_: &mut actix::Context<ShardActor>| ShardActor::new(shard, organs, channel);
-    let mailbox = match arbiters {
+    let actor = move |_: &mut actix::Context<ShardActor>| ShardActor::new(shard, organs);
+    // It lives as long as its pulse.
+    drop(match arbiters {
         Some(arbiters) => ShardActor::start_in_arbiter(arbiters.of(shard.0 as usize), actor),
         None => ShardActor::create(actor),
-    };
-    Seat { mailbox, inputs, board }
+    });
+    Seat { intake, board, slips: Arc::default() }
 }
 
 impl Asker for ShardHost {
     fn ask(&self, envelope: CommandEnvelope) -> Asking {
-        let (reply, answer) = ReplyTo::channel();
-        self.submit(envelope, reply);
-        answer.into()
+        let shard = shard_of(&envelope.address, self.0.options.shards);
+        let (reply, answer) = ReplyTo::slip(&self.seat(shard).slips, envelope.deadline);
+        self.deliver(shard, Deliver { envelope, reply });
+        answer
     }
 }
 
@@ -387,7 +406,7 @@ impl Drop for Inner {
         self.failures.close();
         self.herald.close();
         for seat in &self.seats {
-            _ = seat.inputs.send(Input::Stop);
+            seat.intake.order(Input::Stop);
         }
     }
 }

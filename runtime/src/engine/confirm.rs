@@ -3,6 +3,9 @@
 use super::pipeline::Parked;
 use super::ports::ConfirmToken;
 
+/// Places of an empty list that are kept.
+const KEPT: usize = 256;
+
 /// The reads that wait for a confirmation. One confirmation covers all reads executed before it was asked for.
 #[derive(Debug)]
 pub(super) struct Confirmations<T> {
@@ -21,9 +24,14 @@ impl<T> Confirmations<T> {
         self.gathering.push(read);
     }
 
+    /// True when reads wait and no confirmation is on its way.
+    pub(super) fn is_unasked(&self) -> bool {
+        self.token.is_none() && !self.gathering.is_empty()
+    }
+
     /// Asks for a confirmation when reads wait and none is on its way.
     pub(super) fn ask(&mut self) -> Option<ConfirmToken> {
-        if self.token.is_some() || self.gathering.is_empty() {
+        if !self.is_unasked() {
             return None;
         }
         std::mem::swap(&mut self.gathering, &mut self.asked);
@@ -39,6 +47,13 @@ impl<T> Confirmations<T> {
         }
         self.token = None;
         std::mem::take(&mut self.asked)
+    }
+
+    /// Takes a list back that was emptied, so that the next reads need none.
+    pub(super) fn use_again(&mut self, emptied: Vec<Parked<T>>) {
+        if emptied.is_empty() && emptied.capacity() <= KEPT && self.asked.capacity() == 0 {
+            self.asked = emptied;
+        }
     }
 
     /// Every waiting read; nothing waits afterwards.

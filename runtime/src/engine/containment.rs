@@ -51,7 +51,7 @@ impl<T> ShardEngine<T> {
             key: Box::default(),
             payload: None,
         });
-        self.outputs.push_back(Output::Failure(fact));
+        self.outputs.push_back(Output::failure(fact));
     }
 
     /// The entity becomes what was decided. `end` is where its chain of records ends; unknown when it could not be read.
@@ -79,7 +79,7 @@ impl<T> ShardEngine<T> {
             self.set_aside(id);
             return self.quarantine(now, (kind, &name), end, fact);
         }
-        self.outputs.push_back(Output::Failure(fact));
+        self.outputs.push_back(Output::failure(fact));
         if decision == Decision::Again { self.restart(id) } else { self.set_aside(id) }
     }
 
@@ -99,7 +99,7 @@ impl<T> ShardEngine<T> {
         causes: &Causes,
     ) {
         let fact = self.fact(now, kind, id, causes);
-        self.outputs.push_back(Output::Failure(fact));
+        self.outputs.push_back(Output::failure(fact));
     }
 
     /// A fact about an entity.

@@ -54,6 +54,6 @@ impl<T> ShardEngine<T> {
             .because(&format!("for {address}: {reason}"));
         let (node, shard, command) = (self.node, Some(self.shard), Some(command));
         let fact = FailureFact { node, shard, command, count, ..fact };
-        self.outputs.push_back(Output::Failure(fact));
+        self.outputs.push_back(Output::failure(fact));
     }
 }

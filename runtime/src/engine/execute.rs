@@ -2,7 +2,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use bytes::Bytes;
 use holm_core::{
     Answer, AskError, CommandEnvelope, Limit, Offset, Outcome, SequenceNumber, Timestamp, Verdict,
 };
@@ -229,7 +228,7 @@ impl<T> ShardEngine<T> {
         sequence: SequenceNumber,
         offset: Offset,
     ) -> Answer {
-        let bytes = Bytes::copy_from_slice(&self.scratch.verdict);
+        let bytes = self.replies.keep(&self.scratch.verdict);
         let verdict = match executed {
             Executed::Accepted { .. } => Verdict::Accepted(bytes),
             Executed::Rejected => {

@@ -46,9 +46,16 @@ pub enum Output<T> {
     /// This batch is durable, and there are reactions in it.
     React(Batch),
     /// Something failed and was contained; observers want to know.
-    Failure(FailureFact),
+    Failure(Box<FailureFact>),
     /// Nothing is left of what was begun before `drain`.
     Drained,
+}
+
+impl<T> Output<T> {
+    /// In a box, because facts are long and rare, and outputs are moved often.
+    pub(super) fn failure(fact: FailureFact) -> Self {
+        Self::Failure(Box::new(fact))
+    }
 }
 
 /// Names one confirmation.

@@ -115,7 +115,7 @@ impl<T> ShardEngine<T> {
             Err(error) => {
                 let running = self.running.at(now);
                 self.supervisor.wait((kind, id), Duration::from_secs(60), running);
-                return self.outputs.push_back(Output::Failure(fact.because(&error.to_string())));
+                return self.outputs.push_back(Output::failure(fact.because(&error.to_string())));
             }
         };
         self.abandoned = self.abandoned.max(offset);
@@ -289,7 +289,7 @@ impl<T> ShardEngine<T> {
         for mut fact in facts {
             fact.standing = Standing::Stopped;
             fact.severity = fact.kind.severity();
-            self.outputs.push_back(Output::Failure(fact));
+            self.outputs.push_back(Output::failure(fact));
         }
     }
 }

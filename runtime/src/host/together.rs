@@ -1,7 +1,7 @@
 //! Commands that came together go to their shard together.
 //!
 //! A command that is handed over alone wakes the arbiter, which often takes the processor at once, handles it, and sleeps again: with sixty-four commands in one read of
-//! a connection the two threads change places sixty-four times. Handed over as one message they are handled in one turn, and their records share a batch.
+//! a connection the two threads change places sixty-four times. Handed over in one piece they are handled in one turn, and their records share a batch.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use holm_core::{AskError, Limit, ShardId};
 
 use super::{ShardHost, stopping};
 use crate::shell::actor::Deliver;
-use crate::shell::seat::NotTaken;
+use crate::shell::intake::NotTaken;
 
 thread_local! {
     /// What is held until the end of [`together`]; none outside of it.
@@ -70,15 +70,8 @@ impl ShardHost {
         });
     }
 
-    fn deliver_all(&self, shard: ShardId, mut commands: Vec<Deliver>) {
-        let seat = &self.0.seats[shard.0 as usize];
-        let allowed = self.0.options.limits.mailbox_capacity;
-        let admitted = seat.board.admit(commands.len(), allowed);
-        self.refuse(shard, commands.split_off(admitted));
-        if commands.is_empty() {
-            return;
-        }
-        match seat.deliver_all(commands) {
+    fn deliver_all(&self, shard: ShardId, commands: Vec<Deliver>) {
+        match self.seat(shard).intake.put_all(commands) {
             Ok(()) => {}
             Err(NotTaken::Full(commands)) => self.refuse(shard, commands),
             Err(NotTaken::Closed(commands)) => {
@@ -91,7 +84,7 @@ impl ShardHost {
 
     /// The mailbox is full.
     pub(super) fn refuse(&self, shard: ShardId, commands: impl IntoIterator<Item = Deliver>) {
-        let seat = &self.0.seats[shard.0 as usize];
+        let seat = self.seat(shard);
         for Deliver { reply, .. } in commands {
             seat.board.overflowed();
             let allowed = self.0.options.limits.mailbox_capacity as u64;

@@ -1,30 +1,33 @@
-//! The shard actor: takes commands from its mailbox into the engine, and carries the engine's outputs out.
+//! The shard actor: takes commands from its intake into the engine, and carries the engine's outputs out.
 //!
-//! The mailbox holds commands only; everything else comes by [`Input`], looked at in the pulse. See [`super::pulse`] for when that runs.
+//! Everything comes by the intake, see [`super::intake`], but for what the log and its own timers say. All of it is looked at in the pulse, see
+//! [`super::pulse`].
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::task::Context as Task;
 use std::time::Duration;
 
-use actix::{Actor, AsyncContext, Context, Handler, Message};
+use actix::{Actor, AsyncContext, Context};
 use holm_core::{AskError, CommandEnvelope, Outcome, ShardId};
 use holm_persistence::ShardLog;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
-use tokio::time::{Interval, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 
 use super::courier::Askers;
-use super::leadership::{Input, Leadership};
+use super::intake::{Intake, TakingEnd};
+use super::leadership::{Confirming, Leadership};
 use super::loaders::{Job, Loaders};
 use super::metering::Meter;
-use super::pulse::{Breather, Pulse};
+use super::pulse::Pulse;
 use super::seat::{Board, Standing};
 use super::telling::Watch;
 use crate::ask::ReplyTo;
-use crate::engine::Output;
+use crate::engine::{Output, ShardEngine};
 use crate::failures::Outlet;
 use crate::options::HostOptions;
 
-/// Commands taken from the mailbox before the other inputs are looked at again: about a millisecond of work.
-const COMMANDS_PER_TURN: u32 = 512;
+/// Commands begun before the other inputs are looked at again, and the other shards of the thread run: less than a millisecond of work.
+const COMMANDS_PER_TURN: usize = 512;
 
 /// A command on its way into a shard.
 pub(crate) struct Deliver {
@@ -32,22 +35,12 @@ pub(crate) struct Deliver {
     pub(crate) reply: ReplyTo,
 }
 
-impl Message for Deliver {
-    type Result = ();
-}
-
-/// Commands that came together.
-pub(crate) struct DeliverAll(pub(crate) Vec<Deliver>);
-
-impl Message for DeliverAll {
-    type Result = ();
-}
-
 /// What a shard shares with the others of its host.
 pub(crate) struct Organs {
     pub(crate) options: Arc<HostOptions>,
     pub(crate) log: Arc<dyn ShardLog>,
     pub(crate) loaders: Arc<Loaders>,
+    pub(crate) intake: TakingEnd,
     pub(crate) board: Arc<Board>,
     pub(crate) askers: Askers,
     pub(crate) failures: Arc<Outlet>,
@@ -63,27 +56,18 @@ pub(crate) struct ShardActor {
     pub(super) askers: Askers,
     pub(super) failures: Arc<Outlet>,
     pub(super) watch: Watch,
-    pub(super) inputs: UnboundedReceiver<Input>,
-    pub(super) to_self: UnboundedSender<Input>,
+    pub(super) intake: TakingEnd,
+    /// Commands that were taken out of the intake together and are not begun. Empty but while the log cannot keep up.
+    hand: VecDeque<Deliver>,
     pub(super) leadership: Leadership,
     pub(super) meter: Meter,
-    pub(super) ticks: Interval,
-    taken: u32,
 }
 
 impl ShardActor {
-    /// To be called on the arbiter, whose runtime has the timers.
-    pub(crate) fn new(
-        shard: ShardId,
-        organs: Organs,
-        (to_self, inputs): (UnboundedSender<Input>, UnboundedReceiver<Input>),
-    ) -> Self {
-        let Organs { options, log, loaders, board, askers, failures } = organs;
+    pub(crate) fn new(shard: ShardId, organs: Organs) -> Self {
+        let Organs { options, log, loaders, intake, board, askers, failures } = organs;
         let leadership = Leadership::new();
         let meter = Meter::new();
-        // Zero would panic in tokio; a millisecond is its grain anyway.
-        let mut ticks = tokio::time::interval(options.tick_interval.max(Duration::from_millis(1)));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             shard,
             options,
@@ -93,12 +77,10 @@ impl ShardActor {
             askers,
             failures,
             watch: Watch::default(),
-            inputs,
-            to_self,
+            intake,
+            hand: VecDeque::new(),
             leadership,
             meter,
-            ticks,
-            taken: 0,
         }
     }
 
@@ -111,19 +93,19 @@ impl ShardActor {
                 Output::Answer(reply, answer) => reply.answer(answer),
                 Output::Append(batch) => {
                     let (bytes, records) = (batch.bytes().len(), batch.record_count());
-                    let begun = self.options.clock.now();
+                    let begun = self.now();
                     let pending = self.log.append(batch);
                     self.leadership.appends.push_back((pending, begun));
                     self.meter.appended(bytes, records);
                 }
                 Output::Load(request) => {
-                    let (shard, to) = (self.shard, self.to_self.clone());
+                    let (shard, to) = (self.shard, Arc::clone(&self.intake.0));
                     let epoch = self.leadership.epoch;
                     self.loaders.submit(Job::Load { shard, epoch, request, to });
                 }
                 Output::Confirm(token) => {
-                    let pending = self.log.confirm(self.shard, self.leadership.term);
-                    self.leadership.confirms.push_back((token, pending));
+                    let confirming = Confirming::of(&*self.log, self.shard, self.leadership.term);
+                    self.leadership.confirms.push_back((token, confirming));
                 }
                 Output::SaveSnapshot(address, snapshot) => {
                     if !self.loaders.save((self.shard, address), snapshot) {
@@ -135,7 +117,7 @@ impl ShardActor {
                         courier.react(batch);
                     }
                 }
-                Output::Failure(fact) => self.tell(fact),
+                Output::Failure(fact) => self.tell(*fact),
                 Output::Drained => self.leadership.drained = true,
             }
         }
@@ -156,53 +138,70 @@ impl Actor for ShardActor {
     type Context = Context<Self>;
 
     fn started(&mut self, cx: &mut Self::Context) {
-        cx.set_mailbox_capacity(self.options.limits.mailbox_capacity.max(1));
         cx.spawn(Pulse);
+        drop(tokio::task::spawn_local(ticks(
+            Arc::clone(&self.intake.0),
+            self.options.tick_interval,
+        )));
+    }
+}
+
+/// A task of its own, so that a turn need not look at a timer.
+async fn ticks(intake: Arc<Intake>, every: Duration) {
+    // Zero would panic in tokio; a millisecond is its grain anyway.
+    let mut ticks = tokio::time::interval(every.max(Duration::from_millis(1)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if !intake.tick() {
+            return;
+        }
     }
 }
 
 impl ShardActor {
-    /// True when the log cannot keep up.
-    fn take(&mut self, Deliver { envelope, reply }: Deliver) -> bool {
+    /// One turn: the commands that wait, then everything else.
+    pub(super) fn turn(&mut self, task: &mut Task<'_>) {
+        let all = self.take_commands(task);
+        self.beat(task);
+        self.end_turn();
+        // A log that cannot keep up says when it can; the intake stays shut until then.
+        if !all && !self.is_saturated() {
+            task.waker().wake_by_ref();
+        }
+    }
+
+    /// Begins the commands that wait. True when it has begun all of them, and will be woken by the next.
+    fn take_commands(&mut self, task: &mut Task<'_>) -> bool {
+        let mut begun = 0;
+        while begun < COMMANDS_PER_TURN {
+            if self.is_saturated() {
+                self.intake.0.shut(task.waker());
+                return false;
+            }
+            if self.hand.is_empty() && !self.intake.0.take(&mut self.hand, task.waker()) {
+                return true;
+            }
+            if let Some(command) = self.hand.pop_front() {
+                self.intake.0.begins(self.hand.len());
+                self.begin(command);
+                begun += 1;
+            }
+        }
+        false
+    }
+
+    fn begin(&mut self, Deliver { envelope, reply }: Deliver) {
         let Some(engine) = &mut self.leadership.engine else {
-            self.turn_away(reply);
-            return false;
+            return self.turn_away(reply);
         };
         let now = self.options.clock.now();
         self.watch.step(now, self.options.limits.slow_handler, engine);
         engine.submit(now, envelope, reply);
-        let saturated = engine.is_saturated();
         self.carry_out();
-        self.taken += 1;
-        saturated
     }
 
-    fn breathe(&mut self, saturated: bool, cx: &mut <Self as Actor>::Context) {
-        if saturated || self.taken >= COMMANDS_PER_TURN {
-            self.taken = 0;
-            cx.wait(Breather::default());
-        }
-    }
-}
-
-impl Handler<Deliver> for ShardActor {
-    type Result = ();
-
-    fn handle(&mut self, command: Deliver, cx: &mut Self::Context) {
-        let saturated = self.take(command);
-        self.breathe(saturated, cx);
-    }
-}
-
-impl Handler<DeliverAll> for ShardActor {
-    type Result = ();
-
-    fn handle(&mut self, DeliverAll(commands): DeliverAll, cx: &mut Self::Context) {
-        self.board.taken(commands.len());
-        let mut saturated = false;
-        for command in commands {
-            saturated = self.take(command);
-        }
-        self.breathe(saturated, cx);
+    fn is_saturated(&self) -> bool {
+        self.leadership.engine.as_ref().is_some_and(ShardEngine::is_saturated)
     }
 }

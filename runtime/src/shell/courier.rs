@@ -17,10 +17,11 @@ use holm_core::{
     SeededEntropy, ShardId, Timestamp, shard_of,
 };
 use holm_persistence::{Batch, ShardLog, decode, encode};
-use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::sync::mpsc;
 use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 
+use super::intake::Intake;
 use super::leadership::Input;
 use super::loaders::{Job, Loaders};
 use crate::ask::{Asker, Asking};
@@ -102,7 +103,7 @@ pub(crate) struct Courier {
     pub(super) options: Arc<HostOptions>,
     pub(super) loaders: Arc<Loaders>,
     pub(super) askers: Askers,
-    pub(super) to_shard: UnboundedSender<Input>,
+    pub(super) to_shard: Arc<Intake>,
 }
 
 /// What came back.
@@ -161,7 +162,7 @@ impl Courier {
                     ToDo::Store(step) => under_way
                         .push(Box::pin(async move { Some(Came::Stored(self.store(&step).await)) })),
                     // The actor may have ended; then nobody counts failures any more.
-                    ToDo::Failure(told) => _ = self.to_shard.send(Input::Undelivered(told)),
+                    ToDo::Failure(told) => self.to_shard.order(Input::Undelivered(told)),
                     ToDo::BeginAgain => return Some(BeginAgain),
                 }
             }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use holm_core::{Entropy, SeededEntropy, Term, Timestamp};
-use holm_persistence::{AppendError, OpenError, Opened, Pending, ReadError};
+use holm_core::{Entropy, SeededEntropy, ShardId, Term, Timestamp};
+use holm_persistence::{AppendError, OpenError, Opened, Pending, ReadError, ShardLog};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -57,7 +57,7 @@ pub(super) struct Leadership {
     pub(super) courier: Option<CourierLink>,
     /// In the order of their batches; only the first is polled, because acknowledgements come in order.
     pub(super) appends: VecDeque<(Pending<Result<(), AppendError>>, Timestamp)>,
-    pub(super) confirms: VecDeque<(ConfirmToken, Pending<Result<(), AppendError>>)>,
+    pub(super) confirms: VecDeque<(ConfirmToken, Confirming)>,
     opening: Option<Opening>,
     waiting_to_reopen: Option<Pin<Box<tokio::time::Sleep>>>,
     failures_in_a_row: u32,
@@ -68,11 +68,33 @@ pub(super) struct Leadership {
     held_back_since: Option<Instant>,
 }
 
+/// A confirmation of the term, said or on its way.
+pub(super) enum Confirming {
+    Said(Result<(), AppendError>),
+    Asked(Pending<Result<(), AppendError>>),
+}
+
 struct Opening {
     term: Term,
     pending: Pending<Result<Opened, OpenError>>,
     /// None when the host opens the shard again by itself.
     done: Option<oneshot::Sender<Result<(), OpenError>>>,
+}
+
+impl Confirming {
+    pub(super) fn of(log: &dyn ShardLog, shard: ShardId, term: Term) -> Self {
+        match log.confirm_at_once(shard, term) {
+            Some(said) => Self::Said(said),
+            None => Self::Asked(log.confirm(shard, term)),
+        }
+    }
+
+    fn poll(&mut self, task: &mut Context<'_>) -> Poll<Result<(), AppendError>> {
+        match self {
+            Self::Said(said) => Poll::Ready(said.clone()),
+            Self::Asked(pending) => pending.as_mut().poll(task),
+        }
+    }
 }
 
 impl Leadership {
@@ -99,22 +121,22 @@ impl ShardActor {
     /// Looks at everything but the mailbox until nothing moves any more. Whatever is pending afterwards has the task's waker.
     pub(super) fn beat(&mut self, task: &mut Context<'_>) {
         self.end_step();
-        while self.ticks.poll_tick(task).is_ready() {
+        if self.intake.0.took_tick() {
             self.tick();
         }
         loop {
-            let mut moved = self.take_inputs(task);
+            let mut moved = self.take_orders();
             moved |= self.take_opened(task);
             moved |= self.take_acknowledgements(task);
-            moved |= self.take_confirmations(task);
             moved |= self.take_wake_up(task);
             let at_once = self.log.batches_at_once();
             let engine = self.leadership.engine.as_mut();
             let held_back = engine.is_some_and(|engine| engine.flush(at_once));
-            // New appends and confirmations must be polled once to be heard of.
-            let before = (self.leadership.appends.len(), self.leadership.confirms.len());
+            // New appends must be polled once to be heard of.
+            let before = self.leadership.appends.len();
             self.carry_out();
-            moved |= before != (self.leadership.appends.len(), self.leadership.confirms.len());
+            moved |= before != self.leadership.appends.len();
+            moved |= self.take_confirmations(task);
             moved |= self.finish_drain();
             if !moved {
                 if held_back {
@@ -142,7 +164,7 @@ impl ShardActor {
     }
 
     fn tick(&mut self) {
-        let now = self.options.clock.now();
+        let now = self.now();
         if let Some(engine) = &mut self.leadership.engine {
             engine.tick(now);
         }
@@ -153,11 +175,11 @@ impl ShardActor {
         self.meter.publish(&stats, self.leadership.engine.as_mut());
     }
 
-    fn take_inputs(&mut self, task: &mut Context<'_>) -> bool {
+    fn take_orders(&mut self) -> bool {
         let mut moved = false;
-        while let Poll::Ready(Some(input)) = self.inputs.poll_recv(task) {
+        while let Some(order) = self.intake.0.next_order() {
             moved = true;
-            match input {
+            match order {
                 Input::Lead { term, done } => self.open(term, Some(done)),
                 Input::Depose => self.step_down(),
                 Input::Drain { done } => self.begin_drain(done),
@@ -234,7 +256,7 @@ impl ShardActor {
             options: Arc::clone(options),
             loaders: Arc::clone(&self.loaders),
             askers: self.askers.clone(),
-            to_shard: self.to_self.clone(),
+            to_shard: Arc::clone(&self.intake.0),
         };
         self.leadership.courier = Some(courier.begin(opened.last));
         self.board.stand(Standing::Leading);
@@ -245,8 +267,9 @@ impl ShardActor {
         let mut moved = false;
         while let Some((pending, begun)) = self.leadership.appends.front_mut() {
             let Poll::Ready(result) = pending.as_mut().poll(task) else { break };
-            let (now, begun) = (self.options.clock.now(), *begun);
+            let begun = *begun;
             self.leadership.appends.pop_front();
+            let now = self.now();
             self.meter.acknowledged(now.since(begun), result.is_ok());
             moved = true;
             match result {
@@ -273,18 +296,21 @@ impl ShardActor {
         }
     }
 
+    /// True when something is to be done because of them. The answers of reads have gone.
     fn take_confirmations(&mut self, task: &mut Context<'_>) -> bool {
         let mut moved = false;
-        while let Some((token, pending)) = self.leadership.confirms.front_mut() {
-            let Poll::Ready(result) = pending.as_mut().poll(task) else { break };
-            let (now, token) = (self.options.clock.now(), *token);
+        while let Some((token, confirming)) = self.leadership.confirms.front_mut() {
+            let Poll::Ready(result) = confirming.poll(task) else { break };
+            let token = *token;
             self.leadership.confirms.pop_front();
-            moved = true;
+            let now = self.now();
             let fenced = matches!(result, Err(AppendError::Fenced { .. }));
             let error = result.as_ref().err().cloned();
             if let Some(engine) = &mut self.leadership.engine {
                 engine.confirmed(now, token, result);
+                moved |= engine.wants_confirmation();
             }
+            moved |= error.is_some();
             self.carry_out();
             if let (true, Some(error)) = (fenced, error) {
                 self.write_failed(&error);

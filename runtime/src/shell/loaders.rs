@@ -12,9 +12,9 @@ use holm_persistence::{
     CodecError, ConversationRecord, ReadError, ShardLog, Snapshot, SnapshotCriteria, StoredRecord,
 };
 use tokio::sync::Notify;
-use tokio::sync::mpsc::UnboundedSender;
 
 use self::queue::{Queue, Subject, Work};
+use super::intake::Intake;
 use super::leadership::Input;
 use crate::engine::{LoadRequest, Loaded, UsableSnapshots, Wanted};
 use crate::failure::{self, Causes, FailureFact, FailureKind};
@@ -27,7 +27,7 @@ const CONVERSATION_BYTES: usize = 1024 * 1024;
 
 /// Something to be done on a loader thread.
 pub(crate) enum Job {
-    Load { shard: ShardId, epoch: u64, request: LoadRequest, to: UnboundedSender<Input> },
+    Load { shard: ShardId, epoch: u64, request: LoadRequest, to: Arc<Intake> },
     Inspect(Inspection),
 }
 
@@ -184,7 +184,7 @@ impl Shared {
                     Err(ReadError::Store { shard, reason: panic_text(&*panic) })
                 });
                 // The shard may have stopped meanwhile; then nobody waits.
-                _ = to.send(Input::Loaded { epoch, ticket, loaded });
+                to.order(Input::Loaded { epoch, ticket, loaded });
             }
             Job::Inspect(inspect) => {
                 let inspected = catch_unwind(AssertUnwindSafe(|| inspect(&*self.log)));

@@ -21,6 +21,8 @@ const TOLD_EVERY: Duration = Duration::from_secs(5);
 pub(super) struct Watch {
     /// When the step before began.
     step: Option<Timestamp>,
+    /// The present time, as far as this turn has read it since a handler ran.
+    read: Option<Timestamp>,
     overflow_told: Option<Timestamp>,
     /// Snapshots that were left out since that was last told.
     left_out: u64,
@@ -30,6 +32,7 @@ pub(super) struct Watch {
 impl Watch {
     /// A step begins; the one before has ended.
     pub(super) fn step<T>(&mut self, now: Timestamp, limit: Duration, engine: &mut ShardEngine<T>) {
+        self.read = Some(now);
         if let Some(began) = self.step.replace(now)
             && now.since(began) >= limit
         {
@@ -51,13 +54,25 @@ fn is_due(told: Option<Timestamp>, now: Timestamp) -> bool {
 impl ShardActor {
     /// The mailbox is drained, or shut: the last step has ended.
     pub(super) fn end_step(&mut self) {
+        self.watch.read = None;
         let Some(began) = self.watch.step.take() else { return };
         self.took_since(began);
     }
 
+    /// The turn ends; nobody knows when the next begins.
+    pub(super) fn end_turn(&mut self) {
+        self.watch.read = None;
+    }
+
+    /// The present time: a turn reads the clock once, where no handler ran in between.
+    pub(super) fn now(&mut self) -> Timestamp {
+        *self.watch.read.get_or_insert_with(|| self.options.clock.now())
+    }
+
     /// Steps that began then have ended.
     pub(super) fn took_since(&mut self, began: Timestamp) {
-        let now = self.options.clock.now();
+        self.watch.read = None;
+        let now = self.now();
         if now.since(began) >= self.options.limits.slow_handler
             && let Some(engine) = &mut self.leadership.engine
         {

@@ -316,7 +316,7 @@ impl Driver {
                 }
                 Output::React(batch) => self.reacting.push(batch),
                 Output::Failure(fact) => {
-                    self.failures.push(fact);
+                    self.failures.push(*fact);
                     self.answered_before.push(self.answers.len());
                 }
                 Output::Drained => self.drained = true,

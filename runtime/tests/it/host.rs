@@ -1,5 +1,7 @@
 //! The host: actors, arbiters and loaders over a log in memory.
 
+mod silence;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -112,16 +112,18 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use holm_core::{CorrelationId, Offset, Timestamp};
-    use tokio::sync::mpsc::unbounded_channel;
 
     use super::*;
     use crate::engine::{LoadRequest, LoadTicket};
+    use crate::shell::intake::Intake;
 
     fn job(wanted: Wanted) -> Job {
         let address = EntityAddress::new("seat", "1a").expect("well formed");
         let request = LoadRequest { ticket: LoadTicket(1), address, wanted };
-        Job::Load { shard: ShardId(0), epoch: 1, request, to: unbounded_channel().0 }
+        Job::Load { shard: ShardId(0), epoch: 1, request, to: Arc::new(Intake::new(1)) }
     }
 
     fn recovery() -> Job {
