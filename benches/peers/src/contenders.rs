@@ -21,7 +21,7 @@ pub(crate) struct Contender {
 }
 
 /// Everybody. The first is what the others are compared with.
-pub(crate) const ALL: [Contender; 8] = [
+pub(crate) const ALL: [Contender; 9] = [
     Contender {
         name: "holm",
         version: env!("CARGO_PKG_VERSION"),
@@ -45,6 +45,12 @@ pub(crate) const ALL: [Contender; 8] = [
         version: "0.13.5",
         work: "one actor each, over one arbiter per core",
         run: actix::run,
+    },
+    Contender {
+        name: "actix-near",
+        version: "0.13.5",
+        work: "the same by callers on the arbiters",
+        run: actix::near,
     },
     Contender {
         name: "kameo",

@@ -13,11 +13,14 @@ mod rounds;
 mod table;
 mod work;
 
+use std::path::PathBuf;
+
 use anyhow::Context as _;
 use clap::Parser;
 
 use crate::contenders::Contender;
 use crate::measure::Measured;
+use crate::rounds::Turn;
 use crate::work::Plan;
 
 // What the program of Holm uses (see docs/decisions/0023); the others are faster with it too.
@@ -36,6 +39,9 @@ struct Options {
     /// Ask for what is journaled before it is answered. The feature `persistent` brings the journals of the others.
     #[arg(long)]
     persistent: bool,
+    /// The program of `benches/peers-remote`, a workspace of its own. kameo and coerce take part in the table of remote asks then.
+    #[arg(long, value_name = "PATH", requires = "remote")]
+    elsewhere: Option<PathBuf>,
     /// Rounds of each contender; the table shows medians.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
@@ -79,8 +85,9 @@ fn in_process(options: &Options) -> anyhow::Result<()> {
     }
     let wanted = |contender: &&Contender| options.wants(contender.name);
     let contenders: Vec<_> = contenders::ALL.iter().filter(wanted).collect();
-    let names: Vec<_> = contenders.iter().map(|contender| contender.name).collect();
-    let measured = rounds::by_turns(&names, &options.plan.as_args(), options.rounds)?;
+    let turns = contenders.iter().map(|contender| Turn::here(contender.name));
+    let turns = turns.collect::<anyhow::Result<Vec<_>>>()?;
+    let measured = rounds::by_turns(&turns, &options.plan.as_args(), options.rounds)?;
     let rows = contenders.iter().zip(measured).map(|(contender, all)| (*contender, median(all)));
     let rows: Vec<_> = rows.collect();
     if options.json {

@@ -2,13 +2,13 @@
 
 mod show;
 
-use std::sync::Arc;
+use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
 use crate::Options;
-use crate::rounds;
-use crate::work::{Plan, rate};
+use crate::rounds::{self, Turn};
+use crate::work::Plan;
 
 /// One of the tables.
 pub(crate) struct Peers {
@@ -31,28 +31,49 @@ pub(crate) struct Peer {
     /// What an ask is there, and what its answer means.
     pub(crate) work: &'static str,
     /// Measures, in a process of its own.
-    pub(crate) run: fn(&Plan) -> anyhow::Result<Vec<f64>>,
+    pub(crate) run: Run,
     /// What the other process of a remote ask does, until the one that asks is gone.
     pub(crate) serve: Option<fn(&Plan) -> anyhow::Result<()>>,
+}
+
+/// Where the work of a peer is.
+pub(crate) enum Run {
+    /// In this program.
+    Here(fn(&Plan) -> anyhow::Result<Vec<f64>>),
+    /// In another program with the same arguments, when these options tell which.
+    Elsewhere(fn(&Options) -> Option<&Path>),
 }
 
 impl Peers {
     /// Measures all and prints the table; or does the part of one process.
     pub(crate) fn main(&self, options: &Options) -> anyhow::Result<()> {
         if let Some(name) = &options.run {
-            println!("{}", serde_json::to_string(&(self.find(name)?.run)(&options.plan)?)?);
+            let Run::Here(run) = self.find(name)?.run else {
+                bail!("`{name}` is in another program")
+            };
+            println!("{}", serde_json::to_string(&run(&options.plan)?)?);
             return Ok(());
         }
         if let Some(name) = &options.serve {
             let serve = self.find(name)?.serve;
             return serve.with_context(|| format!("`{name}` has no other process"))?(&options.plan);
         }
-        let wanted = |peer: &&Peer| options.wants(peer.name);
-        let peers: Vec<_> = self.all.iter().filter(wanted).collect();
-        let names: Vec<_> = peers.iter().map(|peer| peer.name).collect();
+        let (mut peers, mut turns) = (Vec::new(), Vec::new());
+        for peer in self.all.iter().filter(|peer| options.wants(peer.name)) {
+            if let Some(turn) = peer.turn(options)? {
+                peers.push(peer);
+                turns.push(turn);
+            }
+        }
         let mut args = options.plan.as_args();
         args.push(self.flag.to_owned());
-        let measured = rounds::by_turns(&names, &args, options.rounds)?;
+        let measured = rounds::by_turns(&turns, &args, options.rounds)?;
+        let expected = self.in_flight.len();
+        let whole = |figures: &Vec<f64>| figures.len() == expected;
+        anyhow::ensure!(
+            measured.iter().flatten().all(whole),
+            "a program told other figures than {expected}"
+        );
         let rows: Vec<_> = peers.into_iter().zip(measured.into_iter().map(medians)).collect();
         if options.json {
             let document = self.document(&options.plan, &rows);
@@ -69,26 +90,17 @@ impl Peers {
     }
 }
 
-/// A figure for each number of asks in flight.
-///
-/// # Errors
-/// The first ask that failed.
-pub(crate) async fn rates<R, A, F>(
-    plan: &Plan,
-    in_flight: &[usize],
-    entities: Arc<[R]>,
-    ask: A,
-) -> anyhow::Result<Vec<f64>>
-where
-    R: Send + Sync + 'static,
-    A: Fn(Arc<[R]>, usize) -> F + Copy + Send + 'static,
-    F: Future<Output = anyhow::Result<u64>> + Send,
-{
-    let mut rates = Vec::with_capacity(in_flight.len());
-    for &in_flight in in_flight {
-        rates.push(rate(plan.seconds, in_flight, Arc::clone(&entities), ask).await?);
+impl Peer {
+    /// None of a peer in a program that is not there.
+    fn turn(&self, options: &Options) -> anyhow::Result<Option<Turn<'_>>> {
+        match self.run {
+            Run::Here(_) => Turn::here(self.name).map(Some),
+            Run::Elsewhere(program) => {
+                let turn = |program: &Path| Turn { name: self.name, program: program.into() };
+                Ok(program(options).map(turn))
+            }
+        }
     }
-    Ok(rates)
 }
 
 /// Of each figure by itself.

@@ -9,7 +9,7 @@ mod group;
 mod holm;
 mod journal;
 
-use crate::peers::{Peer, Peers};
+use crate::peers::{Peer, Peers, Run};
 
 /// Commands in flight: what the table of asks has, and enough to fill a batch.
 const IN_FLIGHT: [usize; 2] = [64, 1_024];
@@ -23,7 +23,7 @@ pub(crate) const PEERS: Peers = Peers {
             name: "holm",
             version: env!("CARGO_PKG_VERSION"),
             work: "survives a power cut: synced by sled, many commands at once; once by its key",
-            run: holm::run,
+            run: Run::Here(holm::run),
             serve: None,
         },
         #[cfg(feature = "persistent")]
@@ -31,21 +31,21 @@ pub(crate) const PEERS: Peers = Peers {
             name: "coerce",
             version: "0.8.11",
             work: "lost with the process: its journal in memory, nothing on a disk",
-            run: coerce::run,
+            run: Run::Here(coerce::run),
             serve: None,
         },
         Peer {
             name: "append",
             version: "",
             work: "survives a power cut: a floor, 128 bytes and an fdatasync for each command",
-            run: append::run,
+            run: Run::Here(append::run),
             serve: None,
         },
         Peer {
             name: "group",
             version: "",
             work: "survives a power cut: a floor, the same bytes, an fdatasync for all that wait",
-            run: group::run,
+            run: Run::Here(group::run),
             serve: None,
         },
     ],

@@ -9,6 +9,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
+/// Asks in flight to another process: one alone, what the other tables have, and enough to keep everything busy.
+pub(crate) const REMOTE_IN_FLIGHT: [usize; 3] = [1, 64, 1_024];
+
+/// How long the last answer may take when nobody asks any more; less than the libraries wait before they give an ask up.
+const LAST_ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
 /// How much of it.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Plan {
@@ -84,26 +90,32 @@ where
 /// A caller, on its way to where it runs.
 pub(crate) type Caller = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-fn in_tokio(_: usize, caller: Caller) {
+/// On the runtime of whoever measures.
+pub(crate) fn in_tokio(_: usize, caller: Caller) {
     drop(tokio::spawn(caller));
 }
 
-/// The same for asks that may fail.
+/// Asks per second of asks that may fail, a figure for each number of them in flight.
 ///
 /// # Errors
 /// The first ask that failed: with a caller less, the figure would be one of other work.
-pub(crate) async fn rate<R, A, F>(
-    seconds: u64,
-    in_flight: usize,
+pub(crate) async fn rates<R, A, F>(
+    plan: &Plan,
+    in_flight: &[usize],
     entities: Arc<[R]>,
     ask: A,
-) -> anyhow::Result<f64>
+) -> anyhow::Result<Vec<f64>>
 where
     R: Send + Sync + 'static,
     A: Fn(Arc<[R]>, usize) -> F + Copy + Send + 'static,
     F: Future<Output = anyhow::Result<u64>> + Send,
 {
-    rate_from(seconds, in_flight, entities, ask, in_tokio).await
+    let mut rates = Vec::with_capacity(in_flight.len());
+    for &in_flight in in_flight {
+        let rate = rate_from(plan.seconds, in_flight, Arc::clone(&entities), ask, in_tokio);
+        rates.push(rate.await?);
+    }
+    Ok(rates)
 }
 
 #[expect(clippy::disallowed_methods, reason = "a bench measures time")]
@@ -149,7 +161,23 @@ where
         let error = error.unwrap_or_else(|| anyhow::anyhow!("a caller panicked"));
         return Err(error.context(format!("an ask of {in_flight} in flight failed")));
     }
+    all_answered(&shared, in_flight).await?;
     Ok((after - before) as f64 / took.as_secs_f64())
+}
+
+/// Waits until every caller has its last answer. One that has none was not in flight but lost, and the figure would be one of fewer callers.
+async fn all_answered(shared: &Arc<Shared>, in_flight: usize) -> anyhow::Result<()> {
+    let asked = tokio::time::Instant::now();
+    while Arc::strong_count(shared) > 1 {
+        let (lost, patience) = (Arc::strong_count(shared) - 1, LAST_ANSWER_WITHIN.as_secs());
+        anyhow::ensure!(
+            asked.elapsed() < LAST_ANSWER_WITHIN,
+            "{lost} of {in_flight} asks in flight are not answered after {patience} s"
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let error = shared.error.lock().ok().and_then(|mut error| error.take());
+    error.map_or(Ok(()), Err)
 }
 
 /// What callers share.
@@ -167,5 +195,28 @@ impl Shared {
         if let Ok(mut first) = self.error.lock() {
             first.get_or_insert(error);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn rate_of(lost: usize) -> anyhow::Result<f64> {
+        let ask = move |_: Arc<[()]>, index: usize| async move {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            if index == lost {
+                std::future::pending::<()>().await;
+            }
+            Ok(0)
+        };
+        rate_from(1, 8, vec![(); 16].into(), ask, in_tokio).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_ask_that_is_never_answered_makes_no_figure() {
+        let error = rate_of(3).await.unwrap_err();
+        assert!(error.to_string().contains("not answered"), "{error}");
+        rate_of(usize::MAX).await.unwrap();
     }
 }

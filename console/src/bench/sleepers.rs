@@ -215,7 +215,11 @@ fn middle(rounds: &[&Halves]) -> Option<f64> {
     let ratios = sorted(rounds.iter().map(|round| round.ratio()).collect::<Option<_>>()?);
     let half = ratios.len() / 2;
     let upper = *ratios.get(half)?;
-    Some(if ratios.len() % 2 == 0 { f64::midpoint(ratios[half - 1], upper) } else { upper })
+    Some(if ratios.len().is_multiple_of(2) {
+        f64::midpoint(ratios[half - 1], upper)
+    } else {
+        upper
+    })
 }
 
 fn sorted(mut ratios: Vec<f64>) -> Vec<f64> {

@@ -174,11 +174,7 @@ impl ShardActor {
     /// Begins the commands that wait. True when it has begun all of them, and will be woken by the next.
     fn take_commands(&mut self, task: &mut Task<'_>) -> bool {
         let mut begun = 0;
-        while begun < COMMANDS_PER_TURN {
-            if self.is_saturated() {
-                self.intake.0.shut(task.waker());
-                return false;
-            }
+        while begun < COMMANDS_PER_TURN && !self.is_saturated() {
             if self.hand.is_empty() && !self.intake.0.take(&mut self.hand, task.waker()) {
                 return true;
             }
@@ -188,6 +184,8 @@ impl ShardActor {
                 begun += 1;
             }
         }
+        // Before anything else is looked at, so that an order or a tick that comes after that look wakes it, whatever the log does meanwhile.
+        self.intake.0.shut(task.waker());
         false
     }
 

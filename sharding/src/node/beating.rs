@@ -28,7 +28,7 @@ impl Core {
             ticks.tick().await;
             round += 1;
             let groups = self.all_groups();
-            if round % SIGN_ROUNDS == 0 {
+            if round.is_multiple_of(SIGN_ROUNDS) {
                 self.keep_company(&groups);
             }
             self.put_to_rest(&groups);

@@ -96,7 +96,7 @@ impl Core {
         for (node, shared) in &shared {
             let Ok(bytes) = encode(shared) else { continue };
             let group = StoreLog::CLUSTER.0;
-            let sign = Message::Raft { group, kind: rpc::SIGN, bytes: bytes.into() };
+            let sign = Message::Raft { group, kind: rpc::SIGN, bytes };
             // Whoever does not get it wakes what rests with this node.
             let _ = self.peers.notify(*node, Lane::Control, sign.encode());
         }

@@ -14,8 +14,7 @@ use coerce::persistent::{PersistErr, Persistence, PersistentActor, Recover};
 use serde::{Deserialize, Serialize};
 
 use super::IN_FLIGHT;
-use crate::peers::rates;
-use crate::work::Plan;
+use crate::work::{Plan, rates};
 
 #[derive(Default)]
 struct Counter {

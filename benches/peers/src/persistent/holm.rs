@@ -6,8 +6,7 @@ use holm::{EntityRef, Holm};
 
 use super::IN_FLIGHT;
 use crate::counter::{Counter, Increase, Value};
-use crate::peers::rates;
-use crate::work::Plan;
+use crate::work::{Plan, rates};
 
 pub(super) fn run(plan: &Plan) -> anyhow::Result<Vec<f64>> {
     let dir = plan.scratch()?;

@@ -8,8 +8,7 @@ use anyhow::Context as _;
 use tokio::sync::{mpsc, oneshot};
 
 use super::IN_FLIGHT;
-use crate::peers::rates;
-use crate::work::Plan;
+use crate::work::{Plan, rates};
 
 /// What one command of Holm stores, roughly.
 const RECORD: [u8; 128] = [7; 128];

@@ -8,11 +8,9 @@ use anyhow::Context as _;
 use holm::{ClusterSettings, EntityRef, Holm, ShardState};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::IN_FLIGHT;
 use super::other_process::{OtherProcess, tell};
 use crate::counter::{Counter, Increase, Value};
-use crate::peers::rates;
-use crate::work::Plan;
+use crate::work::{Plan, REMOTE_IN_FLIGHT, rates};
 
 const CLUSTER: &str = "holm-peers";
 
@@ -40,7 +38,7 @@ pub(super) fn serve(plan: &Plan) -> anyhow::Result<()> {
 
 pub(super) fn reads(plan: &Plan) -> anyhow::Result<Vec<f64>> {
     run(plan, async |counters| {
-        rates(plan, &IN_FLIGHT, counters, |counters, index| async move {
+        rates(plan, &REMOTE_IN_FLIGHT, counters, |counters, index| async move {
             Ok(counters[index].ask(Value {}).await?)
         })
         .await
@@ -49,7 +47,7 @@ pub(super) fn reads(plan: &Plan) -> anyhow::Result<Vec<f64>> {
 
 pub(super) fn commands(plan: &Plan) -> anyhow::Result<Vec<f64>> {
     run(plan, async |counters| {
-        rates(plan, &IN_FLIGHT, counters, |counters, index| async move {
+        rates(plan, &REMOTE_IN_FLIGHT, counters, |counters, index| async move {
             Ok(counters[index].ask(Increase {}).await?)
         })
         .await

@@ -53,9 +53,3 @@ pub(super) async fn tell(place: impl Display) -> anyhow::Result<()> {
     tokio::task::spawn_blocking(wait).await??;
     Ok(())
 }
-
-/// A port that was free a moment ago, for libraries that do not tell which one the system picked.
-#[cfg(feature = "remote")]
-pub(super) fn free_port() -> std::io::Result<u16> {
-    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
-}

@@ -8,10 +8,9 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, call, pg};
 use ractor_cluster::{NodeServer, NodeServerMessage, RactorClusterMessage};
 use tokio::time::{Instant, sleep};
 
-use super::IN_FLIGHT;
-use super::other_process::{OtherProcess, free_port, tell};
-use crate::peers::rates;
-use crate::work::Plan;
+use super::free_port::free_port;
+use super::other_process::{OtherProcess, tell};
+use crate::work::{Plan, REMOTE_IN_FLIGHT, rates};
 
 const GROUP: &str = "counters";
 
@@ -69,7 +68,7 @@ pub(super) fn run(plan: &Plan) -> anyhow::Result<Vec<f64>> {
         let server = node("here", 0).await?;
         ractor_cluster::client_connect(&server, (Ipv4Addr::LOCALHOST, port)).await?;
         let counters = known(plan.entities).await?;
-        rates(plan, &IN_FLIGHT, counters, |counters, index| async move {
+        rates(plan, &REMOTE_IN_FLIGHT, counters, |counters, index| async move {
             Ok(call!(counters[index], Asked::Increase)?)
         })
         .await

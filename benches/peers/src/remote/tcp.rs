@@ -10,10 +10,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 
-use super::IN_FLIGHT;
 use super::other_process::{OtherProcess, tell};
-use crate::peers::rates;
-use crate::work::Plan;
+use crate::work::{Plan, REMOTE_IN_FLIGHT, rates};
 
 /// Bytes of a frame behind its length, about what a small command takes on the wire.
 const BODY: usize = 64;
@@ -47,7 +45,7 @@ pub(super) fn run(plan: &Plan) -> anyhow::Result<Vec<f64>> {
         stream.set_nodelay(true)?;
         let asker = asker(stream);
         let asked: Arc<[_]> = std::iter::repeat_n(asker, plan.entities).collect();
-        rates(plan, &IN_FLIGHT, asked, |asked, index| async move {
+        rates(plan, &REMOTE_IN_FLIGHT, asked, |asked, index| async move {
             let (reply, answer) = oneshot::channel();
             asked[index].send(reply).context("the connection is closed")?;
             Ok(answer.await?)

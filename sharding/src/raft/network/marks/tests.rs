@@ -1,3 +1,5 @@
+//! A replication that is driven by hand: what leaves, and who hears of which answer.
+
 use std::cell::RefCell;
 use std::rc::Rc;
 
