@@ -10,6 +10,7 @@ pub(crate) mod entry;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 pub(crate) mod group;
+mod heard;
 pub(crate) mod log_storage;
 pub(crate) mod machine;
 pub(crate) mod memberships;

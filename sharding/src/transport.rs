@@ -127,11 +127,11 @@ impl Peers {
         let mut gossip = None;
         if let Some(bound) = bound {
             gossip = bound.gossip;
-            shared.tasks.spawn(shared::accept(shared.clone(), bound.listener));
             if let (None, Some(advertised)) = (shared.surroundings().network(), advertised) {
                 let stop = shared.stop.clone();
                 shared.tasks.spawn(death::offer(advertised, incarnation, stop));
             }
+            shared.tasks.spawn(shared::accept(shared.clone(), bound.listener));
         }
         Ok(Self(Arc::new(Owner { shared, listen, advertised, gossip: Mutex::new(gossip) })))
     }

@@ -78,6 +78,9 @@ pub(super) fn sleepers_line(measured: &Sleepers) -> String {
             change(ratio)
         )
     });
+    let more = measured.more_kib_between.map_or_else(String::new, |(low, high)| {
+        format!(": {low:+.0} to {high:+.0} KiB more in a turn, in nine of ten draws")
+    });
     let errors = match (measured.errors, &measured.first_error) {
         (0, _) => String::new(),
         (errors, first) => {
@@ -95,7 +98,7 @@ pub(super) fn sleepers_line(measured: &Sleepers) -> String {
         _ => String::new(),
     };
     format!(
-        "  {subscribers} subscribers that sleep, {turns} turns of each kind at {}/s\n    without: p50 {}, p99 {}   with: p50 {}, p99 {}   {ratio}{between}{typical}\n    memory grew by {} KiB in the turns before they came, by {} KiB in those in which they had slept for a turn{errors}{late}",
+        "  {subscribers} subscribers that sleep, {turns} turns of each kind at {}/s\n    without: p50 {}, p99 {}   with: p50 {}, p99 {}   {ratio}{between}{typical}\n    memory grew by {} KiB in the turns before they came, by {} KiB in those in which they had slept for a turn{more}{errors}{late}",
         grouped(measured.rate.into()),
         ms(p50_ms.0),
         ms(p99_ms.0),

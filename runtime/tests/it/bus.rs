@@ -1,5 +1,6 @@
 //! The bus: subscriptions over a host with a log in memory.
 
+mod asleep;
 mod cloud_events;
 mod cluster;
 mod durable;

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::core::{Core, lock};
 use super::groups::ShardGroup;
 use super::messages::LeadPhase;
-use super::resting::{Calm, Other, Shared};
+use super::resting::{Calm, Other, Shared, Woken};
 use crate::raft::group::Group;
 use crate::raft::rest::Agreement;
 use crate::raft::rpc::{self, RestRequest};
@@ -91,7 +91,7 @@ impl Core {
     }
 
     /// Gives a sign to every node with which groups rest, and wakes what rests with those that gave none.
-    pub(super) fn keep_company(&self, groups: &[Arc<ShardGroup>]) {
+    pub(super) fn keep_company(self: &Arc<Self>, groups: &[Arc<ShardGroup>]) {
         let shared = self.shared(groups);
         for (node, shared) in &shared {
             let Ok(bytes) = encode(shared) else { continue };
@@ -101,9 +101,13 @@ impl Core {
             let _ = self.peers.notify(*node, Lane::Control, sign.encode());
         }
         let woken = lock(&self.company).look(&shared, Instant::now());
-        for node in woken {
-            tracing::debug!(%node, "what rests with a node wakes");
+        for Woken { node, dead } in woken {
+            tracing::debug!(%node, dead, "what rests with a node wakes");
             self.wake_what_rests_with(groups, node);
+            if dead {
+                // Left to the clocks of elections, which all stood still, those who woke at the same moment would stand at the same moment.
+                self.take_over_from(node);
+            }
         }
     }
 

@@ -75,7 +75,7 @@ impl Core {
         }
     }
 
-    fn take_over_from(self: &Arc<Self>, dead: NodeId) {
+    pub(super) fn take_over_from(self: &Arc<Self>, dead: NodeId) {
         self.stir();
         let shards = self.all_groups();
         let groups =

@@ -106,6 +106,14 @@ pub(super) struct Company {
     nodes: BTreeMap<NodeId, Known>,
 }
 
+/// A node with which nothing may rest any longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Woken {
+    pub(super) node: NodeId,
+    /// It gave no sign for too long, or it surely ended: somebody else may be elected for what it leads.
+    pub(super) dead: bool,
+}
+
 /// One of them.
 #[derive(Debug, Clone, Copy, Default)]
 struct Known {
@@ -153,11 +161,9 @@ impl Company {
         }
     }
 
-    /// The process that a node was is surely dead.
+    /// The process that a node was is surely dead. Something may rest with it since the last look.
     pub(super) fn died(&mut self, node: NodeId) {
-        if let Some(known) = self.nodes.get_mut(&node) {
-            known.over = true;
-        }
+        self.nodes.entry(node).or_default().over = true;
     }
 
     /// Whether a node that leads resting groups counts as living. That stands for the lease which nobody renews meanwhile: nobody need be
@@ -167,7 +173,7 @@ impl Company {
     }
 
     /// Takes in what rests with whom, and says what must wake.
-    pub(super) fn look(&mut self, shared: &BTreeMap<NodeId, Shared>, now: Instant) -> Vec<NodeId> {
+    pub(super) fn look(&mut self, shared: &BTreeMap<NodeId, Shared>, now: Instant) -> Vec<Woken> {
         let passed = self.looked.replace(now).map_or(Duration::ZERO, |before| now - before);
         let passed = passed.min(self.gap);
         self.nodes.retain(|node, _| shared.contains_key(node));
@@ -175,13 +181,13 @@ impl Company {
         for (node, seen) in shared {
             let known = self.nodes.entry(*node).or_default();
             known.take_look(*seen, passed);
-            let longest = known.silent.max(known.apart);
-            if known.over || longest >= self.patience {
-                woken.push(*node);
+            let dead = known.over || known.silent >= self.patience;
+            if dead || known.apart >= self.patience {
+                woken.push(Woken { node: *node, dead });
             }
         }
         // What rests with them again later begins anew.
-        self.nodes.retain(|node, _| !woken.contains(node));
+        self.nodes.retain(|node, _| !woken.iter().any(|woken| woken.node == *node));
         woken
     }
 }

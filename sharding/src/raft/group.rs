@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::consensus::{Consensus, NotProposed};
+use super::heard::Heard;
 use super::log_storage::GroupLog;
 use super::machine::Machine;
 use super::network::Network;
@@ -60,6 +61,7 @@ pub(crate) struct Group {
     runtime: Handle,
     times: ConsensusTimes,
     rest: Rest,
+    heard: Heard,
 }
 
 /// What a group is made of.
@@ -84,7 +86,8 @@ impl Group {
             config
         };
         let rest = Rest::new();
-        let network = Network::new(id.0, peers, rest.clone());
+        let heard = Heard::new();
+        let network = Network::new(id.0, peers, rest.clone(), heard.clone());
         let raft = Raft::new(me.0, config, network, log.clone(), machine)
             .await
             .map_err(|fatal| io::Error::other(fatal.to_string()))?;
@@ -94,7 +97,7 @@ impl Group {
         let (asks, queue) = mpsc::unbounded_channel();
         tokio::spawn(write_in_order(raft.clone(), times, queue));
         tokio::spawn(rest.carry_out(raft.clone()));
-        Ok(Self { id, raft, log, asks, runtime: Handle::current(), times, rest })
+        Ok(Self { id, raft, log, asks, runtime: Handle::current(), times, rest, heard })
     }
 
     /// openraft's handle, for membership changes and elections.
@@ -256,23 +259,25 @@ impl Consensus for Group {
 
     fn confirm(&self, term: u64) -> Pending<Result<(), NotProposed>> {
         self.rest.stir();
-        let raft = self.raft.clone();
+        let (group, asked) = (self.clone(), Instant::now());
         self.wait(WRITE_DEADLINE, NO_MAJORITY, async move {
             // The lease may be over because answers are late: then the majority is asked, again and again until it answers.
             let mut policy = ReadPolicy::LeaseRead;
             loop {
-                let error = match raft.get_read_linearizer(policy).await {
-                    Ok(read) if **read.read_log_id().committed_leader_id() == term => return Ok(()),
-                    Ok(_) => return Err(NotProposed::NotLeader),
-                    Err(error) => error,
-                };
-                match error.api_error() {
-                    Some(LinearizableReadError::QuorumNotEnough(_)) => {
-                        policy = ReadPolicy::ReadIndex;
+                match group.raft.get_read_linearizer(policy.clone()).await {
+                    Ok(read) if **read.read_log_id().committed_leader_id() == term => {
+                        if group.is_borne_out(&policy, asked, term).await {
+                            return Ok(());
+                        }
                     }
-                    Some(error) if is_not_leader(error) => return Err(NotProposed::NotLeader),
-                    _ => return Err(unknown(error.to_string())),
+                    Ok(_) => return Err(NotProposed::NotLeader),
+                    Err(error) => match error.api_error() {
+                        Some(LinearizableReadError::QuorumNotEnough(_)) => {}
+                        Some(error) if is_not_leader(error) => return Err(NotProposed::NotLeader),
+                        _ => return Err(unknown(error.to_string())),
+                    },
                 }
+                policy = ReadPolicy::ReadIndex;
             }
         })
     }
@@ -311,6 +316,28 @@ impl Consensus for Group {
 }
 
 impl Group {
+    /// Whether what openraft found about its lease, or by asking the majority, is so by the clock of [`Heard`] too. Where it is not, the majority is asked
+    /// and waited for, for the time of an answer.
+    async fn is_borne_out(&self, policy: &ReadPolicy, asked: Instant, term: u64) -> bool {
+        let (me, voters) = {
+            let metrics = self.raft.metrics();
+            let metrics = metrics.borrow_watched();
+            (metrics.id, metrics.membership_config.membership().get_joint_config().clone())
+        };
+        // A lease is what a follower promises from when it heard the message on, which is after it left.
+        let within_lease = match policy {
+            ReadPolicy::LeaseRead => Instant::now().checked_sub(self.times.election_max),
+            ReadPolicy::ReadIndex => None,
+        };
+        let since = within_lease.unwrap_or(asked);
+        if self.heard.majorities_since(since, term, me, &voters) {
+            return true;
+        }
+        self.beat().await;
+        let answered = self.heard.until_majorities_since(asked, term, me, &voters);
+        tokio::time::timeout(self.times.heartbeat_answer(), answered).await.is_ok()
+    }
+
     /// Puts a write behind those before; false when the group has stopped.
     fn queue(&self, term: u64, what: What) -> bool {
         let until = Instant::now() + WRITE_DEADLINE;

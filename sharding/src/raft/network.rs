@@ -21,7 +21,9 @@ use openraft::raft::{
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
+use super::heard::Heard;
 use super::rest::Rest;
 use super::rpc::RestRequest;
 use super::{ConsensusTimes, Types, Vote, rpc};
@@ -41,12 +43,13 @@ pub(crate) struct Network {
     group: u32,
     peers: Peers,
     rest: Rest,
+    heard: Heard,
 }
 
 impl Network {
-    /// For one group, named by its number on the wire. Whatever it says ends its rest.
-    pub(crate) fn new(group: u32, peers: Peers, rest: Rest) -> Self {
-        Self { group, peers, rest }
+    /// For one group, named by its number on the wire. Whatever it says ends its rest; who agrees to it is noted.
+    pub(crate) fn new(group: u32, peers: Peers, rest: Rest, heard: Heard) -> Self {
+        Self { group, peers, rest, heard }
     }
 }
 
@@ -59,6 +62,7 @@ impl RaftNetworkFactory<Types> for Network {
             target: NodeId(target),
             peers: self.peers.clone(),
             rest: self.rest.clone(),
+            heard: self.heard.clone(),
         }
     }
 }
@@ -70,6 +74,7 @@ pub(crate) struct Replica {
     target: NodeId,
     peers: Peers,
     rest: Rest,
+    heard: Heard,
 }
 
 impl Replica {
@@ -97,10 +102,20 @@ impl Replica {
     ) -> impl Future<Output = Result<AppendEntriesResponse<Types>, Failure>> + Send + 'static + use<>
     {
         let deadline = if request.entries.is_empty() { option.hard_ttl() } else { APPEND_DEADLINE };
-        self.send(
+        let (heard, voter, term) =
+            (self.heard.clone(), self.target.0, request.vote.leader_id().term);
+        let left = Instant::now();
+        let answer = self.send(
             raft_body(self.group, rpc::APPEND, |out| rpc::write_append(request, out)),
             deadline,
-        )
+        );
+        async move {
+            let answer = answer.await?;
+            if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
+                heard.note(voter, term, left);
+            }
+            Ok(answer)
+        }
     }
 
     fn plain(&self, kind: u8, message: &impl Serialize) -> std::io::Result<Bytes> {

@@ -160,7 +160,8 @@ pub(crate) fn rest_answer(agreed: bool) -> Bytes {
     answer(Ok::<_, String>(agreed))
 }
 
-fn answer(result: Result<impl Serialize, impl std::fmt::Display>) -> Bytes {
+/// The answer of a replica, or what kept it from answering.
+pub(crate) fn answer(result: Result<impl Serialize, impl std::fmt::Display>) -> Bytes {
     match result {
         Ok(value) => {
             let mut answer = vec![DONE];

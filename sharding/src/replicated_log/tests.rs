@@ -3,6 +3,7 @@
 
 mod away;
 mod fence;
+mod late_answers;
 mod laws;
 mod leases;
 mod nodes;

@@ -7,6 +7,7 @@
 //!
 //! A number that the kernel gives to another process between the two steps is harmless: that one's end comes after the peer's.
 
+use std::io;
 use std::net::SocketAddr;
 
 use holm_persistence::Pending;
@@ -27,10 +28,22 @@ pub(crate) async fn of(
     }
 }
 
-/// Lets others follow this process until it stops listening. Without it they go by its leases, as they do over a network.
-pub(crate) async fn offer(address: SocketAddr, incarnation: u64, stop: CancellationToken) {
-    if let Err(error) = system::offer(address, incarnation, stop).await {
-        tracing::debug!(%address, %error, "nobody can follow this process");
+/// Lets others follow this process, from this call on until it stops listening. Without it they go by its leases, as they do over a network.
+pub(crate) fn offer(
+    address: SocketAddr,
+    incarnation: u64,
+    stop: CancellationToken,
+) -> impl Future<Output = ()> + Send + 'static + use<> {
+    // Not in the future: who has greeted this process looks for its offer at once, and does not look again.
+    let offered = system::offer(address, incarnation, stop);
+    async move {
+        match offered {
+            Ok(offered) => offered.await,
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
+            Err(error) => {
+                tracing::warn!(%address, %error, "no other process can follow this one, so its shards would be led again later");
+            }
+        }
     }
 }
 
@@ -56,22 +69,24 @@ mod system {
         format!("\0holm/{address}/{incarnation}")
     }
 
-    pub(super) async fn offer(
+    pub(super) fn offer(
         address: SocketAddr,
         incarnation: u64,
         stop: CancellationToken,
-    ) -> io::Result<()> {
+    ) -> io::Result<Pending<()>> {
         let listener = UnixListener::bind(name(address, incarnation))?;
-        loop {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return Ok(()),
-                // Who connected has learnt what there is to learn.
-                accepted = listener.accept() => if accepted.is_err() {
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                },
+        Ok(Box::pin(async move {
+            loop {
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return,
+                    // Who connected has learnt what there is to learn.
+                    accepted = listener.accept() => if accepted.is_err() {
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    },
+                }
             }
-        }
+        }))
     }
 
     #[expect(
@@ -113,7 +128,7 @@ mod system {
     use holm_persistence::Pending;
     use tokio_util::sync::CancellationToken;
 
-    pub(super) async fn offer(_: SocketAddr, _: u64, _: CancellationToken) -> io::Result<()> {
+    pub(super) fn offer(_: SocketAddr, _: u64, _: CancellationToken) -> io::Result<Pending<()>> {
         Err(io::ErrorKind::Unsupported.into())
     }
 

@@ -1,8 +1,9 @@
 //! The task of a link: dials, runs the connection, notices its loss, dials again.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -71,11 +72,11 @@ async fn keep_up(shared: &Arc<Shared>, link: &Arc<Link>) {
                 (pause, broken) = (shared.limits.back_off_least, 0);
                 let Some(dialled) = open_for(shared, link, &hail) else { return };
                 greet(shared, link, &mut before, &hail);
-                if followed.as_ref().is_none_or(|it| it.incarnation != hail.identity.incarnation) {
-                    followed = Followed::begin(shared, link, &hail).await;
+                if !followed.as_ref().is_some_and(|it| it.follows(&hail)) {
+                    followed = Followed::begin(shared, link.address, &hail).await;
                 }
                 let began = Instant::now();
-                run(shared, link, &dialled, &hail, stream).await;
+                run(shared, link, &dialled, &hail, followed.as_ref(), stream).await;
                 dialled.fail(&PeerError::Lost { address: link.address });
                 shared.tell(lost(link, before, false));
                 short_lives = if began.elapsed() < SHORT_LIFE { short_lives + 1 } else { 0 };
@@ -118,30 +119,36 @@ fn jittered(pause: Duration, entropy: &mut SeededEntropy) -> Duration {
 /// A process whose end is waited for, from its first connection on and over all that follow.
 struct Followed {
     incarnation: u64,
+    /// The id that it gave: with its greeting, or when it got one. Zero before that. What others expect at its address is not its id.
+    node: Arc<AtomicU64>,
     /// Ends the waiting when the link ends, or when another start of the process is followed.
-    _task: AbortOnDropHandle<()>,
+    task: AbortOnDropHandle<()>,
 }
 
 impl Followed {
     /// None when its end cannot be known, or concerns nobody: who does not listen leads nothing and succeeds nobody.
-    async fn begin(shared: &Arc<Shared>, link: &Arc<Link>, hail: &Hail) -> Option<Self> {
+    async fn begin(shared: &Arc<Shared>, address: SocketAddr, hail: &Hail) -> Option<Self> {
         let incarnation = hail.identity.incarnation;
         shared.credentials().listen?;
-        let death = death::of(shared.surroundings(), link.address, incarnation).await?;
-        let (shared, link, greeted) = (shared.clone(), link.clone(), hail.identity.node);
+        let death = death::of(shared.surroundings(), address, incarnation).await?;
+        let node = Arc::new(AtomicU64::new(hail.identity.node.0));
+        let (shared, given) = (shared.clone(), node.clone());
         let runtime = shared.runtime().clone();
         let task = shared.tasks.clone().spawn_on(
             async move {
                 death.await;
-                // The id may have come after the handshake.
-                let expected = NodeId(link.expected.load(Ordering::Relaxed));
-                let node = if greeted == NodeId::ZERO { expected } else { greeted };
-                tracing::debug!(address = %link.address, %node, incarnation, "the process of a peer has ended");
-                shared.tell(PeerEvent::Died { node, address: link.address, incarnation });
+                let node = NodeId(given.load(Ordering::Relaxed));
+                tracing::debug!(%address, %node, incarnation, "the process of a peer has ended");
+                shared.tell(PeerEvent::Died { node, address, incarnation });
             },
             &runtime,
         );
-        Some(Self { incarnation, _task: AbortOnDropHandle::new(task) })
+        Some(Self { incarnation, node, task: AbortOnDropHandle::new(task) })
+    }
+
+    /// Whether it is this process. The number of the start alone does not tell: where the disk was emptied, they are counted from the first again.
+    fn follows(&self, hail: &Hail) -> bool {
+        self.incarnation == hail.identity.incarnation && !self.task.is_finished()
     }
 }
 
@@ -242,7 +249,14 @@ fn lost(link: &Link, before: Option<Before>, sure_dead: bool) -> PeerEvent {
 }
 
 /// Runs a connection until it ends.
-async fn run(shared: &Shared, link: &Link, dialled: &Dialled, hail: &Hail, stream: Stream) {
+async fn run(
+    shared: &Shared,
+    link: &Link,
+    dialled: &Dialled,
+    hail: &Hail,
+    followed: Option<&Followed>,
+    stream: Stream,
+) {
     dialled.remote.store(hail.identity.node.0, Ordering::Relaxed);
     dialled.establish();
     let said = shared.credentials().identity.node;
@@ -250,7 +264,7 @@ async fn run(shared: &Shared, link: &Link, dialled: &Dialled, hail: &Hail, strea
     let heard = AtomicBool::new(true);
     let ended = tokio::select! {
         biased;
-        read = read_answers(shared, link, dialled, hail, read, &heard) => read.map_err(|error| error.to_string()),
+        read = read_answers(shared, link, dialled, hail, followed, read, &heard) => read.map_err(|error| error.to_string()),
         written = dialled.outbox.drain_into(write, shared.limits.write_stall) => written.map_err(|error| error.to_string()),
         reason = keep_alive(dialled, &heard, &shared.limits) => Err(reason.to_owned()),
         () = tell_new_identity(shared, dialled, said) => Ok(()),
@@ -299,6 +313,7 @@ async fn read_answers(
     link: &Link,
     dialled: &Dialled,
     hail: &Hail,
+    followed: Option<&Followed>,
     read: impl AsyncRead + Unpin,
     heard: &AtomicBool,
 ) -> Result<(), FrameError> {
@@ -335,6 +350,9 @@ async fn read_answers(
             Kind::Identity => {
                 let node = read_identity(&frame)?;
                 dialled.remote.store(node.0, Ordering::Relaxed);
+                if let Some(followed) = followed {
+                    followed.node.store(node.0, Ordering::Relaxed);
+                }
                 let incarnation = hail.identity.incarnation;
                 shared.tell(PeerEvent::Connected { node, address: link.address, incarnation });
             }

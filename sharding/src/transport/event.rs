@@ -30,7 +30,7 @@ pub enum PeerEvent {
     /// The process is gone, by the word of the system that both run on: not one of its threads will do anything any more. Comes once for each start of a
     /// process, beside the loss of the connection and in any order with it; never when the two are on different machines.
     Died {
-        /// Who was there; zero when it had no id.
+        /// Who was there, by its own word; zero when it had no id.
         node: NodeId,
         /// Where.
         address: SocketAddr,

@@ -1,6 +1,7 @@
 //! The death of a process on the same machine: known for certain, and only then.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use tokio::sync::broadcast;
 
 use crate::support::{ask_until_answered, client, echo, event, identity, loopback, node, start};
 
-/// Set for the process that is to die.
+/// The id of the process that is to die, and where it listens.
 const CHILD: &str = "HOLM_TEST_CHILD_THAT_DIES";
 
 const INCARNATION: u64 = 7;
@@ -34,12 +35,11 @@ fn port_refuses(event: &PeerEvent) -> Option<()> {
 /// lives on until it is killed.
 #[tokio::test]
 async fn child() {
-    if std::env::var_os(CHILD).is_none() {
-        return;
-    }
+    let Ok(given) = std::env::var(CHILD) else { return };
+    let (id, listen) = given.split_once(' ').unwrap();
     let options = PeersOptions {
-        listen: Some(loopback()),
-        ..PeersOptions::new("test", identity(1, INCARNATION))
+        listen: Some(listen.parse().unwrap()),
+        ..PeersOptions::new("test", identity(id.parse().unwrap(), INCARNATION))
     };
     let peers = start(options, echo()).await;
     println!("\nlistening on {}", peers.local_addr().unwrap());
@@ -54,9 +54,27 @@ struct Dying(Child);
 impl Dying {
     /// Starts the child, and a node that follows it.
     async fn followed_by(options: PeersOptions) -> (Self, Peers, broadcast::Receiver<PeerEvent>) {
+        Self::of_id_followed_by(1, options).await
+    }
+
+    async fn of_id_followed_by(
+        id: u64,
+        options: PeersOptions,
+    ) -> (Self, Peers, broadcast::Receiver<PeerEvent>) {
+        let (child, address) = Self::listening(id, loopback());
+        let peers = start(options, echo()).await;
+        let mut events = peers.events();
+        peers.set_address(NodeId(1), address);
+        event(&mut events, connected).await;
+        // Nothing is asked of a process before it is followed.
+        ask_until_answered(&peers, 1).await;
+        (child, peers, events)
+    }
+
+    fn listening(id: u64, at: SocketAddr) -> (Self, SocketAddr) {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["deaths::child", "--exact", "--nocapture"])
-            .env(CHILD, "1")
+            .env(CHILD, format!("{id} {at}"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -67,13 +85,7 @@ impl Dying {
             .map_while(Result::ok)
             .find_map(|line| line.strip_prefix("listening on ")?.parse().ok())
             .expect("the child says where it listens");
-        let peers = start(options, echo()).await;
-        let mut events = peers.events();
-        peers.set_address(NodeId(1), address);
-        event(&mut events, connected).await;
-        // Nothing is asked of a process before it is followed.
-        ask_until_answered(&peers, 1).await;
-        (child, peers, events)
+        (child, address)
     }
 
     fn kill(mut self) {
@@ -93,6 +105,28 @@ impl Drop for Dying {
 #[tokio::test]
 async fn the_death_of_a_process_on_this_machine_is_certain() {
     let (child, _peers, mut events) = Dying::followed_by(node(2)).await;
+    child.kill();
+    assert_eq!(event(&mut events, died).await, (NodeId(1), INCARNATION));
+}
+
+/// Whoever is expected at an address may live elsewhere by now.
+#[tokio::test]
+async fn a_process_without_an_id_dies_for_nobody() {
+    let (child, _peers, mut events) = Dying::of_id_followed_by(0, node(2)).await;
+    child.kill();
+    assert_eq!(event(&mut events, died).await, (NodeId::ZERO, INCARNATION));
+}
+
+/// A node whose disk was emptied counts its starts from the first again.
+#[tokio::test]
+async fn another_process_with_the_same_number_of_its_start_is_followed_too() {
+    let (child, peers, mut events) = Dying::followed_by(node(2)).await;
+    child.kill();
+    event(&mut events, died).await;
+    let address = peers.address(NodeId(1)).unwrap();
+    let (child, _) = Dying::listening(1, address);
+    event(&mut events, connected).await;
+    ask_until_answered(&peers, 1).await;
     child.kill();
     assert_eq!(event(&mut events, died).await, (NodeId(1), INCARNATION));
 }

@@ -71,6 +71,8 @@ struct Node {
     company: Company,
     shared: BTreeMap<NodeId, Shared>,
     now: Instant,
+    /// What was last said of a node for which something woke.
+    dead: bool,
 }
 
 /// What rests when this node leads shard 3 and the other one shard 4.
@@ -87,10 +89,14 @@ fn said() -> Shared {
 }
 
 impl Node {
+    fn among(shared: BTreeMap<NodeId, Shared>) -> Self {
+        Self { company: Company::new(times()), shared, now: Instant::now(), dead: false }
+    }
+
     /// Shards rest, and the other one has given signs for a while.
     fn resting() -> Self {
         let shared = [(OTHER, shared())].into();
-        let mut node = Self { company: Company::new(times()), shared, now: Instant::now() };
+        let mut node = Self::among(shared);
         for _ in 0..20 {
             assert_eq!(node.hears(said()), []);
         }
@@ -109,7 +115,11 @@ impl Node {
 
     fn looks_after(&mut self, passed: Duration) -> Vec<NodeId> {
         self.now += passed;
-        self.company.look(&self.shared, self.now)
+        let woken = self.company.look(&self.shared, self.now);
+        for woken in &woken {
+            self.dead = woken.dead;
+        }
+        woken.into_iter().map(|woken| woken.node).collect()
     }
 
     /// After how many looks something wakes, when the same happens before each.
@@ -124,6 +134,7 @@ fn who_is_silent_for_as_long_as_a_lost_leader_wakes_what_rests_with_it() {
     let looks = node.wakes_after(Node::looks).expect("silence wakes");
     let silent = times().sign() * u32::try_from(looks).unwrap();
     assert!((times().patience()..times().patience() + times().sign()).contains(&silent));
+    assert!(node.dead, "somebody else stands for what it led");
     assert_eq!(node.looks(), [], "once: what rests again later begins anew");
 }
 
@@ -141,7 +152,7 @@ fn four_lost_signs_wake_nobody() {
 #[test]
 fn who_never_gave_a_sign_is_waited_for_as_long() {
     let shared = [(OTHER, shared())].into();
-    let mut node = Node { company: Company::new(times()), shared, now: Instant::now() };
+    let mut node = Node::among(shared);
     assert!(node.company.lives(OTHER), "it has just agreed");
     assert!(node.wakes_after(Node::looks).is_some_and(|looks| looks >= 5));
 }
@@ -175,6 +186,16 @@ fn a_sure_death_is_believed_at_once_whatever_was_still_on_its_way() {
     node.company.hear(OTHER, 1, said());
     assert!(!node.company.lives(OTHER), "others may be elected in its place");
     assert_eq!(node.looks(), [OTHER]);
+    assert!(node.dead);
+}
+
+#[test]
+fn a_death_right_behind_the_first_agreement_is_believed_too() {
+    let mut node = Node::among([(OTHER, shared())].into());
+    node.company.died(OTHER);
+    assert!(!node.company.lives(OTHER), "nothing is known of it but that it ended");
+    assert_eq!(node.looks(), [OTHER]);
+    assert!(node.dead);
 }
 
 #[test]
@@ -183,6 +204,7 @@ fn who_names_other_groups_for_long_wakes_what_rests_with_it() {
     let mut node = Node::resting();
     let looks = node.wakes_after(|node| node.hears(elsewhere)).expect("it wakes");
     assert!(times().sign() * u32::try_from(looks).unwrap() >= times().patience());
+    assert!(!node.dead, "it lives, and nobody need be elected");
     // A moment of another opinion is what a change looks like from the other side.
     let mut node = Node::resting();
     for _ in 0..10 {

@@ -4,9 +4,8 @@
 //! moderate load that is a message of its own behind each batch, to each replica, with its answer: half of all. The next batch says the same, so a mark is held
 //! back until entries leave or its time is over.
 //!
-//! Nothing is said that is not true: what answers the entries answers the mark, because who takes entries behind a place has that place. The answer comes
-//! later than it would have, and openraft counts a lease from when the message was handed over; so a lease only becomes shorter by it. Followers
-//! apply what is committed that much later.
+//! Nothing is said that is not true: what answers the entries answers the mark, because who takes entries behind a place has that place. Followers apply what is
+//! committed that much later. What openraft makes of the time between is not relied on (`raft/heard.rs`).
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -20,7 +19,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{Failure, Types};
 
-/// How long a mark waits for entries: half of the time between two heartbeats, which say the same.
+/// How long a mark waits for entries: half of the time between two heartbeats, which say the same. Longer when nothing can leave, because too many messages
+/// wait for their answers.
 pub(super) const HELD: Duration = Duration::from_millis(40);
 
 /// Marks that wait together. Each takes a place among the messages that may be under way, and the time of the newest is only looked at while a place is free.

@@ -11,7 +11,7 @@ use holm_core::{NodeId, Offset, ShardId};
 use holm_persistence::{Disk, ShardLog as _, Store, StoreOptions, forget_derived};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::raft::consensus::Consensus as _;
 use crate::raft::group::Group;
@@ -64,6 +64,16 @@ struct Door {
     me: NodeId,
     cut: Arc<Mutex<BTreeSet<NodeId>>>,
     groups: Mutex<BTreeMap<ShardId, Group>>,
+    /// What becomes of messages from some nodes.
+    ways: Mutex<BTreeMap<NodeId, Way>>,
+}
+
+/// Messages from one node to another, when they are not taken and answered at once.
+enum Way {
+    /// They are lost.
+    Closed,
+    /// They are taken; the answers of appends leave when this says so, and are lost when it is gone.
+    AnswersWait(watch::Receiver<bool>),
 }
 
 impl PeerHandler for Door {
@@ -73,9 +83,21 @@ impl PeerHandler for Door {
             return;
         }
         let Ok(Message::Raft { group, kind, bytes }) = Message::decode(body) else { return };
-        match lock(&self.groups).get(&ShardId(group)) {
-            Some(found) => found.serve(kind, bytes, respond),
-            None => respond.respond(rpc::failure("this node has no replica of that group")),
+        let found = lock(&self.groups).get(&ShardId(group)).cloned();
+        match (lock(&self.ways).get(&from.node), found) {
+            (Some(Way::Closed), _) => {}
+            (Some(Way::AnswersWait(leave)), Some(found)) if kind == rpc::APPEND => {
+                let (mut leave, raft) = (leave.clone(), found.raft().clone());
+                let request = rpc::read_append(bytes).unwrap();
+                tokio::spawn(async move {
+                    let answer = rpc::answer(raft.append_entries(request).await);
+                    if leave.wait_for(|leaves| *leaves).await.is_ok() {
+                        respond.respond(answer);
+                    }
+                });
+            }
+            (_, Some(found)) => found.serve(kind, bytes, respond),
+            (_, None) => respond.respond(rpc::failure("this node has no replica of that group")),
         }
     }
 }
@@ -148,6 +170,20 @@ impl Nodes {
     /// Cuts a node off from the others, until [`Nodes::heal`].
     pub(super) fn cut_off(&self, place: usize) {
         lock(&self.cut).insert(self.nodes[place].id);
+    }
+
+    /// What one node says to another is lost from now on.
+    pub(super) fn close_way(&self, from: usize, to: usize) {
+        let (from, door) = (self.nodes[from].id, &self.nodes[to].door);
+        lock(&door.ways).insert(from, Way::Closed);
+    }
+
+    /// A node answers what another one asks it to append only when it is told to: what came until this is called for the same two again.
+    pub(super) fn hold_answers(&self, from: usize, to: usize) -> watch::Sender<bool> {
+        let (answers, leave) = watch::channel(false);
+        let (to, door) = (self.nodes[to].id, &self.nodes[from].door);
+        lock(&door.ways).insert(to, Way::AnswersWait(leave));
+        answers
     }
 
     /// Joins what was cut off, and starts nodes again whose disk had failed.
@@ -359,7 +395,12 @@ impl Drop for Nodes {
 }
 
 async fn node(id: NodeId, cut: &Arc<Mutex<BTreeSet<NodeId>>>) -> Node {
-    let door = Arc::new(Door { me: id, cut: cut.clone(), groups: Mutex::default() });
+    let door = Arc::new(Door {
+        me: id,
+        cut: cut.clone(),
+        groups: Mutex::default(),
+        ways: Mutex::default(),
+    });
     let name = format!("n{id}");
     let me = NodeIdentity { node: id, name, incarnation: 1, http: None };
     let listen = Some(([127, 0, 0, 1], 0).into());
