@@ -178,7 +178,7 @@ impl Nodes {
         lock(&door.ways).insert(from, Way::Closed);
     }
 
-    /// A node answers what another one asks it to append only when it is told to: what came until this is called for the same two again.
+    /// A node takes what another one asks it to append, and answers only when it is told to, also when the way is closed meanwhile.
     pub(super) fn hold_answers(&self, from: usize, to: usize) -> watch::Sender<bool> {
         let (answers, leave) = watch::channel(false);
         let (to, door) = (self.nodes[to].id, &self.nodes[from].door);
