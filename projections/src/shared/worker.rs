@@ -29,6 +29,9 @@ impl<H: Fn(Arc<[Fact]>) -> Work + Send + Sync + 'static> Handler for H {}
 /// Pause before the group is asked again, and between two looks at how far the others are.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// Time to join the group. It is not cut short by an order: who has joined and is forgotten counts as a member until its lease ends, and nobody reads its share.
+const JOIN: Duration = Duration::from_secs(10);
+
 /// How long the work under way may take when it is told to stop.
 const LAST_WORK: Duration = Duration::from_secs(5);
 
@@ -71,6 +74,8 @@ enum Event {
     Worked(Result<(), HandlerError>),
     Due,
     Look,
+    /// The group could not be joined in time.
+    Late,
 }
 
 impl<H: Handler> SharedWorker<H> {
@@ -99,13 +104,20 @@ impl<H: Handler> SharedWorker<H> {
                 Event::Worked(Err(error)) => self.handler_failed(&error),
                 Event::Due => self.due().await,
                 Event::Look => self.look(),
+                Event::Late => tracing::warn!(
+                    projection = self.ground.identity.name,
+                    "the group of a projection cannot be joined yet"
+                ),
             }
         }
     }
 
     /// What happens next. Everything that is dropped here may be dropped.
     async fn event(&mut self) -> Event {
-        let Self { ground, orders, member, at_hand, failed, look_at, from } = self;
+        if self.member.is_none() && !self.failed {
+            return self.join_or_obey().await;
+        }
+        let Self { orders, member, at_hand, failed, look_at, .. } = self;
         let ordered = async {
             match orders {
                 Some(orders) => orders.recv().await,
@@ -132,21 +144,28 @@ impl<H: Handler> SharedWorker<H> {
                 Some(member) if free => Event::Came(member.next_record().await),
                 // It stays a member, so that nobody handles what is behind the record at hand.
                 Some(member) => Event::Attended(member.attend_when_due().await),
-                None if *failed => pending().await,
-                None => {
-                    let (name, interest) = (ground.identity.name, ground.interest.clone());
-                    let joined = ground.bus.subscribe_durable(name, interest, from.clone()).await;
-                    Event::Joined(joined.map(Box::new))
-                }
+                None => pending().await,
             }
         };
         tokio::select! {
             biased;
             order = ordered => Event::Ordered(order),
             event = working => event,
-            // Joining is not begun anew for a look.
             () = tokio::time::sleep_until(*look_at), if is_member => Event::Look,
             event = attending => event,
+        }
+    }
+
+    /// An order that waits comes first.
+    async fn join_or_obey(&mut self) -> Event {
+        if let Some(Ok(order)) = self.orders.as_mut().map(mpsc::Receiver::try_recv) {
+            return Event::Ordered(Some(order));
+        }
+        let Ground { identity, interest, bus, .. } = &*self.ground;
+        let joined = bus.subscribe_durable(identity.name, interest.clone(), self.from.clone());
+        match tokio::time::timeout(JOIN, joined).await {
+            Ok(joined) => Event::Joined(joined.map(Box::new)),
+            Err(_) => Event::Late,
         }
     }
 

@@ -235,7 +235,8 @@ async fn it_begins_again_where_it_is_told() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, heard).await.unwrap();
+        let all = tokio::time::timeout(PATIENCE, heard).await;
+        assert!(all.is_ok(), "{number} are waited for: {:?}", elsewhere.heard());
     };
     heard_all(8).await;
     second.rebuild().await.unwrap();
