@@ -160,14 +160,8 @@ impl<T> ShardEngine<T> {
 
     /// A command. It is answered exactly once, sooner or later.
     pub fn submit(&mut self, now: Timestamp, envelope: CommandEnvelope, reply: T) {
-        match &self.phase {
-            Phase::Serving => {}
-            Phase::Draining | Phase::Drained => return self.turn_away(reply),
-            Phase::Over { reason } => {
-                let (reason, outcome) = (reason.clone(), Outcome::NotApplied);
-                let shard = self.shard;
-                return self.answer(reply, Err(AskError::Unavailable { shard, reason, outcome }));
-            }
+        if !matches!(self.phase, Phase::Serving) {
+            return self.refuse_service(reply);
         }
         if envelope.deadline < now {
             let outcome = Outcome::NotApplied;
@@ -176,7 +170,9 @@ impl<T> ShardEngine<T> {
         self.last_step = None;
         self.pipeline.command_came();
         self.dispatch(now, envelope, reply);
-        self.send_batches(0);
+        if self.pipeline.has_something_to_send() {
+            self.send_batches(0);
+        }
     }
 
     /// What was asked for by [`Output::Load`].
@@ -339,11 +335,13 @@ impl<T> ShardEngine<T> {
 
     /// True when the shell should not submit more until the log has caught up.
     #[must_use]
+    #[inline]
     pub fn is_saturated(&self) -> bool {
         self.pipeline.is_saturated()
     }
 
     /// The next thing to be done.
+    #[inline]
     pub fn poll_output(&mut self) -> Option<Output<T>> {
         self.outputs.pop_front()
     }
@@ -373,6 +371,13 @@ impl<T> ShardEngine<T> {
         if let Some(reply) = parked.reply {
             self.answer(reply, Ok(parked.answer));
         }
+    }
+
+    #[cold]
+    fn refuse_service(&mut self, reply: T) {
+        let Phase::Over { reason } = &self.phase else { return self.turn_away(reply) };
+        let (shard, reason, outcome) = (self.shard, reason.clone(), Outcome::NotApplied);
+        self.answer(reply, Err(AskError::Unavailable { shard, reason, outcome }));
     }
 
     fn turn_away(&mut self, reply: T) {

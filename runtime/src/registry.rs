@@ -26,6 +26,9 @@ use crate::supervision::Supervision;
 /// What the names of Holm's own entity types begin with, and those of the commands that it writes into histories itself.
 pub const SYSTEM_PREFIX: &str = "holm-";
 
+/// Places looked at before a name is hashed, which takes as long as some dozens of them.
+const PLACES_LOOKED_AT: usize = 24;
+
 /// The entity types of a program. Cheap to clone.
 ///
 /// ```
@@ -49,6 +52,7 @@ pub(crate) struct Kind {
     pub(crate) recovery_supervision: Supervision,
     pub(crate) entity: Arc<dyn ErasedEntity>,
     commands: Arc<[Box<dyn ErasedCommand>]>,
+    names: Arc<[&'static str]>,
     by_name: Arc<HashMap<&'static str, u16>>,
 }
 
@@ -122,12 +126,16 @@ impl Registry {
         Ok(self.command(entity_type, command)?.reads())
     }
 
+    #[inline]
     pub(crate) fn kind_index(&self, entity_type: &str) -> Result<u16, AskError> {
-        let index = self.kinds.iter().position(|kind| kind.name == entity_type);
-        let index = index.ok_or_else(|| self.unknown_type(entity_type))?;
-        Ok(u16::try_from(index).expect("a program has fewer than 65,536 entity types"))
+        let mut kinds = (0u16..).zip(self.kinds.iter());
+        match kinds.find(|(_, kind)| kind.name == entity_type) {
+            Some((index, _)) => Ok(index),
+            None => Err(self.unknown_type(entity_type)),
+        }
     }
 
+    #[inline]
     pub(crate) fn kind_at(&self, index: u16) -> &Kind {
         &self.kinds[usize::from(index)]
     }
@@ -140,6 +148,7 @@ impl Registry {
         self.kind(entity_type)?.command(command)
     }
 
+    #[cold]
     fn unknown_type(&self, entity_type: &str) -> AskError {
         AskError::UnknownEntityType {
             entity_type: entity_type.into(),
@@ -157,6 +166,7 @@ impl Kind {
         EntityAddress::new(E::TYPE, "x")
             .map_err(|_| RegistryError::MalformedType { entity_type: E::TYPE })?;
         let commands = Commands::<E>::of_entity().list;
+        let names = commands.iter().map(|command| command.name()).collect();
         let mut by_name = HashMap::new();
         for (command, index) in commands.iter().zip(0u16..) {
             if command.name().starts_with(SYSTEM_PREFIX) {
@@ -178,6 +188,7 @@ impl Kind {
             recovery_supervision: E::RECOVERY_SUPERVISION,
             entity: Arc::new(EntityOf::<E>::new()),
             commands: commands.into(),
+            names,
             by_name: Arc::new(by_name),
         })
     }
@@ -195,13 +206,30 @@ impl Kind {
     }
 
     /// A command and its index.
+    #[inline]
     pub(crate) fn find(&self, name: &str) -> Result<(u16, &dyn ErasedCommand), AskError> {
-        let index = self.by_name.get(name).ok_or_else(|| AskError::UnknownCommand {
+        let index = match self.known_place(name).or_else(|| self.by_name.get(name).copied()) {
+            Some(index) => index,
+            None => return Err(self.unknown_command(name)),
+        };
+        Ok((index, &*self.commands[usize::from(index)]))
+    }
+
+    /// The index of a command whose name was not copied since it left the type that has it, which is so in every ask of this program: the same place in memory
+    /// is the same name, and looking at places is cheaper than reading names.
+    #[inline]
+    fn known_place(&self, name: &str) -> Option<u16> {
+        let mut names = (0u16..).zip(&self.names[..self.names.len().min(PLACES_LOOKED_AT)]);
+        names.find(|(_, known)| std::ptr::eq::<str>(**known, name)).map(|(index, _)| index)
+    }
+
+    #[cold]
+    fn unknown_command(&self, name: &str) -> AskError {
+        AskError::UnknownCommand {
             entity_type: self.name.into(),
             command: name.into(),
-            nearest: nearest(name, self.commands.iter().map(|command| command.name())),
-        })?;
-        Ok((*index, &*self.commands[usize::from(*index)]))
+            nearest: nearest(name, self.names.iter().copied()),
+        }
     }
 
     fn view(&self) -> EntityTypeView {

@@ -21,7 +21,8 @@ pub(super) struct MemoryShard {
     pub(super) followers: Followers,
     pub(super) next_fate: Option<Fate>,
     batches: BTreeMap<Offset, Batch>,
-    heads: HashMap<EntityAddress, Offset>,
+    /// By type and id. Both are looked up as they stand in a record, so that a write makes no address.
+    heads: HashMap<Box<str>, HashMap<Box<str>, Offset>>,
     /// Of each record, in offset order. A look goes through it; a map would cost each write an allocation, for tests that look now and then.
     conversations: Vec<(Offset, CorrelationId)>,
     trims: HashMap<EntityAddress, SequenceNumber>,
@@ -52,8 +53,13 @@ impl MemoryShard {
             // A record that cannot be read is stored all the same; reading it will say so.
             let Ok(head) = RecordHead::read(&record.bytes) else { continue };
             self.conversations.push((record.offset, head.correlation));
-            if let Ok(address) = EntityAddress::new(head.entity_type, head.entity_id) {
-                self.heads.insert(address, record.offset);
+            let of_type = self.heads.get_mut(head.entity_type);
+            match of_type.and_then(|heads| heads.get_mut(head.entity_id)) {
+                Some(known) => *known = record.offset,
+                None => {
+                    let of_type = self.heads.entry(head.entity_type.into()).or_default();
+                    of_type.insert(head.entity_id.into(), record.offset);
+                }
             }
         }
         let last = batch.last();
@@ -81,7 +87,8 @@ impl MemoryShard {
         after: After,
         max_records: usize,
     ) -> Result<History, ReadError> {
-        let head = self.heads.get(address).copied();
+        let of_type = self.heads.get(address.entity_type());
+        let head = of_type.and_then(|heads| heads.get(address.id())).copied();
         let trimmed = self.trims.get(address).copied().unwrap_or_default();
         let mut batch_at = |offset| self.whole_batch_at(offset);
         walk_chain(self.id, address, head, trimmed, after, max_records, &mut batch_at)

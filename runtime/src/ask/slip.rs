@@ -92,8 +92,6 @@ impl Future for Awaited {
     type Output = Said;
 
     fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Said> {
-        // Whoever asks again at once after each answer lets others run, too.
-        let turn = ready!(coop::poll_proceed(task));
         let slip = self.0.as_ref().expect("it is not polled after its answer");
         let mut state = slip.lock();
         match &mut *state {
@@ -105,6 +103,8 @@ impl Future for Awaited {
             }
             State::Over => unreachable!("only this end takes the answer"),
         }
+        // Whoever asks again at once after each answer lets others run, too.
+        let turn = ready!(coop::poll_proceed(task));
         let State::Said(said) = std::mem::replace(&mut *state, State::Over) else {
             unreachable!("it was just seen")
         };

@@ -3,7 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use holm_core::{
-    Answer, AskError, CommandEnvelope, Limit, Offset, Outcome, SequenceNumber, Timestamp, Verdict,
+    Answer, AskError, CommandEnvelope, Limit, Limits, Offset, Outcome, SequenceNumber, Timestamp,
+    Verdict,
 };
 use holm_persistence::{Record, StoredVerdict};
 use twox_hash::XxHash3_64;
@@ -16,6 +17,7 @@ use super::quarantine::RELEASE;
 use super::repeats::Repeat;
 use super::slots::SlotId;
 use super::tally::CommandIndex;
+use super::window::WindowBounds;
 use crate::context::Facts;
 use crate::failure::{Causes, FailedCommand, FailureKind};
 use crate::panic_text;
@@ -111,7 +113,6 @@ impl<T> ShardEngine<T> {
             let outcome = Outcome::NotApplied;
             return self.undeliverable(envelope, AskError::DeadlinePassed { outcome }, reply);
         }
-        let (bounds, running) = (self.window_bounds(), self.running.at(now));
         let slot = self.slots.get_mut(id);
         let (index, command) = match self.registry.kind_at(slot.kind).find(&envelope.command) {
             Ok(found) => found,
@@ -122,8 +123,12 @@ impl<T> ShardEngine<T> {
         };
         let index = CommandIndex { kind: slot.kind, command: index };
         let reads = command.reads();
-        if !reads && let Some(offset) = slot.window.find(envelope.key.digest(), running, bounds) {
-            return self.repeat(Repeat { envelope: envelope.clone(), reply, offset });
+        if !reads {
+            let Limits { window_keys: keys, window_age: age, .. } = self.limits;
+            let (bounds, running) = (WindowBounds { keys, age }, self.running.at(now));
+            if let Some(offset) = slot.window.find(envelope.key.digest(), running, bounds) {
+                return self.repeat(Repeat { envelope: envelope.clone(), reply, offset });
+            }
         }
         self.last_step = Some(LastStep::of(id, index, envelope));
         let facts = Facts {

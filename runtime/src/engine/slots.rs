@@ -4,7 +4,7 @@
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 use holm_core::{Offset, SequenceNumber, Timestamp};
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
 
 use super::window::Window;
 use crate::registry::State;
@@ -95,7 +95,7 @@ impl Slots {
 
     /// Finds an entity and marks it as used now.
     pub(super) fn find_and_use(&mut self, kind: u16, id: &str, now: Timestamp) -> Option<SlotId> {
-        let hash = self.hasher.hash_one((kind, id));
+        let hash = hash_of(&self.hasher, kind, id);
         let index = *self.table.find(hash, |&index| {
             let slot = slot(&self.chunks, index);
             slot.kind == kind && *slot.id == *id
@@ -128,11 +128,11 @@ impl Slots {
         self.by_kind.resize(self.by_kind.len().max(kinds), 0);
         self.by_kind[usize::from(kind)] += 1;
         let (chunks, hasher) = (&self.chunks, &self.hasher);
-        let hash_of = |index: u32| {
+        let hash_at = |index: u32| {
             let slot = slot(chunks, index);
-            hasher.hash_one((slot.kind, &*slot.id))
+            hash_of(hasher, slot.kind, &slot.id)
         };
-        self.table.insert_unique(hash_of(index), index, |&other| hash_of(other));
+        self.table.insert_unique(hash_at(index), index, |&other| hash_at(other));
         self.link_newest(index);
         SlotId(index)
     }
@@ -140,10 +140,8 @@ impl Slots {
     /// Takes an entity out of memory.
     pub(super) fn remove(&mut self, id: SlotId) {
         self.unlink(id.0);
-        let hash = {
-            let slot = self.get(id);
-            self.hasher.hash_one((slot.kind, &*slot.id))
-        };
+        let slot = self.get(id);
+        let hash = hash_of(&self.hasher, slot.kind, &slot.id);
         if let Ok(entry) = self.table.find_entry(hash, |&index| index == id.0) {
             entry.remove();
         }
@@ -198,6 +196,16 @@ impl Slots {
             older => slot_mut(&mut self.chunks, older).newer = newer,
         }
     }
+}
+
+/// With a seed of this process, because whoever chooses ids must not be able to make many that meet. Kind and end of the text need no mark of their own: what is found
+/// is compared.
+#[inline]
+fn hash_of(hasher: &DefaultHashBuilder, kind: u16, id: &str) -> u64 {
+    let mut hasher = hasher.build_hasher();
+    hasher.write(id.as_bytes());
+    hasher.write_u16(kind);
+    hasher.finish()
 }
 
 fn some(index: u32) -> Option<SlotId> {
