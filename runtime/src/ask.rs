@@ -126,6 +126,7 @@ impl ReplyTo {
 }
 
 impl Drop for ReplyTo {
+    #[inline]
     fn drop(&mut self) {
         if self.0.is_some() {
             let reason = "the node stopped before it answered".into();
@@ -134,6 +135,7 @@ impl Drop for ReplyTo {
     }
 }
 
+#[inline]
 fn deliver(target: Option<Target>, answer: Result<Answer, AskError>) {
     match target {
         // A caller that went away no longer wants the answer; that is no failure.

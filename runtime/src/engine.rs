@@ -27,7 +27,6 @@ mod quarantine;
 mod recovery;
 mod rehydrate;
 mod repeats;
-mod replies;
 mod rest;
 mod running_handler;
 mod running_time;
@@ -56,7 +55,6 @@ pub use self::ports::{
 pub(crate) use self::quarantine::{QUARANTINED, RELEASE};
 pub use self::quarantine::{Release, Released};
 use self::recovery::{Abandoned, Recoveries};
-use self::replies::Replies;
 use self::running_handler::RunningHandler;
 pub use self::running_handler::{Run, Sight};
 use self::running_time::RunningTime;
@@ -65,6 +63,7 @@ use self::supervision::Supervisor;
 use self::tally::Tally;
 pub use self::tally::Timing;
 use self::window::WindowBounds;
+use crate::pieces::Pieces;
 use crate::registry::{Registry, Scratch};
 
 /// The engine of one shard. See the module's description.
@@ -94,7 +93,7 @@ pub struct ShardEngine<T> {
     /// Commands that wait for the record of an earlier try.
     repeating: usize,
     scratch: Scratch,
-    replies: Replies,
+    pieces: Pieces,
     fingerprinted: Vec<u8>,
     counters: Counters,
     tally: Tally,
@@ -150,7 +149,7 @@ impl<T> ShardEngine<T> {
             confirmations: Confirmations::new(),
             repeating: 0,
             scratch: Scratch::default(),
-            replies: Replies::default(),
+            pieces: Pieces::default(),
             fingerprinted: Vec::new(),
             counters: Counters::default(),
             tally: Tally::default(),

@@ -13,12 +13,13 @@ use holm_core::{
     EntityAddress, Entropy, ErrorKind, IdempotencyKey, NodeId, Offset, Outcome, SeededEntropy,
     SequenceNumber, ShardId, Timestamp, Verdict,
 };
-use holm_persistence::{CodecError, decode, encode};
+use holm_persistence::{CodecError, decode};
 
 use crate::ask::slip::GRACE;
 use crate::ask::{Asker, Asking};
 use crate::bus::Fact;
 use crate::entity::{Command, Entity};
+use crate::pieces;
 
 /// What every reference of one program shares: the way out, the clock and the source of keys.
 pub struct Caller {
@@ -242,7 +243,8 @@ impl<E: Entity> EntityRef<E> {
     ) -> Result<(&EntityAddress, Bytes), EntityError<E::Rejection>> {
         let invalid = |error: &AddressError| EntityError::InvalidAddress(error.clone());
         let address = self.address.as_ref().map_err(invalid)?;
-        let payload = encode(command).map_err(|error| foreign_bytes::<C>(error.to_string()))?;
+        let payload =
+            pieces::encoded(command).map_err(|error| foreign_bytes::<C>(error.to_string()))?;
         Ok((address, payload))
     }
 }

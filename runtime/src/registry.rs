@@ -16,7 +16,7 @@ use serde::Serialize;
 
 pub(crate) use self::erased::{
     EntityOf, ErasedCommand, ErasedEntity, Executed, Fault, HandleCommand, PayloadLimits,
-    ReadCommand, Scratch, State, read_event,
+    ReadCommand, Scratch, State, emptied, read_event,
 };
 use self::nearest::nearest;
 use crate::commands::Commands;

@@ -21,12 +21,31 @@ pub(super) struct MemoryShard {
     pub(super) followers: Followers,
     pub(super) next_fate: Option<Fate>,
     batches: BTreeMap<Offset, Batch>,
-    /// By type and id. Both are looked up as they stand in a record, so that a write makes no address.
-    heads: HashMap<Box<str>, HashMap<Box<str>, Offset>>,
-    /// Of each record, in offset order. A look goes through it; a map would cost each write an allocation, for tests that look now and then.
-    conversations: Vec<(Offset, CorrelationId)>,
+    entities: Vec<Entity>,
+    /// The places of entities, by type and id. A record names the one before it, so this is asked for the first of each entity only.
+    by_name: HashMap<Box<str>, HashMap<Box<str>, usize>>,
+    /// In offset order. Who looks for a conversation goes through it; a map would cost each write an allocation, for tests that look now and then.
+    known: Vec<Known>,
     trims: HashMap<EntityAddress, SequenceNumber>,
     snapshots: HashMap<EntityAddress, BTreeMap<SequenceNumber, Snapshot>>,
+}
+
+/// An entity that has records.
+#[derive(Debug)]
+struct Entity {
+    entity_type: Box<str>,
+    id: Box<str>,
+    /// The newest of them.
+    head: Offset,
+}
+
+/// What is known of one record.
+#[derive(Debug)]
+struct Known {
+    offset: Offset,
+    correlation: CorrelationId,
+    /// The place of its entity.
+    entity: usize,
 }
 
 impl MemoryShard {
@@ -37,8 +56,9 @@ impl MemoryShard {
             followers: Followers::default(),
             next_fate: None,
             batches: BTreeMap::new(),
-            heads: HashMap::new(),
-            conversations: Vec::new(),
+            entities: Vec::new(),
+            by_name: HashMap::new(),
+            known: Vec::new(),
             trims: HashMap::new(),
             snapshots: HashMap::new(),
         }
@@ -52,15 +72,10 @@ impl MemoryShard {
         for record in batch.records() {
             // A record that cannot be read is stored all the same; reading it will say so.
             let Ok(head) = RecordHead::read(&record.bytes) else { continue };
-            self.conversations.push((record.offset, head.correlation));
-            let of_type = self.heads.get_mut(head.entity_type);
-            match of_type.and_then(|heads| heads.get_mut(head.entity_id)) {
-                Some(known) => *known = record.offset,
-                None => {
-                    let of_type = self.heads.entry(head.entity_type.into()).or_default();
-                    of_type.insert(head.entity_id.into(), record.offset);
-                }
-            }
+            let entity = self.entity_of(&head);
+            self.entities[entity].head = record.offset;
+            let (offset, correlation) = (record.offset, head.correlation);
+            self.known.push(Known { offset, correlation, entity });
         }
         let last = batch.last();
         self.batches.insert(batch.first(), batch);
@@ -87,8 +102,9 @@ impl MemoryShard {
         after: After,
         max_records: usize,
     ) -> Result<History, ReadError> {
-        let of_type = self.heads.get(address.entity_type());
-        let head = of_type.and_then(|heads| heads.get(address.id())).copied();
+        let of_type = self.by_name.get(address.entity_type());
+        let place = of_type.and_then(|places| places.get(address.id()));
+        let head = place.map(|place| self.entities[*place].head);
         let trimmed = self.trims.get(address).copied().unwrap_or_default();
         let mut batch_at = |offset| self.whole_batch_at(offset);
         walk_chain(self.id, address, head, trimmed, after, max_records, &mut batch_at)
@@ -100,9 +116,9 @@ impl MemoryShard {
         from: Offset,
         max_bytes: usize,
     ) -> Result<Conversation, ReadError> {
-        let begin = self.conversations.partition_point(|(offset, _)| *offset < from);
-        let of_it = self.conversations[begin..].iter().filter(|(_, of)| *of == correlation);
-        let offsets = of_it.take(CONVERSATION_PLACES + 1).map(|(offset, _)| *offset).collect();
+        let begin = self.known.partition_point(|known| known.offset < from);
+        let of_it = self.known[begin..].iter().filter(|known| known.correlation == correlation);
+        let offsets = of_it.take(CONVERSATION_PLACES + 1).map(|known| known.offset).collect();
         let places = Places { known_from: Some(Offset(1)), offsets, next: None };
         let mut batch_at = |offset| self.whole_batch_at(offset);
         read_conversation(self.id, correlation, places, max_bytes, &mut batch_at)
@@ -145,6 +161,27 @@ impl MemoryShard {
     pub(super) fn trim(&mut self, address: &EntityAddress, up_to: SequenceNumber) {
         let trimmed = self.trims.entry(address.clone()).or_default();
         *trimmed = up_to.max(*trimmed);
+    }
+
+    /// The place of a record's entity, which gets one when this is its first record.
+    fn entity_of(&mut self, head: &RecordHead<'_>) -> usize {
+        let is_it = |entity: &Entity| {
+            *entity.id == *head.entity_id && *entity.entity_type == *head.entity_type
+        };
+        // Where nothing unreadable stands before it, a record's number is its place.
+        let place = head.previous.0.checked_sub(1).and_then(|place| usize::try_from(place).ok());
+        let before = place.and_then(|place| self.known.get(place));
+        if let Some(Known { entity, .. }) = before.filter(|it| it.offset == head.previous)
+            && is_it(&self.entities[*entity])
+        {
+            return *entity;
+        }
+        let of_type = self.by_name.entry(head.entity_type.into()).or_default();
+        *of_type.entry(head.entity_id.into()).or_insert_with(|| {
+            let (entity_type, id) = (head.entity_type.into(), head.entity_id.into());
+            self.entities.push(Entity { entity_type, id, head: Offset::ZERO });
+            self.entities.len() - 1
+        })
     }
 
     fn batch_at(&self, offset: Offset) -> Option<&Batch> {

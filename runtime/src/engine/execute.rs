@@ -21,7 +21,7 @@ use super::window::WindowBounds;
 use crate::context::Facts;
 use crate::failure::{Causes, FailedCommand, FailureKind};
 use crate::panic_text;
-use crate::registry::{Executed, Fault, PayloadLimits};
+use crate::registry::{Executed, Fault, PayloadLimits, emptied};
 
 /// One command that went well.
 #[derive(Clone, Copy)]
@@ -166,6 +166,7 @@ impl<T> ShardEngine<T> {
         let fingerprint = self.fingerprint(envelope);
         let (bounds, running) = (self.window_bounds(), self.running.at(now));
         let slot = self.slots.get_mut(id);
+        let spare = self.scratch.spare_events();
         let bytes = &self.scratch.verdict[..];
         let entity_type = self.registry.kind_at(slot.kind).name();
         let record = Record {
@@ -180,7 +181,7 @@ impl<T> ShardEngine<T> {
             causation: envelope.causation,
             key: envelope.key.clone(),
             fingerprint,
-            events: self.scratch.stored_events(),
+            events: self.scratch.stored_events(spare),
             verdict: match executed {
                 Executed::Accepted { .. } => StoredVerdict::Accepted(bytes),
                 Executed::Rejected => StoredVerdict::Rejected(bytes),
@@ -192,6 +193,8 @@ impl<T> ShardEngine<T> {
             Ok(offset) => offset,
             Err(error) => return self.fail_entity(now, id, envelope, &Causes::of(&error), reply),
         };
+        let emptied = emptied(record.events);
+        self.scratch.use_again(emptied);
         (slot.sequence, slot.head) = (sequence, offset);
         slot.window.remember(envelope.key.digest(), offset, running, bounds);
         let events = sequence.0 - base.0;
@@ -218,6 +221,7 @@ impl<T> ShardEngine<T> {
     }
 
     /// Lets a read wait that saw the entity as its record at `head` left it.
+    #[inline]
     pub(super) fn park_read(&mut self, head: Offset, mut parked: Parked<T>) {
         if head > self.pipeline.durable() {
             parked.unconfirmed = self.pipeline.has_left(head);
@@ -233,7 +237,7 @@ impl<T> ShardEngine<T> {
         sequence: SequenceNumber,
         offset: Offset,
     ) -> Answer {
-        let bytes = self.replies.keep(&self.scratch.verdict);
+        let bytes = self.pieces.keep(&self.scratch.verdict);
         let verdict = match executed {
             Executed::Accepted { .. } => Verdict::Accepted(bytes),
             Executed::Rejected => {

@@ -5,9 +5,11 @@
 //! finds the actor at rest wakes it, once for all that comes until its next turn.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::actor::Deliver;
 use super::leadership::Input;
@@ -55,14 +57,15 @@ impl Intake {
         }
     }
 
-    /// Puts a command in; gives it back when it is not taken.
-    pub(crate) fn put(&self, command: Deliver) -> Option<NotTaken<Deliver>> {
+    /// Puts a command in; gives it back when it is not taken, in a box, so that one that is taken is moved once.
+    #[inline]
+    pub(crate) fn put(&self, command: Deliver) -> Option<NotTaken<Box<Deliver>>> {
         let mut state = self.lock();
         if state.closed {
-            return Some(NotTaken::Closed(command));
+            return Some(NotTaken::Closed(Box::new(command)));
         }
         if self.room(&state) == 0 {
-            return Some(NotTaken::Full(command));
+            return Some(NotTaken::Full(Box::new(command)));
         }
         state.commands.push_back(command);
         wake_for_commands(state);
@@ -160,7 +163,7 @@ impl Intake {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nobody panics while holding it")
+        self.state.lock()
     }
 }
 
