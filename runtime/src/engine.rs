@@ -168,7 +168,11 @@ impl<T> ShardEngine<T> {
         }
         self.last_step = None;
         self.pipeline.command_came();
-        self.dispatch(now, envelope, reply);
+        match self.live(now, &envelope) {
+            // By far the most, and by reference: an envelope is long.
+            Some(slot) => self.execute(now, slot, &envelope, reply),
+            None => self.dispatch(now, envelope, reply),
+        }
         if self.pipeline.has_something_to_send() {
             self.send_batches(0);
         }

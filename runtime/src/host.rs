@@ -187,7 +187,7 @@ impl ShardHost {
         if is_together() {
             return self.hold(shard, Deliver { envelope, reply });
         }
-        if let Some(not_taken) = seat.intake.put(Deliver { envelope, reply }) {
+        if let Some(not_taken) = seat.intake.put(envelope, reply) {
             self.give_back(shard, not_taken);
         }
     }

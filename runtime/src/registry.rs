@@ -126,13 +126,15 @@ impl Registry {
         Ok(self.command(entity_type, command)?.reads())
     }
 
-    #[inline]
     pub(crate) fn kind_index(&self, entity_type: &str) -> Result<u16, AskError> {
+        self.known_kind(entity_type).ok_or_else(|| self.unknown_type(entity_type))
+    }
+
+    /// The index of a type that is registered.
+    #[inline]
+    pub(crate) fn known_kind(&self, entity_type: &str) -> Option<u16> {
         let mut kinds = (0u16..).zip(self.kinds.iter());
-        match kinds.find(|(_, kind)| kind.name == entity_type) {
-            Some((index, _)) => Ok(index),
-            None => Err(self.unknown_type(entity_type)),
-        }
+        kinds.find(|(_, kind)| kind.name == entity_type).map(|(index, _)| index)
     }
 
     #[inline]
@@ -318,4 +320,45 @@ pub enum RegistryError {
         /// The command.
         command: &'static str,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A name that stands at the place of a known one is that one only when it is as long, and a type knows no command of another, wherever its name stands.
+    #[test]
+    fn commands_are_found_by_what_their_names_say() {
+        let registry = Registry::new().with_system_types();
+        for kind in registry.kinds.iter() {
+            for (index, &name) in (0u16..).zip(kind.names.iter()) {
+                let copy = String::from(name);
+                for name in [name, &*copy] {
+                    let (found, command) = kind.find(name).unwrap();
+                    assert_eq!(
+                        (found, command.name(), kind.command_name(found)),
+                        (index, name, name)
+                    );
+                }
+                let (first, short) = (&name[..1], &name[..name.len() - 1]);
+                for part in [first, short].iter().filter(|part| !kind.names.contains(part)) {
+                    assert!(kind.find(part).is_err(), "{part} of {name}");
+                }
+            }
+            let others = registry.kinds.iter().flat_map(|other| other.names.iter());
+            for name in others.filter(|name| !kind.names.contains(name)) {
+                assert!(kind.find(name).is_err(), "{} has no {name}", kind.name);
+            }
+        }
+    }
+
+    #[test]
+    fn types_are_found_by_name() {
+        let registry = Registry::new().with_system_types();
+        assert!(registry.kinds.len() > 1);
+        for (index, kind) in (0u16..).zip(registry.kinds.iter()) {
+            assert_eq!(registry.known_kind(&String::from(kind.name)), Some(index));
+            assert_eq!(registry.known_kind(&kind.name[1..]), None);
+        }
+    }
 }

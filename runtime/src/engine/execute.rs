@@ -41,6 +41,17 @@ impl Run {
 }
 
 impl<T> ShardEngine<T> {
+    /// The entity of a command that can be run at once. None says nothing: [`ShardEngine::dispatch`] finds out why.
+    #[inline]
+    pub(super) fn live(&mut self, now: Timestamp, envelope: &CommandEnvelope) -> Option<SlotId> {
+        if &*envelope.command == AGAIN || envelope.payload.len() > self.limits.command_bytes {
+            return None;
+        }
+        let kind = self.registry.known_kind(envelope.address.entity_type())?;
+        let slot = self.slots.find_and_use(kind, envelope.address.id(), now)?;
+        self.slots.get(slot).state.is_some().then_some(slot)
+    }
+
     /// Finds the entity, wakes it up when it is at rest, and runs the command or holds it.
     pub(super) fn dispatch(&mut self, now: Timestamp, envelope: CommandEnvelope, reply: T) {
         if &*envelope.command == AGAIN {

@@ -9,10 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Waker;
 
+use holm_core::CommandEnvelope;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::actor::Deliver;
 use super::leadership::Input;
+use crate::ask::ReplyTo;
 
 /// What is on its way into one shard.
 pub(crate) struct Intake {
@@ -59,15 +61,18 @@ impl Intake {
 
     /// Puts a command in; gives it back when it is not taken, in a box, so that one that is taken is moved once.
     #[inline]
-    pub(crate) fn put(&self, command: Deliver) -> Option<NotTaken<Box<Deliver>>> {
+    pub(crate) fn put(
+        &self,
+        envelope: CommandEnvelope,
+        reply: ReplyTo,
+    ) -> Option<NotTaken<Box<Deliver>>> {
         let mut state = self.lock();
-        if state.closed {
-            return Some(NotTaken::Closed(Box::new(command)));
+        if state.closed || self.room(&state) == 0 {
+            let command = Box::new(Deliver { envelope, reply });
+            let closed = state.closed;
+            return Some(if closed { NotTaken::Closed(command) } else { NotTaken::Full(command) });
         }
-        if self.room(&state) == 0 {
-            return Some(NotTaken::Full(Box::new(command)));
-        }
-        state.commands.push_back(command);
+        state.commands.push_back(Deliver { envelope, reply });
         wake_for_commands(state);
         None
     }
@@ -201,7 +206,6 @@ mod tests {
     };
 
     use super::*;
-    use crate::ask::ReplyTo;
 
     #[derive(Default)]
     struct Wakes(AtomicUsize);
@@ -236,8 +240,15 @@ mod tests {
         command(ReplyTo::nobody())
     }
 
+    fn put(
+        intake: &Intake,
+        Deliver { envelope, reply }: Deliver,
+    ) -> Option<NotTaken<Box<Deliver>>> {
+        intake.put(envelope, reply)
+    }
+
     fn fill(intake: &Intake) -> usize {
-        (0..100).take_while(|_| intake.put(nobodys()).is_none()).count()
+        (0..100).take_while(|_| put(intake, nobodys()).is_none()).count()
     }
 
     /// Promise G9: what the actor took out and has not begun waits too, and takes its place.
@@ -296,10 +307,10 @@ mod tests {
         let intake = Arc::new(Intake::new(8));
         let end = TakingEnd(Arc::clone(&intake));
         let (reply, mut answer) = ReplyTo::channel();
-        assert!(intake.put(command(reply)).is_none());
+        assert!(put(&intake, command(reply)).is_none());
         drop(end);
         assert!(matches!(answer.try_recv(), Ok(Err(AskError::Interrupted { .. }))));
-        assert!(matches!(intake.put(nobodys()), Some(NotTaken::Closed(_))));
+        assert!(matches!(put(&intake, nobodys()), Some(NotTaken::Closed(_))));
         assert!(matches!(intake.put_all(vec![nobodys()]), Err(NotTaken::Closed(_))));
         let (done, told) = tokio::sync::oneshot::channel();
         intake.order(Input::Drain { done });
