@@ -189,3 +189,54 @@ impl MemoryShard {
         (batch.last() >= offset).then_some(batch)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use holm_core::{CausationId, CommandId, IdempotencyKey, SeededEntropy, Timestamp};
+
+    use super::*;
+    use crate::{BatchBuilder, Record, StoredVerdict};
+
+    fn record<'a>(entity_type: &'a str, entity_id: &'a str, previous: u64) -> Record<'a> {
+        Record {
+            entity_type,
+            entity_id,
+            previous: Offset(previous),
+            base: SequenceNumber(0),
+            at: Timestamp::EPOCH,
+            command: "open",
+            id: CommandId(1),
+            correlation: CorrelationId(1),
+            causation: CausationId(1),
+            key: IdempotencyKey::generate(&mut SeededEntropy::new(1)),
+            fingerprint: 0,
+            events: Vec::new(),
+            verdict: StoredVerdict::Accepted(b""),
+            reactions: Vec::new(),
+        }
+    }
+
+    /// Whatever a record says stands before it.
+    #[test]
+    fn the_newest_record_is_that_of_the_same_entity() {
+        let mut shard = MemoryShard::new(ShardId(0));
+        let written = [
+            ("a", "1", 0),
+            ("a", "2", 0),
+            ("b", "1", 1),
+            ("a", "1", 1),
+            ("a", "2", 1),
+            ("b", "1", 9),
+        ];
+        let mut batch = BatchBuilder::new(ShardId(0), Term(1), Offset(1));
+        for (entity_type, id, previous) in written {
+            batch.push(&record(entity_type, id, previous)).unwrap();
+        }
+        shard.store(batch.finish());
+        for (entity_type, id, newest) in [("a", "1", 4), ("a", "2", 5), ("b", "1", 6)] {
+            let place = shard.by_name[entity_type][id];
+            assert_eq!(shard.entities[place].head, Offset(newest), "{entity_type}/{id}");
+        }
+        assert_eq!(shard.entities.len(), 3);
+    }
+}
