@@ -1,10 +1,14 @@
 //! The address of an entity: its type and its id, checked once at the edge and trusted afterwards.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::shard_hash::hash_of;
 
 /// Longest entity type name in bytes. Names are written by programmers; 64 leaves room and bounds every key.
 pub const MAX_ENTITY_TYPE_BYTES: usize = 64;
@@ -17,11 +21,13 @@ pub const MAX_ENTITY_ID_BYTES: usize = 256;
 /// A type name is `a-z`, `0-9`, `-` and `_`, beginning with a letter, at most [`MAX_ENTITY_TYPE_BYTES`] long. An id is any text without
 /// control characters, 1 to [`MAX_ENTITY_ID_BYTES`] bytes. The separator cannot occur in a type name, so an address reads back
 /// unambiguously even when the id contains slashes. A clone shares the text. Addresses are in the order of their types, then of their ids.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Eq)]
 pub struct EntityAddress {
     /// Type, a zero byte, id: one text, so that a clone counts one reference and the hash of the shard takes it as it is. Neither half can hold a
     /// zero byte, which is also why its order is that of the pair.
     text: Arc<str>,
+    /// Of the text; it decides about the shard. Taken once, because every ask of the entity and every place on its way needs it.
+    hash: u64,
     type_bytes: u8,
 }
 
@@ -38,24 +44,54 @@ impl EntityAddress {
         text.push_str(entity_type);
         text.push(SEPARATOR);
         text.push_str(id);
-        Ok(Self { text: text.into(), type_bytes })
+        Ok(Self { hash: hash_of(&text), text: text.into(), type_bytes })
     }
 
     /// The type name, as in `account`.
     #[must_use]
+    #[inline]
     pub fn entity_type(&self) -> &str {
         &self.text[..usize::from(self.type_bytes)]
     }
 
     /// The id, as in `alice`.
     #[must_use]
+    #[inline]
     pub fn id(&self) -> &str {
         &self.text[usize::from(self.type_bytes) + SEPARATOR.len_utf8()..]
     }
 
-    /// Type, a zero byte and id: what the shard is a hash of.
-    pub(crate) fn hashed(&self) -> &[u8] {
-        self.text.as_bytes()
+    /// The hash of type, a zero byte and id that the shard follows from.
+    #[inline]
+    pub(crate) fn placing_hash(&self) -> u64 {
+        self.hash
+    }
+}
+
+// What follows from the text is not looked at: equal texts are equal addresses.
+
+impl PartialEq for EntityAddress {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.text == other.text
+    }
+}
+
+impl PartialOrd for EntityAddress {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for EntityAddress {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.text.cmp(&other.text)
+    }
+}
+
+/// The text and not our hash of it, which has no secret: somebody who chooses ids could make many that meet.
+impl Hash for EntityAddress {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.text.hash(hasher);
     }
 }
 
@@ -81,7 +117,9 @@ fn check_id(id: &str) -> Result<(), AddressError> {
     if id.len() > MAX_ENTITY_ID_BYTES {
         return Err(AddressError::LongId { bytes: id.len() });
     }
-    if id.chars().any(char::is_control) {
+    // Nearly every id is ASCII, of which this says the same in less.
+    let plain = id.bytes().all(|byte| matches!(byte, 0x20..0x7F));
+    if !plain && id.chars().any(char::is_control) {
         return Err(AddressError::ControlCharacter { id: id.escape_debug().collect() });
     }
     Ok(())
@@ -185,6 +223,26 @@ mod tests {
         assert_eq!(addresses, ["a/1", "a/2", "a-b/1", "a0/1", "b/0"].map(address));
     }
 
+    /// However an address came to be, and whatever it is compared with.
+    #[test]
+    fn equal_addresses_are_equal_in_all_they_hold() {
+        let address = EntityAddress::new("account", "alice").unwrap();
+        let json = serde_json::to_string(&address).unwrap();
+        let same = [
+            "account/alice".parse().unwrap(),
+            serde_json::from_str(&json).unwrap(),
+            address.clone(),
+        ];
+        let all = |it: &EntityAddress| (it.text.clone(), it.hash, it.type_bytes);
+        assert!(same.iter().all(|it| *it == address && all(it) == all(&address)));
+        for other in ["accounts/alice", "account/alic", "account/bob", "show/alice"] {
+            let other: EntityAddress = other.parse().unwrap();
+            assert_ne!(other, address);
+            // Nor when the hashes meet.
+            assert_ne!(EntityAddress { hash: address.hash, ..other }, address);
+        }
+    }
+
     /// The form is part of stored data and of messages.
     #[test]
     fn an_address_is_written_as_a_pair() {
@@ -209,6 +267,11 @@ mod tests {
             EntityAddress::new("account", "a\nb"),
             Err(AddressError::ControlCharacter { .. })
         ));
+        for control in ['\0', '\u{1f}', '\u{7f}', '\u{80}', '\u{9f}'] {
+            let found = EntityAddress::new("account", format!("ä{control}"));
+            assert!(matches!(found, Err(AddressError::ControlCharacter { .. })), "{control:?}");
+        }
+        assert!(EntityAddress::new("account", "ä ~\u{a0}").is_ok());
         assert!(matches!(
             "account".parse::<EntityAddress>(),
             Err(AddressError::NoSeparator { .. })

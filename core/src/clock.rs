@@ -30,12 +30,14 @@ impl Timestamp {
 
     /// The time from `earlier` to this point; zero when the clock went backwards in between.
     #[must_use]
+    #[inline]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
     /// This point moved forward.
     #[must_use]
+    #[inline]
     pub fn plus(self, time: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
     }

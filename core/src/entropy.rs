@@ -8,6 +8,7 @@ pub trait Entropy: Send + 'static {
     fn next_u64(&mut self) -> u64;
 
     /// The next 128 random bits.
+    #[inline]
     fn next_u128(&mut self) -> u128 {
         (u128::from(self.next_u64()) << 64) | u128::from(self.next_u64())
     }
@@ -37,6 +38,7 @@ impl SeededEntropy {
 }
 
 impl Entropy for SeededEntropy {
+    #[inline]
     fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;

@@ -28,7 +28,8 @@ enum Form {
 
 impl IdempotencyKey {
     /// A key that nobody else has: 128 random bits.
-    pub fn generate(entropy: &mut dyn Entropy) -> Self {
+    #[inline]
+    pub fn generate(entropy: &mut (impl Entropy + ?Sized)) -> Self {
         Self(Form::Drawn(entropy.next_u128()))
     }
 
@@ -83,6 +84,7 @@ impl IdempotencyKey {
     /// 128 bits that stand for this key where the key itself would take too much room. Equal keys have equal digests; different keys have
     /// different ones but for a chance of 2^-128, and whoever acts on a match compares the recorded key.
     #[must_use]
+    #[inline]
     pub fn digest(&self) -> u128 {
         match &self.0 {
             Form::Drawn(bits) => *bits,

@@ -72,7 +72,8 @@ lineage_id! {
 const MILLISECONDS: u64 = (1 << 48) - 1;
 
 /// An id from the time and 74 random bits (RFC 9562, UUID version 7).
-fn version_7(now: Timestamp, entropy: &mut dyn Entropy) -> u128 {
+#[inline]
+fn version_7(now: Timestamp, entropy: &mut (impl Entropy + ?Sized)) -> u128 {
     const VERSION: u128 = 0x7 << 76;
     const VARIANT: u128 = 0b10 << 62;
     const RANDOM: u128 = (0xFFF << 64) | (u64::MAX >> 2) as u128;
@@ -97,14 +98,16 @@ impl CorrelationId {
 
 impl FailureId {
     /// A new id.
-    pub fn generate(now: Timestamp, entropy: &mut dyn Entropy) -> Self {
+    #[inline]
+    pub fn generate(now: Timestamp, entropy: &mut (impl Entropy + ?Sized)) -> Self {
         Self(version_7(now, entropy))
     }
 }
 
 impl CommandId {
     /// A new id.
-    pub fn generate(now: Timestamp, entropy: &mut dyn Entropy) -> Self {
+    #[inline]
+    pub fn generate(now: Timestamp, entropy: &mut (impl Entropy + ?Sized)) -> Self {
         Self(version_7(now, entropy))
     }
 

@@ -16,10 +16,16 @@ pub const MAX_SHARDS: u32 = 4_096;
 /// # Panics
 /// When `shards` is zero, which no cluster is created with.
 #[must_use]
+#[inline]
 pub fn shard_of(address: &EntityAddress, shards: u32) -> ShardId {
     assert!(shards > 0, "a cluster has at least one shard");
-    let shard = XxHash64::oneshot(0, address.hashed()) % u64::from(shards);
+    let shard = address.placing_hash() % u64::from(shards);
     ShardId(u32::try_from(shard).expect("a remainder of a u32 fits a u32"))
+}
+
+/// The hash of an address's text, which the address keeps.
+pub(crate) fn hash_of(text: &str) -> u64 {
+    XxHash64::oneshot(0, text.as_bytes())
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! byte limit, and all input must be used up. Types that are decoded must not be recursive and must not hold sequences of
 //! zero-sized items, because neither costs input bytes and no limit stops them.
 
+use bincode::enc::write::Writer;
+use bincode::error::EncodeError;
 use bytes::Bytes;
 use serde::de::{Deserialize, DeserializeOwned};
 use serde::ser::Serialize;
@@ -27,8 +29,10 @@ const CONFIG: bincode::config::Configuration<
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, CodecError> {
     // Most values are short. Through the stack they take one allocation of their own length, and none when they are empty.
     let mut short = [0; SHORT_BYTES];
-    if let Ok(length) = bincode::serde::encode_into_slice(value, &mut short, CONFIG) {
-        return Ok(Bytes::copy_from_slice(&short[..length]));
+    match bincode::serde::encode_into_slice(value, &mut short, CONFIG) {
+        Ok(0) => return Ok(Bytes::new()),
+        Ok(length) => return Ok(Bytes::copy_from_slice(&short[..length])),
+        Err(_) => {}
     }
     let mut bytes = Vec::with_capacity(4 * SHORT_BYTES);
     encode_into(value, &mut bytes)?;
@@ -44,10 +48,27 @@ pub fn encode_into<T: Serialize + ?Sized>(
     buffer: &mut Vec<u8>,
 ) -> Result<usize, CodecError> {
     let start = buffer.len();
-    bincode::serde::encode_into_std_write(value, buffer, CONFIG).map_err(|error| {
-        buffer.truncate(start);
-        CodecError::Encode { type_name: std::any::type_name::<T>(), reason: error.to_string() }
-    })
+    match bincode::serde::encode_into_writer(value, AtTheEnd(buffer), CONFIG) {
+        Ok(()) => Ok(buffer.len() - start),
+        Err(error) => {
+            buffer.truncate(start);
+            Err(CodecError::Encode {
+                type_name: std::any::type_name::<T>(),
+                reason: error.to_string(),
+            })
+        }
+    }
+}
+
+/// Writes at the end of a buffer. bincode's own way into one goes by `std::io::Write`, which counts every few bytes and turns every error into another.
+struct AtTheEnd<'a>(&'a mut Vec<u8>);
+
+impl Writer for AtTheEnd<'_> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
 }
 
 /// Decodes a value that owns what it holds.

@@ -76,10 +76,12 @@ impl<'a> RecordAddress<'a> {
 pub(crate) struct RecordHead<'a> {
     pub(crate) entity_type: &'a str,
     pub(crate) entity_id: &'a str,
-    _previous: Offset,
+    pub(crate) previous: Offset,
     _base: SequenceNumber,
     _at: Timestamp,
-    _command: &'a str,
+    /// Passed over: that it is a text is looked at by who wants to read it.
+    #[serde(borrow, with = "serde_bytes")]
+    _command: &'a [u8],
     _id: CommandId,
     pub(crate) correlation: CorrelationId,
 }

@@ -48,6 +48,7 @@ impl From<oneshot::Receiver<Result<Answer, AskError>>> for Asking {
 
 impl Asking {
     /// Whether it surely ends soon after the command's deadline, so that nobody needs a timer for it.
+    #[inline]
     pub(crate) fn ends_by_itself(&self) -> bool {
         matches!(self.0, Way::Shard(_))
     }
@@ -56,6 +57,7 @@ impl Asking {
 impl Future for Asking {
     type Output = Result<Answer, AskError>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
             Way::Shard(answer) => Pin::new(answer).poll(task),
@@ -117,12 +119,14 @@ impl ReplyTo {
     }
 
     /// Answers.
+    #[inline]
     pub fn answer(mut self, answer: Result<Answer, AskError>) {
         deliver(self.0.take(), answer);
     }
 }
 
 impl Drop for ReplyTo {
+    #[inline]
     fn drop(&mut self) {
         if self.0.is_some() {
             let reason = "the node stopped before it answered".into();
@@ -131,6 +135,7 @@ impl Drop for ReplyTo {
     }
 }
 
+#[inline]
 fn deliver(target: Option<Target>, answer: Result<Answer, AskError>) {
     match target {
         // A caller that went away no longer wants the answer; that is no failure.

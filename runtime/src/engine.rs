@@ -27,7 +27,6 @@ mod quarantine;
 mod recovery;
 mod rehydrate;
 mod repeats;
-mod replies;
 mod rest;
 mod running_handler;
 mod running_time;
@@ -56,7 +55,6 @@ pub use self::ports::{
 pub(crate) use self::quarantine::{QUARANTINED, RELEASE};
 pub use self::quarantine::{Release, Released};
 use self::recovery::{Abandoned, Recoveries};
-use self::replies::Replies;
 use self::running_handler::RunningHandler;
 pub use self::running_handler::{Run, Sight};
 use self::running_time::RunningTime;
@@ -65,6 +63,7 @@ use self::supervision::Supervisor;
 use self::tally::Tally;
 pub use self::tally::Timing;
 use self::window::WindowBounds;
+use crate::pieces::Pieces;
 use crate::registry::{Registry, Scratch};
 
 /// The engine of one shard. See the module's description.
@@ -94,7 +93,7 @@ pub struct ShardEngine<T> {
     /// Commands that wait for the record of an earlier try.
     repeating: usize,
     scratch: Scratch,
-    replies: Replies,
+    pieces: Pieces,
     fingerprinted: Vec<u8>,
     counters: Counters,
     tally: Tally,
@@ -150,7 +149,7 @@ impl<T> ShardEngine<T> {
             confirmations: Confirmations::new(),
             repeating: 0,
             scratch: Scratch::default(),
-            replies: Replies::default(),
+            pieces: Pieces::default(),
             fingerprinted: Vec::new(),
             counters: Counters::default(),
             tally: Tally::default(),
@@ -160,14 +159,8 @@ impl<T> ShardEngine<T> {
 
     /// A command. It is answered exactly once, sooner or later.
     pub fn submit(&mut self, now: Timestamp, envelope: CommandEnvelope, reply: T) {
-        match &self.phase {
-            Phase::Serving => {}
-            Phase::Draining | Phase::Drained => return self.turn_away(reply),
-            Phase::Over { reason } => {
-                let (reason, outcome) = (reason.clone(), Outcome::NotApplied);
-                let shard = self.shard;
-                return self.answer(reply, Err(AskError::Unavailable { shard, reason, outcome }));
-            }
+        if !matches!(self.phase, Phase::Serving) {
+            return self.refuse_service(reply);
         }
         if envelope.deadline < now {
             let outcome = Outcome::NotApplied;
@@ -175,8 +168,14 @@ impl<T> ShardEngine<T> {
         }
         self.last_step = None;
         self.pipeline.command_came();
-        self.dispatch(now, envelope, reply);
-        self.send_batches(0);
+        match self.live(now, &envelope) {
+            // By far the most, and by reference: an envelope is long.
+            Some(slot) => self.execute(now, slot, &envelope, reply),
+            None => self.dispatch(now, envelope, reply),
+        }
+        if self.pipeline.has_something_to_send() {
+            self.send_batches(0);
+        }
     }
 
     /// What was asked for by [`Output::Load`].
@@ -339,11 +338,13 @@ impl<T> ShardEngine<T> {
 
     /// True when the shell should not submit more until the log has caught up.
     #[must_use]
+    #[inline]
     pub fn is_saturated(&self) -> bool {
         self.pipeline.is_saturated()
     }
 
     /// The next thing to be done.
+    #[inline]
     pub fn poll_output(&mut self) -> Option<Output<T>> {
         self.outputs.pop_front()
     }
@@ -373,6 +374,13 @@ impl<T> ShardEngine<T> {
         if let Some(reply) = parked.reply {
             self.answer(reply, Ok(parked.answer));
         }
+    }
+
+    #[cold]
+    fn refuse_service(&mut self, reply: T) {
+        let Phase::Over { reason } = &self.phase else { return self.turn_away(reply) };
+        let (shard, reason, outcome) = (self.shard, reason.clone(), Outcome::NotApplied);
+        self.answer(reply, Err(AskError::Unavailable { shard, reason, outcome }));
     }
 
     fn turn_away(&mut self, reply: T) {

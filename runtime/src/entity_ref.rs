@@ -7,17 +7,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use holm_core::{
     AddressError, Answer, AskError, CausationId, Clock, CommandEnvelope, CommandId, CorrelationId,
     EntityAddress, Entropy, ErrorKind, IdempotencyKey, NodeId, Offset, Outcome, SeededEntropy,
     SequenceNumber, ShardId, Timestamp, Verdict,
 };
-use holm_persistence::{decode, encode};
+use holm_persistence::{CodecError, decode};
 
 use crate::ask::slip::GRACE;
 use crate::ask::{Asker, Asking};
 use crate::bus::Fact;
 use crate::entity::{Command, Entity};
+use crate::pieces;
 
 /// What every reference of one program shares: the way out, the clock and the source of keys.
 pub struct Caller {
@@ -69,7 +71,7 @@ impl Caller {
         &self,
         address: EntityAddress,
         command: impl Into<Cow<'static, str>>,
-        payload: bytes::Bytes,
+        payload: Bytes,
         options: AskOptions,
     ) -> CommandEnvelope {
         self.envelope_at(self.clock.now(), address, command.into(), payload, options)
@@ -80,21 +82,40 @@ impl Caller {
         now: Timestamp,
         address: EntityAddress,
         command: Cow<'static, str>,
-        payload: bytes::Bytes,
+        payload: Bytes,
         options: AskOptions,
+    ) -> CommandEnvelope {
+        let fresh = self.fresh_envelope(now, address, command, payload);
+        CommandEnvelope {
+            key: options.key.unwrap_or(fresh.key),
+            correlation: options.correlation.unwrap_or(fresh.correlation),
+            causation: options.causation.unwrap_or(fresh.causation),
+            deadline: options.deadline.unwrap_or(fresh.deadline),
+            ..fresh
+        }
+    }
+
+    /// An envelope of which its sender says nothing but whom it is for and what is asked.
+    #[inline]
+    fn fresh_envelope(
+        &self,
+        now: Timestamp,
+        address: EntityAddress,
+        command: Cow<'static, str>,
+        payload: Bytes,
     ) -> CommandEnvelope {
         let mut entropy = self.entropy();
         let id = CommandId::generate(now, &mut entropy);
-        CommandEnvelope {
-            address,
-            command,
-            payload,
-            key: options.key.unwrap_or_else(|| IdempotencyKey::generate(&mut entropy)),
-            id,
-            correlation: options.correlation.unwrap_or_else(|| id.opens()),
-            causation: options.causation.unwrap_or_else(|| id.causes()),
-            deadline: options.deadline.unwrap_or_else(|| now.plus(self.ask_timeout)),
-        }
+        let key = IdempotencyKey::generate(&mut entropy);
+        let (correlation, causation) = (id.opens(), id.causes());
+        let deadline = now.plus(self.ask_timeout);
+        CommandEnvelope { address, command, payload, key, id, correlation, causation, deadline }
+    }
+
+    /// Sends a command of which its sender says nothing else. Not generic, so that each program has it once.
+    fn send(&self, address: &EntityAddress, command: &'static str, payload: Bytes) -> Asking {
+        let now = self.clock.now();
+        self.asker.ask(self.fresh_envelope(now, address.clone(), command.into(), payload))
     }
 
     fn entropy(&self) -> SaltedEntropy {
@@ -170,7 +191,14 @@ impl<E: Entity> EntityRef<E> {
     /// # Cancel safety
     /// Dropping the future does not undo the command: it may still take effect. Use [`EntityRef::ask_with`] and a key of your own to ask again.
     pub async fn ask<C: Command>(&self, command: C) -> Result<C::Reply, EntityError<E::Rejection>> {
-        self.ask_with(command, AskOptions::default()).await.map(|reply| reply.value)
+        let asking = self.send(command)?;
+        // Asked here rather than in a future of its own: nearly every answer comes from a shard of this process.
+        let answer = if asking.ends_by_itself() {
+            asking.await?
+        } else {
+            within(self.caller.ask_timeout, asking).await?
+        };
+        reply_of::<E, C>(&answer.verdict)
     }
 
     /// Sends a command with a key, deadline or lineage of one's own; the reply says where it stands in history.
@@ -186,19 +214,13 @@ impl<E: Entity> EntityRef<E> {
         options: AskOptions,
     ) -> Result<Reply<C>, EntityError<E::Rejection>> {
         let now = self.caller.now();
-        let envelope = self.envelope(now, &command, options)?;
+        let (address, payload) = self.encoded(&command)?;
+        drop(command);
+        let name = Cow::Borrowed(C::NAME);
+        let envelope = self.caller.envelope_at(now, address.clone(), name, payload, options);
         let patience = envelope.deadline.since(now);
         let answer = within(patience, self.caller.asker.ask(envelope)).await?;
-        match &answer.verdict {
-            Verdict::Accepted(bytes) => match decode(bytes) {
-                Ok(value) => Ok(Reply::new(value, &answer)),
-                Err(error) => Err(foreign_bytes::<C>(error.to_string()).into()),
-            },
-            Verdict::Rejected(bytes) => Err(match decode(bytes) {
-                Ok(rejection) => EntityError::Rejected(rejection),
-                Err(error) => foreign_bytes::<C>(error.to_string()).into(),
-            }),
-        }
+        reply_of::<E, C>(&answer.verdict).map(|value| Reply::new(value, &answer))
     }
 
     /// Sends a command and does not wait: whether it took effect is not known here.
@@ -206,21 +228,35 @@ impl<E: Entity> EntityRef<E> {
     /// # Errors
     /// When it could not even be sent: the id is malformed or the command cannot be encoded.
     pub fn tell<C: Command>(&self, command: C) -> Result<(), EntityError<E::Rejection>> {
-        let envelope = self.envelope(self.caller.now(), &command, AskOptions::default())?;
         // The work begins with the call (see `Asker`), so the future may be dropped.
-        drop(self.caller.asker.ask(envelope));
-        Ok(())
+        self.send(command).map(drop)
     }
 
-    fn envelope<C: Command>(
+    fn send<C: Command>(&self, command: C) -> Result<Asking, EntityError<E::Rejection>> {
+        let (address, payload) = self.encoded(&command)?;
+        Ok(self.caller.send(address, C::NAME, payload))
+    }
+
+    fn encoded<C: Command>(
         &self,
-        now: Timestamp,
         command: &C,
-        options: AskOptions,
-    ) -> Result<CommandEnvelope, EntityError<E::Rejection>> {
-        let address = self.address.clone().map_err(EntityError::InvalidAddress)?;
-        let payload = encode(command).map_err(|error| foreign_bytes::<C>(error.to_string()))?;
-        Ok(self.caller.envelope_at(now, address, C::NAME.into(), payload, options))
+    ) -> Result<(&EntityAddress, Bytes), EntityError<E::Rejection>> {
+        let invalid = |error: &AddressError| EntityError::InvalidAddress(error.clone());
+        let address = self.address.as_ref().map_err(invalid)?;
+        let payload =
+            pieces::encoded(command).map_err(|error| foreign_bytes::<C>(error.to_string()))?;
+        Ok((address, payload))
+    }
+}
+
+/// What a verdict says, in the caller's types.
+fn reply_of<E: Entity, C: Command>(
+    verdict: &Verdict,
+) -> Result<C::Reply, EntityError<E::Rejection>> {
+    let foreign = |error: CodecError| foreign_bytes::<C>(error.to_string()).into();
+    match verdict {
+        Verdict::Accepted(bytes) => decode(bytes).map_err(foreign),
+        Verdict::Rejected(bytes) => Err(decode(bytes).map_or_else(foreign, EntityError::Rejected)),
     }
 }
 

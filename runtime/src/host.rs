@@ -176,23 +176,27 @@ impl ShardHost {
     /// Hands a command to its shard. Never blocks; what cannot be taken is answered at once.
     pub fn submit(&self, envelope: CommandEnvelope, reply: ReplyTo) {
         let shard = shard_of(&envelope.address, self.0.options.shards);
-        self.deliver(shard, Deliver { envelope, reply });
+        self.deliver(shard, self.seat(shard), envelope, reply);
     }
 
-    fn deliver(&self, shard: ShardId, command: Deliver) {
-        let seat = self.seat(shard);
+    #[inline]
+    fn deliver(&self, shard: ShardId, seat: &Seat, envelope: CommandEnvelope, reply: ReplyTo) {
         if seat.board.standing() == Standing::Away {
-            return command.reply.answer(Err(AskError::Moved { shard, leader: None }));
+            return reply.answer(Err(AskError::Moved { shard, leader: None }));
         }
         if is_together() {
-            return self.hold(shard, command);
+            return self.hold(shard, Deliver { envelope, reply });
         }
-        match seat.intake.put(command) {
-            None => {}
-            Some(NotTaken::Full(command)) => self.refuse(shard, [command]),
-            Some(NotTaken::Closed(Deliver { reply, .. })) => {
-                reply.answer(Err(stopping(shard)));
-            }
+        if let Some(not_taken) = seat.intake.put(envelope, reply) {
+            self.give_back(shard, not_taken);
+        }
+    }
+
+    #[cold]
+    fn give_back(&self, shard: ShardId, not_taken: NotTaken<Box<Deliver>>) {
+        match not_taken {
+            NotTaken::Full(command) => self.refuse(shard, [*command]),
+            NotTaken::Closed(command) => command.reply.answer(Err(stopping(shard))),
         }
     }
 
@@ -310,8 +314,9 @@ fn seat(
 impl Asker for ShardHost {
     fn ask(&self, envelope: CommandEnvelope) -> Asking {
         let shard = shard_of(&envelope.address, self.0.options.shards);
-        let (reply, answer) = ReplyTo::slip(&self.seat(shard).slips, envelope.deadline);
-        self.deliver(shard, Deliver { envelope, reply });
+        let seat = self.seat(shard);
+        let (reply, answer) = ReplyTo::slip(&seat.slips, envelope.deadline);
+        self.deliver(shard, seat, envelope, reply);
         answer
     }
 }

@@ -28,6 +28,7 @@ mod inspector;
 mod options;
 mod outbox;
 mod pairs;
+mod pieces;
 mod policy;
 mod reaction;
 mod registry;

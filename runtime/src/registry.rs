@@ -16,7 +16,7 @@ use serde::Serialize;
 
 pub(crate) use self::erased::{
     EntityOf, ErasedCommand, ErasedEntity, Executed, Fault, HandleCommand, PayloadLimits,
-    ReadCommand, Scratch, State, read_event,
+    ReadCommand, Scratch, State, emptied, read_event,
 };
 use self::nearest::nearest;
 use crate::commands::Commands;
@@ -25,6 +25,9 @@ use crate::supervision::Supervision;
 
 /// What the names of Holm's own entity types begin with, and those of the commands that it writes into histories itself.
 pub const SYSTEM_PREFIX: &str = "holm-";
+
+/// Places looked at before a name is hashed, which takes as long as some dozens of them.
+const PLACES_LOOKED_AT: usize = 24;
 
 /// The entity types of a program. Cheap to clone.
 ///
@@ -49,6 +52,7 @@ pub(crate) struct Kind {
     pub(crate) recovery_supervision: Supervision,
     pub(crate) entity: Arc<dyn ErasedEntity>,
     commands: Arc<[Box<dyn ErasedCommand>]>,
+    names: Arc<[&'static str]>,
     by_name: Arc<HashMap<&'static str, u16>>,
 }
 
@@ -123,11 +127,17 @@ impl Registry {
     }
 
     pub(crate) fn kind_index(&self, entity_type: &str) -> Result<u16, AskError> {
-        let index = self.kinds.iter().position(|kind| kind.name == entity_type);
-        let index = index.ok_or_else(|| self.unknown_type(entity_type))?;
-        Ok(u16::try_from(index).expect("a program has fewer than 65,536 entity types"))
+        self.known_kind(entity_type).ok_or_else(|| self.unknown_type(entity_type))
     }
 
+    /// The index of a type that is registered.
+    #[inline]
+    pub(crate) fn known_kind(&self, entity_type: &str) -> Option<u16> {
+        let mut kinds = (0u16..).zip(self.kinds.iter());
+        kinds.find(|(_, kind)| kind.name == entity_type).map(|(index, _)| index)
+    }
+
+    #[inline]
     pub(crate) fn kind_at(&self, index: u16) -> &Kind {
         &self.kinds[usize::from(index)]
     }
@@ -140,6 +150,7 @@ impl Registry {
         self.kind(entity_type)?.command(command)
     }
 
+    #[cold]
     fn unknown_type(&self, entity_type: &str) -> AskError {
         AskError::UnknownEntityType {
             entity_type: entity_type.into(),
@@ -157,6 +168,7 @@ impl Kind {
         EntityAddress::new(E::TYPE, "x")
             .map_err(|_| RegistryError::MalformedType { entity_type: E::TYPE })?;
         let commands = Commands::<E>::of_entity().list;
+        let names = commands.iter().map(|command| command.name()).collect();
         let mut by_name = HashMap::new();
         for (command, index) in commands.iter().zip(0u16..) {
             if command.name().starts_with(SYSTEM_PREFIX) {
@@ -178,6 +190,7 @@ impl Kind {
             recovery_supervision: E::RECOVERY_SUPERVISION,
             entity: Arc::new(EntityOf::<E>::new()),
             commands: commands.into(),
+            names,
             by_name: Arc::new(by_name),
         })
     }
@@ -195,13 +208,30 @@ impl Kind {
     }
 
     /// A command and its index.
+    #[inline]
     pub(crate) fn find(&self, name: &str) -> Result<(u16, &dyn ErasedCommand), AskError> {
-        let index = self.by_name.get(name).ok_or_else(|| AskError::UnknownCommand {
+        let index = match self.known_place(name).or_else(|| self.by_name.get(name).copied()) {
+            Some(index) => index,
+            None => return Err(self.unknown_command(name)),
+        };
+        Ok((index, &*self.commands[usize::from(index)]))
+    }
+
+    /// The index of a command whose name was not copied since it left the type that has it, which is so in every ask of this program: the same place in memory
+    /// is the same name, and looking at places is cheaper than reading names.
+    #[inline]
+    fn known_place(&self, name: &str) -> Option<u16> {
+        let mut names = (0u16..).zip(&self.names[..self.names.len().min(PLACES_LOOKED_AT)]);
+        names.find(|(_, known)| std::ptr::eq::<str>(**known, name)).map(|(index, _)| index)
+    }
+
+    #[cold]
+    fn unknown_command(&self, name: &str) -> AskError {
+        AskError::UnknownCommand {
             entity_type: self.name.into(),
             command: name.into(),
-            nearest: nearest(name, self.commands.iter().map(|command| command.name())),
-        })?;
-        Ok((*index, &*self.commands[usize::from(*index)]))
+            nearest: nearest(name, self.names.iter().copied()),
+        }
     }
 
     fn view(&self) -> EntityTypeView {
@@ -290,4 +320,45 @@ pub enum RegistryError {
         /// The command.
         command: &'static str,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A name that stands at the place of a known one is that one only when it is as long, and a type knows no command of another, wherever its name stands.
+    #[test]
+    fn commands_are_found_by_what_their_names_say() {
+        let registry = Registry::new().with_system_types();
+        for kind in registry.kinds.iter() {
+            for (index, &name) in (0u16..).zip(kind.names.iter()) {
+                let copy = String::from(name);
+                for name in [name, &*copy] {
+                    let (found, command) = kind.find(name).unwrap();
+                    assert_eq!(
+                        (found, command.name(), kind.command_name(found)),
+                        (index, name, name)
+                    );
+                }
+                let (first, short) = (&name[..1], &name[..name.len() - 1]);
+                for part in [first, short].iter().filter(|part| !kind.names.contains(part)) {
+                    assert!(kind.find(part).is_err(), "{part} of {name}");
+                }
+            }
+            let others = registry.kinds.iter().flat_map(|other| other.names.iter());
+            for name in others.filter(|name| !kind.names.contains(name)) {
+                assert!(kind.find(name).is_err(), "{} has no {name}", kind.name);
+            }
+        }
+    }
+
+    #[test]
+    fn types_are_found_by_name() {
+        let registry = Registry::new().with_system_types();
+        assert!(registry.kinds.len() > 1);
+        for (index, kind) in (0u16..).zip(registry.kinds.iter()) {
+            assert_eq!(registry.known_kind(&String::from(kind.name)), Some(index));
+            assert_eq!(registry.known_kind(&kind.name[1..]), None);
+        }
+    }
 }

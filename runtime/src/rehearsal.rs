@@ -180,7 +180,7 @@ impl Rehearsal {
     }
 
     fn decided(&mut self, executed: Executed, id: &str) -> Rehearsed {
-        let stored = self.scratch.stored_events();
+        let stored = self.scratch.stored_events(Vec::new());
         let events = stored.iter().map(|event| RehearsedEvent {
             name: event.name.into(),
             schema_version: event.schema_version,

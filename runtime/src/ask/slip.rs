@@ -5,11 +5,12 @@
 //! commands before it. All others hear of their deadline from the shard itself.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use holm_core::{Answer, AskError, Outcome, Timestamp};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::task::coop;
 
 /// How long after its deadline a caller still waits for the answer that says what became of its command.
@@ -66,8 +67,9 @@ struct Kept {
 }
 
 impl Slip {
+    #[inline]
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("nobody panics while holding it")
+        self.0.lock()
     }
 
     /// Puts an answer down, where none is yet and somebody wants it.
@@ -92,8 +94,6 @@ impl Future for Awaited {
     type Output = Said;
 
     fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Said> {
-        // Whoever asks again at once after each answer lets others run, too.
-        let turn = ready!(coop::poll_proceed(task));
         let slip = self.0.as_ref().expect("it is not polled after its answer");
         let mut state = slip.lock();
         match &mut *state {
@@ -105,6 +105,8 @@ impl Future for Awaited {
             }
             State::Over => unreachable!("only this end takes the answer"),
         }
+        // Whoever asks again at once after each answer lets others run, too.
+        let turn = ready!(coop::poll_proceed(task));
         let State::Said(said) = std::mem::replace(&mut *state, State::Over) else {
             unreachable!("it was just seen")
         };
@@ -154,8 +156,9 @@ impl Slips {
         }
     }
 
+    #[inline]
     fn lock(&self) -> MutexGuard<'_, Ring> {
-        self.0.lock().expect("nobody panics while holding it")
+        self.0.lock()
     }
 }
 
@@ -167,7 +170,7 @@ impl Ring {
             let kept = &mut self.slips[place];
             // Free when both of its ends are gone.
             if let Some(slip) = Arc::get_mut(&mut kept.slip) {
-                *slip.0.get_mut().expect("nobody panics while holding it") = State::Open(None);
+                *slip.0.get_mut() = State::Open(None);
                 (kept.deadline, kept.looks) = (deadline, None);
                 return Arc::clone(&kept.slip);
             }

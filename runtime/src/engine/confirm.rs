@@ -20,6 +20,7 @@ impl<T> Confirmations<T> {
         Self { gathering: Vec::new(), asked: Vec::new(), token: None, last: 0 }
     }
 
+    #[inline]
     pub(super) fn add(&mut self, read: Parked<T>) {
         self.gathering.push(read);
     }

@@ -3,7 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use holm_core::{
-    Answer, AskError, CommandEnvelope, Limit, Offset, Outcome, SequenceNumber, Timestamp, Verdict,
+    Answer, AskError, CommandEnvelope, Limit, Limits, Offset, Outcome, SequenceNumber, Timestamp,
+    Verdict,
 };
 use holm_persistence::{Record, StoredVerdict};
 use twox_hash::XxHash3_64;
@@ -16,10 +17,11 @@ use super::quarantine::RELEASE;
 use super::repeats::Repeat;
 use super::slots::SlotId;
 use super::tally::CommandIndex;
+use super::window::WindowBounds;
 use crate::context::Facts;
 use crate::failure::{Causes, FailedCommand, FailureKind};
 use crate::panic_text;
-use crate::registry::{Executed, Fault, PayloadLimits};
+use crate::registry::{Executed, Fault, PayloadLimits, emptied};
 
 /// One command that went well.
 #[derive(Clone, Copy)]
@@ -39,6 +41,17 @@ impl Run {
 }
 
 impl<T> ShardEngine<T> {
+    /// The entity of a command that can be run at once. None says nothing: [`ShardEngine::dispatch`] finds out why.
+    #[inline]
+    pub(super) fn live(&mut self, now: Timestamp, envelope: &CommandEnvelope) -> Option<SlotId> {
+        if &*envelope.command == AGAIN || envelope.payload.len() > self.limits.command_bytes {
+            return None;
+        }
+        let kind = self.registry.known_kind(envelope.address.entity_type())?;
+        let slot = self.slots.find_and_use(kind, envelope.address.id(), now)?;
+        self.slots.get(slot).state.is_some().then_some(slot)
+    }
+
     /// Finds the entity, wakes it up when it is at rest, and runs the command or holds it.
     pub(super) fn dispatch(&mut self, now: Timestamp, envelope: CommandEnvelope, reply: T) {
         if &*envelope.command == AGAIN {
@@ -111,7 +124,6 @@ impl<T> ShardEngine<T> {
             let outcome = Outcome::NotApplied;
             return self.undeliverable(envelope, AskError::DeadlinePassed { outcome }, reply);
         }
-        let (bounds, running) = (self.window_bounds(), self.running.at(now));
         let slot = self.slots.get_mut(id);
         let (index, command) = match self.registry.kind_at(slot.kind).find(&envelope.command) {
             Ok(found) => found,
@@ -122,8 +134,12 @@ impl<T> ShardEngine<T> {
         };
         let index = CommandIndex { kind: slot.kind, command: index };
         let reads = command.reads();
-        if !reads && let Some(offset) = slot.window.find(envelope.key.digest(), running, bounds) {
-            return self.repeat(Repeat { envelope: envelope.clone(), reply, offset });
+        if !reads {
+            let Limits { window_keys: keys, window_age: age, .. } = self.limits;
+            let (bounds, running) = (WindowBounds { keys, age }, self.running.at(now));
+            if let Some(offset) = slot.window.find(envelope.key.digest(), running, bounds) {
+                return self.repeat(Repeat { envelope: envelope.clone(), reply, offset });
+            }
         }
         self.last_step = Some(LastStep::of(id, index, envelope));
         let facts = Facts {
@@ -161,6 +177,7 @@ impl<T> ShardEngine<T> {
         let fingerprint = self.fingerprint(envelope);
         let (bounds, running) = (self.window_bounds(), self.running.at(now));
         let slot = self.slots.get_mut(id);
+        let spare = self.scratch.spare_events();
         let bytes = &self.scratch.verdict[..];
         let entity_type = self.registry.kind_at(slot.kind).name();
         let record = Record {
@@ -175,7 +192,7 @@ impl<T> ShardEngine<T> {
             causation: envelope.causation,
             key: envelope.key.clone(),
             fingerprint,
-            events: self.scratch.stored_events(),
+            events: self.scratch.stored_events(spare),
             verdict: match executed {
                 Executed::Accepted { .. } => StoredVerdict::Accepted(bytes),
                 Executed::Rejected => StoredVerdict::Rejected(bytes),
@@ -187,6 +204,8 @@ impl<T> ShardEngine<T> {
             Ok(offset) => offset,
             Err(error) => return self.fail_entity(now, id, envelope, &Causes::of(&error), reply),
         };
+        let emptied = emptied(record.events);
+        self.scratch.use_again(emptied);
         (slot.sequence, slot.head) = (sequence, offset);
         slot.window.remember(envelope.key.digest(), offset, running, bounds);
         let events = sequence.0 - base.0;
@@ -213,6 +232,7 @@ impl<T> ShardEngine<T> {
     }
 
     /// Lets a read wait that saw the entity as its record at `head` left it.
+    #[inline]
     pub(super) fn park_read(&mut self, head: Offset, mut parked: Parked<T>) {
         if head > self.pipeline.durable() {
             parked.unconfirmed = self.pipeline.has_left(head);
@@ -228,7 +248,7 @@ impl<T> ShardEngine<T> {
         sequence: SequenceNumber,
         offset: Offset,
     ) -> Answer {
-        let bytes = self.replies.keep(&self.scratch.verdict);
+        let bytes = self.pieces.keep(&self.scratch.verdict);
         let verdict = match executed {
             Executed::Accepted { .. } => Verdict::Accepted(bytes),
             Executed::Rejected => {

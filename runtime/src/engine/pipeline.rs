@@ -174,6 +174,12 @@ impl<T> Pipeline<T> {
         held_back
     }
 
+    /// True when a batch is full, or closed and not with the log: looked at behind each command, and nearly always false.
+    #[inline]
+    pub(super) fn has_something_to_send(&self) -> bool {
+        self.open.len() >= self.batch_bytes || self.sent < self.closed.len()
+    }
+
     /// True when nothing more should be begun until the log has caught up.
     pub(super) fn is_saturated(&self) -> bool {
         self.closed.len() > self.sent

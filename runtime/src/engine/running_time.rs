@@ -4,27 +4,26 @@
 //! on with the clock, but only in the small steps in which a running shard looks at it; what is more than that was a jump or a pause, and a key is
 //! then remembered longer than said, never shorter.
 
-use std::time::Duration;
-
 use holm_core::Timestamp;
 
 /// The longest step that counts in full. A shard is ticked ten times a second.
-const LONGEST_STEP: Duration = Duration::from_secs(5);
+const LONGEST_STEP_MS: u64 = 5_000;
 
 /// Time since the leadership began.
 #[derive(Debug, Default)]
 pub(super) struct RunningTime {
     seen: Option<Timestamp>,
-    passed: Duration,
+    passed_ms: u64,
 }
 
 impl RunningTime {
     /// The shard's time when the clock says `now`.
     pub(super) fn at(&mut self, now: Timestamp) -> Timestamp {
         if let Some(seen) = self.seen.replace(now) {
-            self.passed += now.since(seen).min(LONGEST_STEP);
+            let step_ms = now.as_millis().saturating_sub(seen.as_millis());
+            self.passed_ms += step_ms.min(LONGEST_STEP_MS);
         }
-        Timestamp::EPOCH.plus(self.passed)
+        Timestamp::from_millis(self.passed_ms)
     }
 }
 

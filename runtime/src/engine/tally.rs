@@ -58,17 +58,23 @@ impl Tally {
             return;
         }
         let (kind, command) = (usize::from(index.kind), usize::from(index.command));
-        if self.kinds.len() <= kind {
-            self.kinds.resize_with(kind + 1, Vec::new);
-        }
-        let commands = &mut self.kinds[kind];
-        if commands.len() <= command {
-            commands.resize(command + 1, <[Counts; 2]>::default());
-        }
+        let known = self.kinds.get_mut(kind).and_then(|commands| commands.get_mut(command));
+        let Some(outcomes) = known else {
+            self.make_room(kind, command);
+            return self.count(index, rejected, begun, now);
+        };
         let ms = now.as_millis().saturating_sub(begun.as_millis());
         let class = (u64::BITS - ms.leading_zeros()) as usize;
-        let counted = &mut commands[command][usize::from(rejected)][class.min(CLASSES - 1)];
+        let counted = &mut outcomes[usize::from(rejected)][class.min(CLASSES - 1)];
         *counted = counted.saturating_add(1);
+    }
+
+    #[cold]
+    fn make_room(&mut self, kind: usize, command: usize) {
+        let kinds = self.kinds.len().max(kind + 1);
+        self.kinds.resize_with(kinds, Vec::new);
+        let commands = self.kinds[kind].len().max(command + 1);
+        self.kinds[kind].resize(commands, <[Counts; 2]>::default());
     }
 
     /// Gives every count that is not zero to `take` and begins anew.

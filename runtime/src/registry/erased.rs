@@ -72,12 +72,23 @@ impl PayloadLimits {
     }
 }
 
+/// Places of an empty list of events that are kept.
+const SPARE_EVENTS: usize = 64;
+
+/// The list without its events, which borrowed: the same memory, for events that borrow from elsewhere.
+pub(crate) fn emptied<'a>(mut events: Vec<StoredEvent<'_>>) -> Vec<StoredEvent<'a>> {
+    events.clear();
+    events.into_iter().map(|_| unreachable!("it was just emptied")).collect()
+}
+
 /// What one command left behind; used again for the next.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     events: Vec<u8>,
     spans: Vec<Span>,
     reactions: Vec<Reaction>,
+    /// The list of a record that is written, empty.
+    spare: Vec<StoredEvent<'static>>,
     pub(crate) verdict: Vec<u8>,
 }
 
@@ -96,9 +107,23 @@ impl Scratch {
         self.verdict.clear();
     }
 
-    pub(crate) fn stored_events(&self) -> Vec<StoredEvent<'_>> {
+    /// An empty list for [`Scratch::stored_events`], which [`Scratch::use_again`] takes back.
+    pub(crate) fn spare_events(&mut self) -> Vec<StoredEvent<'static>> {
+        std::mem::take(&mut self.spare)
+    }
+
+    pub(crate) fn use_again(&mut self, spare: Vec<StoredEvent<'static>>) {
+        if spare.capacity() <= SPARE_EVENTS {
+            self.spare = spare;
+        }
+    }
+
+    pub(crate) fn stored_events<'a>(
+        &'a self,
+        mut stored: Vec<StoredEvent<'a>>,
+    ) -> Vec<StoredEvent<'a>> {
         let mut start = 0;
-        let mut stored = Vec::with_capacity(self.spans.len());
+        stored.reserve(self.spans.len());
         for span in &self.spans {
             stored.push(StoredEvent {
                 name: span.name,

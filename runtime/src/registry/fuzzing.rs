@@ -76,7 +76,7 @@ fn command(kind: &Kind, which: usize, payload: &[u8]) {
     };
     read.expect("what an entity says can be read");
     let mut again = kind.entity.fresh();
-    for stored in scratch.stored_events() {
+    for stored in scratch.stored_events(Vec::new()) {
         kind.entity.apply(&mut again, &stored).expect("what was written can be read");
     }
 }

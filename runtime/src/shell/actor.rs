@@ -189,13 +189,13 @@ impl ShardActor {
         false
     }
 
-    fn begin(&mut self, Deliver { envelope, reply }: Deliver) {
+    fn begin(&mut self, command: Deliver) {
         let Some(engine) = &mut self.leadership.engine else {
-            return self.turn_away(reply);
+            return self.turn_away(command.reply);
         };
         let now = self.options.clock.now();
         self.watch.step(now, self.options.limits.slow_handler, engine);
-        engine.submit(now, envelope, reply);
+        engine.submit(now, command.envelope, command.reply);
         self.carry_out();
     }
 

@@ -5,12 +5,19 @@
 //! finds the actor at rest wakes it, once for all that comes until its next turn.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
+
+use holm_core::CommandEnvelope;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::actor::Deliver;
 use super::leadership::Input;
+use crate::ask::ReplyTo;
+
+/// Memory for so many commands is kept while the actor rests. What a busy time took beyond that is given back.
+const KEPT: usize = 256;
 
 /// What is on its way into one shard.
 pub(crate) struct Intake {
@@ -55,16 +62,20 @@ impl Intake {
         }
     }
 
-    /// Puts a command in; gives it back when it is not taken.
-    pub(crate) fn put(&self, command: Deliver) -> Option<NotTaken<Deliver>> {
+    /// Puts a command in; gives it back when it is not taken, in a box, so that one that is taken is moved once.
+    #[inline]
+    pub(crate) fn put(
+        &self,
+        envelope: CommandEnvelope,
+        reply: ReplyTo,
+    ) -> Option<NotTaken<Box<Deliver>>> {
         let mut state = self.lock();
-        if state.closed {
-            return Some(NotTaken::Closed(command));
+        if state.closed || self.room(&state) == 0 {
+            let command = Box::new(Deliver { envelope, reply });
+            let closed = state.closed;
+            return Some(if closed { NotTaken::Closed(command) } else { NotTaken::Full(command) });
         }
-        if self.room(&state) == 0 {
-            return Some(NotTaken::Full(command));
-        }
-        state.commands.push_back(command);
+        state.commands.push_back(Deliver { envelope, reply });
         wake_for_commands(state);
         None
     }
@@ -109,6 +120,9 @@ impl Intake {
         let mut state = self.lock();
         if state.commands.is_empty() {
             (state.at_rest, state.shut) = (Some(actor.clone()), false);
+            state.commands.shrink_to(KEPT);
+            drop(state);
+            hand.shrink_to(KEPT);
             return false;
         }
         // It does not rest.
@@ -160,7 +174,7 @@ impl Intake {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nobody panics while holding it")
+        self.state.lock()
     }
 }
 
@@ -198,7 +212,6 @@ mod tests {
     };
 
     use super::*;
-    use crate::ask::ReplyTo;
 
     #[derive(Default)]
     struct Wakes(AtomicUsize);
@@ -233,8 +246,15 @@ mod tests {
         command(ReplyTo::nobody())
     }
 
+    fn put(
+        intake: &Intake,
+        Deliver { envelope, reply }: Deliver,
+    ) -> Option<NotTaken<Box<Deliver>>> {
+        intake.put(envelope, reply)
+    }
+
     fn fill(intake: &Intake) -> usize {
-        (0..100).take_while(|_| intake.put(nobodys()).is_none()).count()
+        (0..100).take_while(|_| put(intake, nobodys()).is_none()).count()
     }
 
     /// Promise G9: what the actor took out and has not begun waits too, and takes its place.
@@ -275,6 +295,24 @@ mod tests {
     }
 
     #[test]
+    fn memory_of_a_busy_time_is_given_back() {
+        let (intake, actor, mut hand) = (Intake::new(10_000), Waker::noop(), VecDeque::new());
+        for _ in 0..2 {
+            assert!(intake.put_all((0..10_000).map(|_| nobodys()).collect()).is_ok());
+            assert!(intake.take(&mut hand, actor));
+            hand.clear();
+            intake.begins(0);
+        }
+        assert!(hand.capacity() >= 10_000 && intake.lock().commands.capacity() >= 10_000);
+        assert!(!intake.take(&mut hand, actor));
+        let kept = [hand.capacity(), intake.lock().commands.capacity()];
+        assert!(kept.iter().all(|kept| *kept <= KEPT), "{kept:?}");
+        assert_eq!(fill(&intake), 100);
+        assert!(intake.take(&mut hand, actor));
+        assert_eq!(hand.len(), 100);
+    }
+
+    #[test]
     fn while_the_log_cannot_keep_up_only_commands_let_the_actor_sleep() {
         let (intake, wakes) = (Intake::new(8), Arc::<Wakes>::default());
         let actor = Waker::from(Arc::clone(&wakes));
@@ -293,10 +331,10 @@ mod tests {
         let intake = Arc::new(Intake::new(8));
         let end = TakingEnd(Arc::clone(&intake));
         let (reply, mut answer) = ReplyTo::channel();
-        assert!(intake.put(command(reply)).is_none());
+        assert!(put(&intake, command(reply)).is_none());
         drop(end);
         assert!(matches!(answer.try_recv(), Ok(Err(AskError::Interrupted { .. }))));
-        assert!(matches!(intake.put(nobodys()), Some(NotTaken::Closed(_))));
+        assert!(matches!(put(&intake, nobodys()), Some(NotTaken::Closed(_))));
         assert!(matches!(intake.put_all(vec![nobodys()]), Err(NotTaken::Closed(_))));
         let (done, told) = tokio::sync::oneshot::channel();
         intake.order(Input::Drain { done });
