@@ -393,7 +393,7 @@ impl<T> ShardEngine<T> {
     }
 
     fn window_bounds(&self) -> WindowBounds {
-        WindowBounds { keys: self.limits.window_keys, age: self.limits.window_age }
+        WindowBounds::of(&self.limits)
     }
 
     fn address_of(&self, slot: SlotId) -> EntityAddress {

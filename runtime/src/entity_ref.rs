@@ -139,7 +139,7 @@ async fn within(patience: Duration, answer: Asking) -> Result<Answer, AskError> 
     if answer.ends_by_itself() {
         return answer.await;
     }
-    tokio::time::timeout(patience + GRACE, answer)
+    tokio::time::timeout(patience.saturating_add(GRACE), answer)
         .await
         .unwrap_or(Err(AskError::DeadlinePassed { outcome: Outcome::Unknown }))
 }
@@ -215,6 +215,7 @@ impl<E: Entity> EntityRef<E> {
     ) -> Result<Reply<C>, EntityError<E::Rejection>> {
         let now = self.caller.now();
         let (address, payload) = self.encoded(&command)?;
+        // Not kept while the answer is awaited.
         drop(command);
         let name = Cow::Borrowed(C::NAME);
         let envelope = self.caller.envelope_at(now, address.clone(), name, payload, options);

@@ -17,6 +17,7 @@ use holm_core::{
 };
 use holm_persistence::{OpenError, Pending, ReadError, ShardLog};
 use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 
 use crate::ask::{Asker, Asking, ReplyTo};
 use crate::cluster_facts::Herald;
@@ -32,6 +33,7 @@ use crate::shell::leadership::Input;
 use crate::shell::listener::Listener;
 use crate::shell::loaders::{Job, Loaders};
 use crate::shell::seat::{Board, Seat, Standing};
+use crate::shell::ticks::Ticks;
 use crate::shell::watchdog::Watchdog;
 
 /// The shards of one node. Cheap to clone; the threads end with [`ShardHost::stop`] or with the last clone.
@@ -87,7 +89,8 @@ impl ShardHost {
         let loaders = Arc::new(loaders.map_err(StartError::Thread)?);
         let (askers, reacting) = watch::channel(None);
         let (options, log, loaders) = (&options, &log, &loaders);
-        let surroundings = Surroundings { options, log, loaders, askers: &reacting };
+        let ticks = Ticks::new(Instant::now(), options.tick_interval);
+        let surroundings = Surroundings { options, log, loaders, askers: &reacting, ticks };
         let seats: Vec<_> = (0..options.shards)
             .map(|number| seat(ShardId(number), &surroundings, &failures, arbiters.as_ref()))
             .collect();
@@ -283,6 +286,7 @@ struct Surroundings<'a> {
     log: &'a Arc<dyn ShardLog>,
     loaders: &'a Arc<Loaders>,
     askers: &'a Askers,
+    ticks: Ticks,
 }
 
 fn seat(
@@ -301,6 +305,7 @@ fn seat(
         board: Arc::clone(&board),
         askers: around.askers.clone(),
         failures: Arc::clone(failures),
+        ticks: around.ticks,
     };
     let actor = move |_: &mut actix::Context<ShardActor>| ShardActor::new(shard, organs);
     // It lives as long as its pulse.

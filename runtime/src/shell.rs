@@ -13,4 +13,5 @@ pub(crate) mod metering;
 pub(crate) mod pulse;
 pub(crate) mod seat;
 mod telling;
+pub(crate) mod ticks;
 pub(crate) mod watchdog;

@@ -3,8 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use holm_core::{
-    Answer, AskError, CommandEnvelope, Limit, Limits, Offset, Outcome, SequenceNumber, Timestamp,
-    Verdict,
+    Answer, AskError, CommandEnvelope, Limit, Offset, Outcome, SequenceNumber, Timestamp, Verdict,
 };
 use holm_persistence::{Record, StoredVerdict};
 use twox_hash::XxHash3_64;
@@ -135,8 +134,7 @@ impl<T> ShardEngine<T> {
         let index = CommandIndex { kind: slot.kind, command: index };
         let reads = command.reads();
         if !reads {
-            let Limits { window_keys: keys, window_age: age, .. } = self.limits;
-            let (bounds, running) = (WindowBounds { keys, age }, self.running.at(now));
+            let (bounds, running) = (WindowBounds::of(&self.limits), self.running.at(now));
             if let Some(offset) = slot.window.find(envelope.key.digest(), running, bounds) {
                 return self.repeat(Repeat { envelope: envelope.clone(), reply, offset });
             }

@@ -44,7 +44,7 @@ impl Slot {
     }
 }
 
-/// The neighbours of a slot in the order of use. Apart from the slots, because a use changes those of three, and eight of these are in one line of memory.
+/// The neighbours of a slot in the order of use. Apart from the slots, because a use changes those of four entities, and eight of these are in one line of memory.
 #[derive(Debug, Clone, Copy)]
 struct Links {
     newer: u32,
@@ -236,7 +236,8 @@ mod tests {
 
     #[test]
     fn a_slot_is_small() {
-        assert!(size_of::<Slot>() + size_of::<Links>() <= 104, "{}", size_of::<Slot>());
+        let bytes = size_of::<Slot>() + size_of::<Links>();
+        assert!(bytes <= 104, "{bytes}");
     }
 
     #[test]

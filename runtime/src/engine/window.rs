@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use hashbrown::HashTable;
-use holm_core::{Offset, Timestamp};
+use holm_core::{Limits, Offset, Timestamp};
 
 use crate::snapshot_payload::WindowEntry;
 
@@ -42,6 +42,10 @@ pub(super) struct WindowBounds {
 }
 
 impl WindowBounds {
+    pub(super) fn of(limits: &Limits) -> Self {
+        Self { keys: limits.window_keys, age: limits.window_age }
+    }
+
     fn keys(self) -> u16 {
         // A window without any key would break promise G2 silently.
         u16::try_from(self.keys).unwrap_or(u16::MAX).max(1)

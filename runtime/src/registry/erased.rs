@@ -414,3 +414,22 @@ fn state_mut<E: Entity>(state: &mut State) -> &mut E {
 fn state_ref<E: Entity>(state: &State) -> &E {
     state.downcast_ref().expect("a state is handled by the kind that made it")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_events_is_used_again_unless_it_is_long() {
+        let mut scratch = Scratch::default();
+        for (places, again) in [(1, true), (SPARE_EVENTS, true), (SPARE_EVENTS + 1, false)] {
+            let mut list = Vec::with_capacity(places);
+            list.push(StoredEvent { name: "opened", schema_version: 1, payload: b"x" });
+            let before = list.as_ptr() as usize;
+            scratch.use_again(emptied(list));
+            let spare = scratch.spare_events();
+            assert!(spare.is_empty());
+            assert_eq!(spare.capacity() > 0 && spare.as_ptr() as usize == before, again);
+        }
+    }
+}

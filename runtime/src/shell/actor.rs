@@ -6,21 +6,20 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Context as Task;
-use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context};
 use holm_core::{AskError, CommandEnvelope, Outcome, ShardId};
 use holm_persistence::ShardLog;
-use tokio::time::MissedTickBehavior;
 
 use super::courier::Askers;
-use super::intake::{Intake, TakingEnd};
+use super::intake::TakingEnd;
 use super::leadership::{Confirming, Leadership};
 use super::loaders::{Job, Loaders};
 use super::metering::Meter;
 use super::pulse::Pulse;
 use super::seat::{Board, Standing};
 use super::telling::Watch;
+use super::ticks::Ticks;
 use crate::ask::ReplyTo;
 use crate::engine::{Output, ShardEngine};
 use crate::failures::Outlet;
@@ -44,6 +43,7 @@ pub(crate) struct Organs {
     pub(crate) board: Arc<Board>,
     pub(crate) askers: Askers,
     pub(crate) failures: Arc<Outlet>,
+    pub(crate) ticks: Ticks,
 }
 
 /// The actor of one shard. It lives as long as the host; leaderships come and go in it.
@@ -57,15 +57,16 @@ pub(crate) struct ShardActor {
     pub(super) failures: Arc<Outlet>,
     pub(super) watch: Watch,
     pub(super) intake: TakingEnd,
+    ticks: Ticks,
     /// Commands that were taken out of the intake together and are not begun. Empty but while the log cannot keep up.
-    hand: VecDeque<Deliver>,
+    pub(super) hand: VecDeque<Deliver>,
     pub(super) leadership: Leadership,
     pub(super) meter: Meter,
 }
 
 impl ShardActor {
     pub(crate) fn new(shard: ShardId, organs: Organs) -> Self {
-        let Organs { options, log, loaders, intake, board, askers, failures } = organs;
+        let Organs { options, log, loaders, intake, board, askers, failures, ticks } = organs;
         let leadership = Leadership::new();
         let meter = Meter::new();
         Self {
@@ -78,6 +79,7 @@ impl ShardActor {
             failures,
             watch: Watch::default(),
             intake,
+            ticks,
             hand: VecDeque::new(),
             leadership,
             meter,
@@ -139,23 +141,7 @@ impl Actor for ShardActor {
 
     fn started(&mut self, cx: &mut Self::Context) {
         cx.spawn(Pulse);
-        drop(tokio::task::spawn_local(ticks(
-            Arc::clone(&self.intake.0),
-            self.options.tick_interval,
-        )));
-    }
-}
-
-/// A task of its own, so that a turn need not look at a timer.
-async fn ticks(intake: Arc<Intake>, every: Duration) {
-    // Zero would panic in tokio; a millisecond is its grain anyway.
-    let mut ticks = tokio::time::interval(every.max(Duration::from_millis(1)));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        if !intake.tick() {
-            return;
-        }
+        drop(tokio::task::spawn_local(self.ticks.run(self.shard, Arc::clone(&self.intake.0))));
     }
 }
 

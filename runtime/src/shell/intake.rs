@@ -16,7 +16,7 @@ use super::actor::Deliver;
 use super::leadership::Input;
 use crate::ask::ReplyTo;
 
-/// Memory for so many commands is kept while the actor rests. What a busy time took beyond that is given back.
+/// Memory for so many commands is kept. What a burst took beyond that is given back with the next tick.
 const KEPT: usize = 256;
 
 /// What is on its way into one shard.
@@ -120,9 +120,6 @@ impl Intake {
         let mut state = self.lock();
         if state.commands.is_empty() {
             (state.at_rest, state.shut) = (Some(actor.clone()), false);
-            state.commands.shrink_to(KEPT);
-            drop(state);
-            hand.shrink_to(KEPT);
             return false;
         }
         // It does not rest.
@@ -130,6 +127,12 @@ impl Intake {
         std::mem::swap(&mut state.commands, hand);
         self.in_hand.store(hand.len(), Ordering::Relaxed);
         true
+    }
+
+    /// Gives back what a burst took, as far as it is not used.
+    pub(super) fn shrink(&self, hand: &mut VecDeque<Deliver>) {
+        hand.shrink_to(KEPT);
+        self.lock().commands.shrink_to(KEPT);
     }
 
     /// The actor takes no command now, but is woken by everything else.
@@ -295,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_of_a_busy_time_is_given_back() {
+    fn memory_of_a_burst_is_given_back() {
         let (intake, actor, mut hand) = (Intake::new(10_000), Waker::noop(), VecDeque::new());
         for _ in 0..2 {
             assert!(intake.put_all((0..10_000).map(|_| nobodys()).collect()).is_ok());
@@ -304,10 +307,10 @@ mod tests {
             intake.begins(0);
         }
         assert!(hand.capacity() >= 10_000 && intake.lock().commands.capacity() >= 10_000);
-        assert!(!intake.take(&mut hand, actor));
+        assert_eq!(fill(&intake), 100);
+        intake.shrink(&mut hand);
         let kept = [hand.capacity(), intake.lock().commands.capacity()];
         assert!(kept.iter().all(|kept| *kept <= KEPT), "{kept:?}");
-        assert_eq!(fill(&intake), 100);
         assert!(intake.take(&mut hand, actor));
         assert_eq!(hand.len(), 100);
     }

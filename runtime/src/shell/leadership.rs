@@ -169,6 +169,7 @@ impl ShardActor {
             engine.tick(now);
         }
         self.carry_out();
+        self.intake.0.shrink(&mut self.hand);
         self.tell_overflow(now);
         self.tell_left_out(now);
         let stats = self.board.stats();

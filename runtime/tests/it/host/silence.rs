@@ -89,3 +89,15 @@ async fn an_asker_that_says_nothing_is_not_waited_for() {
         assert_eq!(answer, Err(EntityError::Failed(passed)));
     }
 }
+
+/// However long it may take.
+#[tokio::test]
+async fn whoever_would_wait_for_ever_is_answered() {
+    let silent = Arc::new(Silent { channel: true, kept: Mutex::default() });
+    let (clock, entropy) = (Arc::new(SystemClock), SeededEntropy::new(1));
+    let caller = Caller::new(silent.clone(), clock, Duration::MAX, entropy);
+    let account = EntityRef::<Account>::new(caller, "a");
+    let answering = async { silent.kept.lock().unwrap().clear() };
+    let (answer, ()) = tokio::join!(account.ask(Balance {}), answering);
+    assert!(matches!(answer, Err(EntityError::Failed(AskError::Interrupted { .. }))), "{answer:?}");
+}
