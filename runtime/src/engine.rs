@@ -62,7 +62,6 @@ use self::slots::{SlotId, Slots};
 use self::supervision::Supervisor;
 use self::tally::Tally;
 pub use self::tally::Timing;
-use self::window::WindowBounds;
 use crate::pieces::Pieces;
 use crate::registry::{Registry, Scratch};
 
@@ -390,10 +389,6 @@ impl<T> ShardEngine<T> {
 
     fn answer(&mut self, reply: T, answer: Result<Answer, AskError>) {
         self.outputs.push_back(Output::Answer(reply, answer));
-    }
-
-    fn window_bounds(&self) -> WindowBounds {
-        WindowBounds::of(&self.limits)
     }
 
     fn address_of(&self, slot: SlotId) -> EntityAddress {

@@ -173,7 +173,7 @@ impl<T> ShardEngine<T> {
     fn record(&mut self, run: Run, envelope: &CommandEnvelope, reply: T) {
         let Run { now, id, executed, .. } = run;
         let fingerprint = self.fingerprint(envelope);
-        let (bounds, running) = (self.window_bounds(), self.running.at(now));
+        let (bounds, running) = (WindowBounds::of(&self.limits), self.running.at(now));
         let slot = self.slots.get_mut(id);
         let spare = self.scratch.spare_events();
         let bytes = &self.scratch.verdict[..];

@@ -18,6 +18,7 @@ use super::repeats::Repeat;
 use super::slots::SlotId;
 use super::supervision::{Admission, Quarantine};
 use super::tally::CommandIndex;
+use super::window::WindowBounds;
 use super::{Output, ShardEngine};
 use crate::failure::{Causes, FailureFact, Standing};
 use crate::registry::Executed;
@@ -251,7 +252,7 @@ impl<T> ShardEngine<T> {
         envelope: &CommandEnvelope,
         reply: T,
     ) {
-        let (bounds, running) = (self.window_bounds(), self.running.at(now));
+        let (bounds, running) = (WindowBounds::of(&self.limits), self.running.at(now));
         let slot = self.slots.get_mut(id);
         if let Some(offset) = slot.window.find(envelope.key.digest(), running, bounds) {
             return self.repeat(Repeat { envelope: envelope.clone(), reply, offset });

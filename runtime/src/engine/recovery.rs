@@ -13,6 +13,7 @@ use super::rehydrate::Rehydration;
 use super::repeats::Repeat;
 use super::slots::{self, SlotId};
 use super::supervision::{Decision, Quarantine};
+use super::window::WindowBounds;
 use crate::failure::{Causes, FailedCommand, FailureFact, FailureKind};
 
 /// Records of one page. 256 small records are some tens of KiB: one read, and memory stays bounded whatever the length of the history.
@@ -242,7 +243,7 @@ impl<T> ShardEngine<T> {
 
     fn proceed(&mut self, now: Timestamp, slot: SlotId, loaded: &Loaded) {
         // Keys that are read back count as used now: nobody can tell by how much the clocks that stored them were wrong.
-        let (bounds, running) = (self.window_bounds(), self.running.at(now));
+        let (bounds, running) = (WindowBounds::of(&self.limits), self.running.at(now));
         let registry = self.registry.clone();
         let kind = registry.kind_at(self.slots.get(slot).kind);
         let Some(recovery) = self.recoveries.by_slot.get_mut(&slot) else { return };
