@@ -26,6 +26,7 @@ mod release;
 mod side_file;
 mod simulated;
 mod sled_database;
+mod syncer;
 mod tail_file;
 #[cfg(test)]
 mod tests;
@@ -34,7 +35,6 @@ pub(crate) mod value;
 
 use std::fmt;
 use std::path::Path;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -43,6 +43,7 @@ use holm_core::NodeId;
 
 use crate::space::DiskSpace;
 
+pub(crate) use committer::SEVERAL_LOGS;
 pub(crate) use database::{Changes, Derived, TreeView};
 pub use disk::{Disk, DiskPoint, FaultKind};
 use engine::Engine;
@@ -56,6 +57,7 @@ pub use pump::{Commit, Pump};
 use queue::Wake;
 pub use release::{lock_file, open_sled};
 pub use simulated::{Aftermath, Crash, Damage, SimulatedDisk, Spot};
+use syncer::Syncer;
 pub use troubles::IndexTrouble;
 use troubles::IndexTroubles;
 
@@ -100,10 +102,11 @@ impl Store {
         let failed = |error| StoreError::io(dir, "starting a thread", &error);
         let keeper = Keeper::start().map_err(failed)?;
         let inner = Arc::new(Inner::open(medium, options, keeper, None)?);
+        let syncer = Syncer::start_thread(&inner).map_err(failed)?;
         let committing = Arc::clone(&inner);
         let committer = thread::Builder::new()
             .name("holm-committer".to_owned())
-            .spawn(move || committer::run(&committing))
+            .spawn(move || committer::run(&committing, &syncer))
             .map_err(failed)?;
         Ok(Arc::new(Self::of(inner, Some(committer))))
     }
@@ -240,7 +243,7 @@ impl Store {
 
     /// How many commits the newest group has.
     pub(crate) fn commits_at_once(&self) -> usize {
-        self.inner.group_commits.load(Ordering::Relaxed)
+        self.inner.group_commits()
     }
 
     /// How many fdatasync calls on the database file have been made.

@@ -90,6 +90,7 @@ impl World {
             seeds: hosts.clone(),
             down_after: settings.down_after,
             rest_after: settings.rest_after,
+            groups_overlap: settings.groups_overlap,
             met: met.clone(),
             readers: Readers::of(settings, &met),
         };

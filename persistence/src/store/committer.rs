@@ -1,10 +1,10 @@
 //! The committer: one thread that makes the queued commits of all logs durable together, a group at a time.
 //!
-//! While a group is being fsynced the next one gathers in the queue, so load makes groups larger, not latency longer. The first failure
-//! poisons the store: what is in the group gets the failure, what waits and what comes gets [`StoreError::Poisoned`].
+//! While a group is being fsynced the next one gathers in the queue, so load makes groups larger, not latency longer. Where several logs have commits in a group, a
+//! second thread waits for its fsync: meanwhile the answers of the group before it go out, and the group behind it is handed to the database. The first failure
+//! poisons the store: what is in the group gets the failure, what is behind it, what waits and what comes gets [`StoreError::Poisoned`].
 
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::Done;
@@ -16,16 +16,103 @@ use super::inner::Inner;
 use super::logs::Logs;
 use super::queue::Job;
 use super::side_file::{Extent, SideFile};
+use super::syncer::Syncer;
+
+/// Commits in a group from which on it belongs to several logs that do not wait for one another: they go on while it is synced. A log by itself waits for its answers,
+/// and another thread in between would only take time.
+pub(crate) const SEVERAL_LOGS: usize = 4;
 
 pub(super) type Outcome = (Done, Result<(), StoreError>);
 
 /// Runs until the queue is closed and empty.
-pub(super) fn run(inner: &Arc<Inner>) {
-    let options = &inner.options;
-    while let Some(jobs) = inner.queue.take(options.group_bytes, options.group_ops) {
-        let concluded = commit(inner, jobs);
-        tell(inner, concluded);
+pub(super) fn run(inner: &Arc<Inner>, syncer: &Syncer) {
+    // What is being synced on the other thread.
+    let mut syncing = Vec::new();
+    loop {
+        let jobs = if syncing.is_empty() { inner.take() } else { inner.take_behind() };
+        let Some(jobs) = jobs else {
+            if syncing.is_empty() {
+                return;
+            }
+            let synced = syncer.wait();
+            conclude(inner, syncing.drain(..), &synced);
+            continue;
+        };
+        if syncing.is_empty() && (jobs.len() < SEVERAL_LOGS || jobs[0].shortens()) {
+            commit(inner, jobs);
+        } else {
+            syncing = commit_behind(inner, syncer, jobs, syncing);
+        }
     }
+}
+
+/// Commits a group on this thread.
+fn commit(inner: &Arc<Inner>, jobs: Vec<Job>) {
+    inner.note_group(jobs.len());
+    // Held until the end: whoever opens the store anew would wait for a side file that is locked here.
+    let engine = inner.engine.read().unwrap_or_else(PoisonError::into_inner);
+    let begun = begin(inner, engine.as_ref(), jobs, None);
+    let synced = begun.make_durable(inner, engine.as_ref());
+    let concluded = finish(inner, begun, synced);
+    drop(engine);
+    tell(inner, concluded);
+}
+
+/// Hands commits to the database while an earlier group may still be synced, and has them synced behind it, together with what came meanwhile. Gives back what is being
+/// synced then.
+fn commit_behind<'a>(
+    inner: &'a Arc<Inner>,
+    syncer: &Syncer,
+    jobs: Vec<Job>,
+    earlier: Vec<Begun<'a>>,
+) -> Vec<Begun<'a>> {
+    let begin = |jobs, earlier| {
+        let engine = inner.engine.read().unwrap_or_else(PoisonError::into_inner);
+        begin(inner, engine.as_ref(), jobs, earlier)
+    };
+    let mut commits = jobs.len();
+    let mut group = vec![begin(jobs, earlier.last())];
+    if !earlier.is_empty() {
+        let synced = syncer.wait();
+        if synced.is_err() {
+            // It poisons the store: the group fails as one of an earlier opening.
+            conclude(inner, earlier.into_iter().chain(group), &synced);
+            return Vec::new();
+        }
+        if group[0].failure.is_none()
+            && let Some(jobs) = inner.take_behind()
+        {
+            commits += jobs.len();
+            let came_meanwhile = begin(jobs, group.last());
+            group.push(came_meanwhile);
+        }
+    }
+    inner.note_group(commits);
+    // First this, and then the answers, for which nobody but their callers waits.
+    syncer.start();
+    conclude(inner, earlier, &Ok(()));
+    if group.iter().any(|begun| begun.failure.is_some()) {
+        let synced = syncer.wait();
+        conclude(inner, group, &synced);
+        return Vec::new();
+    }
+    group
+}
+
+/// Takes in what became of commits, in their order, and tells everybody.
+fn conclude<'a>(
+    inner: &Arc<Inner>,
+    commits: impl IntoIterator<Item = Begun<'a>>,
+    synced: &Result<(), StoreError>,
+) {
+    for begun in commits {
+        tell(inner, finish(inner, begun, synced.clone()));
+    }
+}
+
+/// Makes everything durable that was handed to the database.
+pub(super) fn make_durable(inner: &Inner, engine: Option<&Engine>) -> Result<(), StoreError> {
+    engine.ok_or_else(|| inner.closed())?.make_durable(&inner.options)
 }
 
 /// What became of a group: the outcome of each job, and what failed for all of them.
@@ -57,14 +144,10 @@ pub(super) fn answer(done: Done, outcome: Result<(), StoreError>) {
     }
 }
 
-fn commit(inner: &Inner, jobs: Vec<Job>) -> Concluded {
-    let engine = inner.engine.read().unwrap_or_else(PoisonError::into_inner);
-    let begun = begin(inner, engine.as_ref(), jobs);
-    finish(inner, engine.as_ref(), begun)
-}
-
 /// A group that was handed to the database and is not durable yet.
 pub(super) struct Begun<'a> {
+    /// At which opening of the store it was begun.
+    opening: u64,
     outcomes: Vec<Outcome>,
     failure: Option<StoreError>,
     written: Option<Written<'a>>,
@@ -82,18 +165,36 @@ impl Begun<'_> {
     pub(super) fn shortens(&self) -> bool {
         self.written.as_ref().is_some_and(|written| written.side.is_some())
     }
+
+    /// Makes it durable, when there is anything to be made.
+    pub(super) fn make_durable(
+        &self,
+        inner: &Inner,
+        engine: Option<&Engine>,
+    ) -> Result<(), StoreError> {
+        if self.written.is_some() { make_durable(inner, engine) } else { Ok(()) }
+    }
 }
 
-/// Checks a group and hands it to the database.
-pub(super) fn begin<'a>(inner: &'a Inner, engine: Option<&Engine>, jobs: Vec<Job>) -> Begun<'a> {
+/// Checks a group and hands it to the database. It follows what is durable, or an earlier group that is not yet and does not make logs shorter.
+pub(super) fn begin<'a>(
+    inner: &'a Inner,
+    engine: Option<&Engine>,
+    jobs: Vec<Job>,
+    earlier: Option<&Begun<'_>>,
+) -> Begun<'a> {
     let opening = inner.queue.opening();
-    inner.group_commits.store(jobs.len(), Ordering::Relaxed);
     let Some(engine) = engine else {
         let error = inner.queue.refused().unwrap_or_else(|| inner.closed());
         let outcomes = jobs.into_iter().map(|job| (job.done, Err(error.clone()))).collect();
-        return Begun { outcomes, failure: None, written: None };
+        return Begun { opening, outcomes, failure: None, written: None };
     };
-    let before = inner.logs();
+    // What was begun before the store was opened anew says nothing of what is there now.
+    let earlier = earlier.filter(|earlier| earlier.opening == opening);
+    let before = match earlier.and_then(|earlier| earlier.written.as_ref()) {
+        Some(written) => written.after.clone(),
+        None => inner.logs(),
+    };
     let mut group = Group::new(&inner.dir, engine, &before);
     let mut outcomes = Vec::with_capacity(jobs.len());
     let mut failure = None;
@@ -114,20 +215,25 @@ pub(super) fn begin<'a>(inner: &'a Inner, engine: Option<&Engine>, jobs: Vec<Job
             Err(error) => failure = Some(error),
         }
     }
-    Begun { outcomes, failure, written }
+    Begun { opening, outcomes, failure, written }
 }
 
-/// Makes a group durable.
-pub(super) fn finish(inner: &Inner, engine: Option<&Engine>, begun: Begun<'_>) -> Concluded {
-    let Begun { outcomes, mut failure, written } = begun;
-    if let Some(written) = written {
-        let settled = match engine {
-            Some(engine) => settle(inner, engine, written),
-            None => Err(inner.closed()),
-        };
-        failure = settled.err();
+/// Takes in whether a group became durable. One behind a failure did not, whatever the disk says of it: what lies before it may be missing.
+pub(super) fn finish(
+    inner: &Inner,
+    begun: Begun<'_>,
+    synced: Result<(), StoreError>,
+) -> Concluded {
+    let Begun { opening, mut outcomes, failure, written } = begun;
+    let Some(written) = written else { return (outcomes, failure) };
+    if inner.queue.opening() != opening {
+        for (_, outcome) in &mut outcomes {
+            *outcome = Err(inner.poisoned());
+        }
+        return (outcomes, synced.err());
     }
-    (outcomes, failure)
+    let settled = synced.and_then(|()| settle(inner, written));
+    (outcomes, settled.err())
 }
 
 fn write<'a>(
@@ -147,9 +253,8 @@ fn write<'a>(
     Ok(Written { after, appended, side })
 }
 
-fn settle(inner: &Inner, engine: &Engine, written: Written<'_>) -> Result<(), StoreError> {
+fn settle(inner: &Inner, written: Written<'_>) -> Result<(), StoreError> {
     let Written { after, appended, side } = written;
-    engine.make_durable(&inner.options)?;
     inner.advance(after, appended)?;
     drop(side);
     metrics::counter!("holm_store_groups_total").increment(1);

@@ -13,7 +13,7 @@ use super::keeper::Keeper;
 use super::logs::Logs;
 use super::medium::{Lock, Medium};
 use super::options::StoreOptions;
-use super::queue::{Queue, Wake};
+use super::queue::{Job, Queue, Wake};
 use super::side_file::{Extent, Reach, SideFile};
 use super::tail_file::TailFile;
 
@@ -32,7 +32,7 @@ pub(super) struct Inner {
     side_file_due: AtomicBool,
     since_side_file: AtomicU64,
     /// Commits of the newest group.
-    pub(super) group_commits: AtomicUsize,
+    group_commits: AtomicUsize,
     /// Held for as long as the directory is ours.
     lock: Mutex<Option<Lock>>,
 }
@@ -78,6 +78,31 @@ impl Inner {
         };
         inner.write_tail()?;
         Ok(inner)
+    }
+
+    /// Waits for the commits of the next group; none when the queue is closed and empty.
+    pub(super) fn take(&self) -> Option<Vec<Job>> {
+        self.queue.take(self.options.group_bytes, self.options.group_ops)
+    }
+
+    /// As [`Inner::take`], without waiting.
+    pub(super) fn try_take(&self) -> Option<Vec<Job>> {
+        self.queue.try_take(self.options.group_bytes, self.options.group_ops)
+    }
+
+    /// The commits of a group that may be begun before the one ahead of it is durable.
+    pub(super) fn take_behind(&self) -> Option<Vec<Job>> {
+        self.queue.try_take_behind(self.options.group_bytes, self.options.group_ops)
+    }
+
+    /// Remembers how many commits share a sync.
+    pub(super) fn note_group(&self, commits: usize) {
+        self.group_commits.store(commits, Ordering::Relaxed);
+    }
+
+    /// How many commits shared the newest sync.
+    pub(super) fn group_commits(&self) -> usize {
+        self.group_commits.load(Ordering::Relaxed)
     }
 
     /// The durable state of all logs.

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::committer::{self, Begun};
 use super::inner::Inner;
+use super::queue::Job;
 
 /// Carries out the commits and the slow work of one store. It does not keep the store open.
 pub struct Pump {
@@ -24,14 +25,28 @@ impl Pump {
         Self { inner }
     }
 
-    /// Hands the next group to the database; none when nothing is queued. It must be finished before the next is begun.
+    /// Hands the next group to the database; none when nothing is queued. It must be finished before the next is begun, unless that is begun
+    /// [behind](Pump::begin_behind) it.
     #[must_use]
     pub fn begin(&self) -> Option<Commit<'_>> {
-        let options = &self.inner.options;
-        let jobs = self.inner.queue.try_take(options.group_bytes, options.group_ops)?;
+        self.inner.try_take().map(|jobs| self.begin_with(jobs, None))
+    }
+
+    /// Hands the next group to the database while an earlier one, which must be finished first, is not durable. None when nothing is queued, or when either of the
+    /// two makes logs shorter.
+    #[must_use]
+    pub fn begin_behind(&self, earlier: &Commit<'_>) -> Option<Commit<'_>> {
+        if earlier.is_urgent() {
+            return None;
+        }
+        self.inner.take_behind().map(|jobs| self.begin_with(jobs, Some(&earlier.begun)))
+    }
+
+    fn begin_with(&self, jobs: Vec<Job>, earlier: Option<&Begun<'_>>) -> Commit<'_> {
+        self.inner.note_group(jobs.len());
         let engine = self.inner.engine.read().unwrap_or_else(PoisonError::into_inner);
-        let begun = committer::begin(&self.inner, engine.as_ref(), jobs);
-        Some(Commit { inner: &self.inner, begun })
+        let begun = committer::begin(&self.inner, engine.as_ref(), jobs, earlier);
+        Commit { inner: &self.inner, begun }
     }
 
     /// Runs the slow work that is queued: the side file, the flushing of indexes.
@@ -58,7 +73,8 @@ impl Commit<'_> {
     /// Makes the group durable and tells everybody in it.
     pub fn finish(self) {
         let engine = self.inner.engine.read().unwrap_or_else(PoisonError::into_inner);
-        let concluded = committer::finish(self.inner, engine.as_ref(), self.begun);
+        let synced = self.begun.make_durable(self.inner, engine.as_ref());
+        let concluded = committer::finish(self.inner, self.begun, synced);
         drop(engine);
         committer::tell(self.inner, concluded);
     }

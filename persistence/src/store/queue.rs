@@ -37,12 +37,21 @@ pub(super) struct Queue {
     allowed: u64,
 }
 
+impl Job {
+    /// Whether it may make logs shorter.
+    pub(super) fn shortens(&self) -> bool {
+        self.ops.iter().any(|op| matches!(op, Op::TruncateFrom { .. } | Op::PurgeTo { .. }))
+    }
+}
+
 impl State {
-    /// What one group may hold, at least one job when there is one.
+    /// What one group may hold, at least one job when there is one. A job that makes logs shorter is the first of its group.
     fn take_group(&mut self, max_bytes: usize, max_ops: usize) -> Vec<Job> {
         let (mut taken, mut bytes, mut ops) = (Vec::new(), 0, 0);
         while let Some(job) = self.jobs.front() {
-            let fits = bytes + job.bytes <= max_bytes as u64 && ops + job.ops.len() <= max_ops;
+            let fits = bytes + job.bytes <= max_bytes as u64
+                && ops + job.ops.len() <= max_ops
+                && !job.shortens();
             if !fits && !taken.is_empty() {
                 break;
             }
@@ -96,6 +105,13 @@ impl Queue {
     pub(super) fn try_take(&self, max_bytes: usize, max_ops: usize) -> Option<Vec<Job>> {
         let mut state = self.lock();
         if state.jobs.is_empty() { None } else { Some(state.take_group(max_bytes, max_ops)) }
+    }
+
+    /// As [`Queue::try_take`], for a group that is begun while an earlier one is not durable: none when it would make logs shorter.
+    pub(super) fn try_take_behind(&self, max_bytes: usize, max_ops: usize) -> Option<Vec<Job>> {
+        let mut state = self.lock();
+        let shortens = state.jobs.front()?.shortens();
+        if shortens { None } else { Some(state.take_group(max_bytes, max_ops)) }
     }
 
     /// Refuses everything from now on with `error` and gives back what was waiting.

@@ -265,6 +265,53 @@ fn many_commits_share_an_fsync_and_too_many_are_refused() {
     assert_eq!(store.fsyncs(), before + 2, "one for the held group, one for the 99 others");
 }
 
+/// Promise G1: where several logs have commits in a group, the next group is handed to the database while this one is synced, and a sync that fails takes both with
+/// it. What was acknowledged is there; what was not was never shown.
+#[test]
+fn of_groups_in_a_row_no_acknowledged_entry_is_lost_when_a_sync_fails() {
+    const LOGS: u32 = 8;
+    for nth in [2, 3, 7, 20] {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Arc::new(Disk::default());
+        let store = try_open(dir.path(), &disk).unwrap();
+        for log in 0..LOGS {
+            fill(&store, LogId(log), 1..=1);
+        }
+        disk.fail(DiskPoint::Fsync, nth, FaultKind::Io);
+        // Each log has two commits on the way, as shards do.
+        let writers = (0..LOGS).map(|log| {
+            let store = Arc::clone(&store);
+            std::thread::spawn(move || {
+                let mut acknowledged = 1;
+                let started = |index| start(&store, vec![append(LogId(log), index, &value(index))]);
+                let mut ahead = started(2);
+                for index in 3..2_000 {
+                    let next = started(index);
+                    if ahead.recv().unwrap().is_err() {
+                        assert!(next.recv().unwrap().is_err(), "nothing behind a failure is said");
+                        break;
+                    }
+                    (acknowledged, ahead) = (index - 1, next);
+                }
+                acknowledged
+            })
+        });
+        let writers: Vec<_> = writers.collect();
+        let acknowledged: Vec<_> = writers.into_iter().map(|it| it.join().unwrap()).collect();
+        assert!(acknowledged.iter().all(|&last| last < 1_999), "the failure was met");
+        assert!(matches!(commit(&store, vec![]), Err(StoreError::Poisoned { .. })));
+        store.reopen().unwrap();
+        for (log, acknowledged) in (0..LOGS).map(LogId).zip(acknowledged) {
+            let last = store.last_index(log).unwrap();
+            assert!((acknowledged..=acknowledged + 2).contains(&last), "{log}");
+            for index in 1..=last {
+                assert_eq!(store.entry(log, index).unwrap().unwrap(), value(index));
+            }
+            fill(&store, log, last + 1..=last + 1);
+        }
+    }
+}
+
 /// A leaf of the log tree never gets so long that sled moves it to a file that it does not sync.
 #[test]
 fn sled_writes_no_unsynced_side_files() {

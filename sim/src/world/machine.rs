@@ -181,6 +181,8 @@ impl Machine {
             self.wanted = Wanted::Down;
         }
         self.note_death();
+        let groups = self.process.as_ref().map_or(0, Process::groups_on_their_way);
+        self.met.met_times(Situation::CrashBetweenGroups, u64::from(groups > 1));
         // The disk first: what is dropped with the process must not reach it any more.
         let aftermath = self.disk.crash(crash);
         self.met.met_times(Situation::CrashBeforeSync, aftermath.unsynced.into());

@@ -1,6 +1,6 @@
 //! One process of a node: the real code of a member on a runtime of its own, whose time the world moves.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +9,7 @@ use std::time::Duration;
 use holm_core::{
     Answer, AskError, Clock as _, CommandEnvelope, Entropy as _, Limits, SeededEntropy,
 };
-use holm_persistence::{Pump, SimulatedDisk, Store, StoreError, StoreOptions};
+use holm_persistence::{Commit, Pump, SimulatedDisk, Store, StoreError, StoreOptions};
 use holm_runtime::{HostOptions, Placement, Registry};
 use holm_sharding::{
     ClusterNode, ClusterOptions, ConsensusTimes, HostSeat, HostedShards, Network, Secret,
@@ -42,6 +42,7 @@ pub(super) struct Common {
     pub(super) seeds: Vec<Host>,
     pub(super) down_after: Duration,
     pub(super) rest_after: Option<Duration>,
+    pub(super) groups_overlap: bool,
     pub(super) met: Met,
     /// Who follows the bus on each node.
     pub(super) readers: Readers,
@@ -120,7 +121,11 @@ struct Inside {
     store: Option<Arc<Store>>,
     ended: Option<Ended>,
     gauges: Gauges,
+    groups: Groups,
 }
+
+/// How many groups of commits are on their way to the disk.
+type Groups = Rc<Cell<usize>>;
 
 /// A running process.
 pub(super) struct Process {
@@ -173,6 +178,11 @@ impl Process {
     /// Why its store takes no writes any more.
     pub(super) fn disk_failure(&self) -> Option<StoreError> {
         self.inside.borrow().store.as_ref()?.failure()
+    }
+
+    /// How many groups of commits are on their way to its disk.
+    pub(super) fn groups_on_their_way(&self) -> usize {
+        self.inside.borrow().groups.get()
     }
 
     /// What it holds at this moment of what is bounded; nothing before it is a member.
@@ -236,7 +246,14 @@ async fn run(
     };
     inside.borrow_mut().store = Some(store.clone());
     let pumping = SeededEntropy::new(entropy.next_u64());
-    tokio::task::spawn_local(pump_forever(pump, filled, given.speed.clone(), pumping));
+    let disk = Pumped {
+        pump,
+        speed: given.speed.clone(),
+        entropy: RefCell::new(pumping),
+        overlap: given.common.groups_overlap,
+        groups: inside.borrow().groups.clone(),
+    };
+    tokio::task::spawn_local(disk.pump_forever(filled));
     let clock = given.clock.clone();
     let (common, seed) = (given.common.clone(), given.seed);
     let gauges = inside.borrow().gauges.clone();
@@ -312,22 +329,51 @@ fn options(
     }
 }
 
-/// Makes durable what is queued, as fast as the disk is.
-async fn pump_forever(
+/// The commits of a process on their way to its disk.
+struct Pumped {
     pump: Pump,
-    filled: Arc<Notify>,
     speed: DiskSpeed,
-    mut entropy: SeededEntropy,
-) {
-    loop {
-        filled.notified().await;
-        pump.keep();
-        while let Some(commit) = pump.begin() {
-            if !commit.is_urgent() {
-                tokio::time::sleep(speed.draw(&mut entropy)).await;
+    entropy: RefCell<SeededEntropy>,
+    overlap: bool,
+    groups: Groups,
+}
+
+impl Pumped {
+    /// Makes durable what is queued, as fast as the disk is.
+    async fn pump_forever(self, filled: Arc<Notify>) {
+        loop {
+            filled.notified().await;
+            self.pump.keep();
+            while let Some(commit) = self.pump.begin() {
+                self.groups.set(1);
+                if commit.is_urgent() {
+                    commit.finish();
+                } else {
+                    self.finish_in_time(commit).await;
+                }
+                self.groups.set(0);
+                self.pump.keep();
             }
+        }
+    }
+
+    /// Finishes a group after the time that the disk takes, and those that are begun behind it, each behind the one before.
+    async fn finish_in_time(&self, mut commit: Commit<'_>) {
+        loop {
+            let takes = self.speed.draw(&mut self.entropy.borrow_mut());
+            if !self.overlap {
+                tokio::time::sleep(takes).await;
+                return commit.finish();
+            }
+            tokio::time::sleep(takes / 2).await;
+            let behind = self.pump.begin_behind(&commit);
+            self.groups.set(1 + usize::from(behind.is_some()));
+            tokio::time::sleep(takes / 2).await;
             commit.finish();
-            pump.keep();
+            self.groups.set(1);
+            let Some(next) = behind else { return };
+            self.pump.keep();
+            commit = next;
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::workload;
 
 /// The newest edition of the worlds. A seed means a world of its edition: what is added to the worlds comes with a new one, and the seeds of mended bugs
 /// keep the one in which they were found.
-pub const EDITION: u32 = 5;
+pub const EDITION: u32 = 6;
 
 /// How often each fault happens, relative to the others; zero is never.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -132,6 +132,8 @@ pub struct Settings {
     pub shared: bool,
     /// Whether a process learns for certain that another one has ended, as on one machine.
     pub deaths_are_seen: bool,
+    /// Whether a group of commits is handed to the disk while the one before it is not durable.
+    pub groups_overlap: bool,
     /// How wrong the clocks are by themselves.
     pub clocks: Clocks,
     /// Whether there are entities that cannot be replayed.
@@ -171,6 +173,9 @@ impl Settings {
         if edition >= 5 {
             settings.fifth_edition();
         }
+        if edition >= 6 {
+            settings.sixth_edition();
+        }
         settings
     }
 
@@ -208,6 +213,11 @@ impl Settings {
         self.deaths_are_seen = entropy.below(2) == 0;
     }
 
+    /// What the sixth edition brought: groups of commits that overlap.
+    fn sixth_edition(&mut self) {
+        self.groups_overlap = SeededEntropy::new(self.seed ^ 0x0006_0F06).below(3) > 0;
+    }
+
     fn first_edition(seed: u64) -> Self {
         // Another stream than the world's own, so that a new setting does not change everything else.
         let mut entropy = SeededEntropy::new(seed ^ 0x5E77_1465);
@@ -239,6 +249,7 @@ impl Settings {
             policy: false,
             shared: false,
             deaths_are_seen: false,
+            groups_overlap: false,
             clocks: Clocks::default(),
             relics: false,
             damaged_side_files: false,
@@ -318,6 +329,21 @@ mod tests {
         }
     }
 
+    /// And those that were found in worlds in which a group of commits waited for the one before it.
+    #[test]
+    fn the_fifth_edition_knows_nothing_of_the_sixth() {
+        for seed in 0..200 {
+            let (fifth, sixth) = (Settings::of_edition(seed, 5), Settings::of_edition(seed, 6));
+            assert!(!fifth.groups_overlap);
+            assert_eq!((fifth.faults, fifth.clocks), (sixth.faults, sixth.clocks));
+            assert_eq!((fifth.policy, fifth.shared), (sixth.policy, sixth.shared));
+            assert_eq!(
+                (fifth.deaths_are_seen, fifth.rest_after),
+                (sixth.deaths_are_seen, sixth.rest_after)
+            );
+        }
+    }
+
     #[test]
     fn what_an_edition_brought_comes_in_some_worlds_and_not_in_all() {
         let worlds: Vec<Settings> = (0..200).map(Settings::draw).collect();
@@ -332,6 +358,7 @@ mod tests {
             ("messages twice", count(|world| world.faults.twice > 0)),
             ("deaths that are seen", count(|world| world.deaths_are_seen)),
             ("groups that rest", count(|world| world.rest_after.is_some())),
+            ("groups that overlap", count(|world| world.groups_overlap)),
         ] {
             assert!((20..=180).contains(&worlds), "{what} in {worlds} of 200");
         }

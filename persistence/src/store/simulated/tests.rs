@@ -1,5 +1,6 @@
 //! Tests of the simulated disk under the real store.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
@@ -74,6 +75,116 @@ fn what_was_acknowledged_survives_a_crash_and_the_rest_may() {
         }
     }
     assert!(lost > 50 && kept > 50, "both happen: {lost} lost, {kept} kept");
+}
+
+/// The same with a group behind one that is not durable: a crash takes from the end, and nobody hears of the second before the first.
+#[test]
+fn groups_in_a_row_are_acknowledged_in_their_order() {
+    let (mut second_lost, mut both_lost) = (0, 0);
+    for seed in 0..300 {
+        let disk = SimulatedDisk::new("/simulated", seed);
+        let opened = open(&disk).unwrap();
+        opened.append(1);
+        let first = opened.pump.begin().unwrap();
+        opened.append(2);
+        let second = opened.pump.begin_behind(&first).unwrap();
+        assert_eq!(opened.store.last_index(LOG), None, "neither is durable");
+        let crash = [Crash::Killed, Crash::PowerLost][seed as usize % 2];
+        let mut begun = VecDeque::from([first, second]);
+        for index in 1..=seed % 3 {
+            begun.pop_front().unwrap().finish();
+            assert_eq!((opened.acknowledged(), opened.store.last_index(LOG)), (index, Some(index)));
+        }
+        let acknowledged = opened.acknowledged();
+        disk.crash(crash);
+        drop(begun);
+        drop(opened);
+        let again = open(&disk).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        assert!((acknowledged..=2).contains(&again.acknowledged()), "seed {seed}");
+        second_lost += usize::from(again.acknowledged() == 1);
+        both_lost += usize::from(again.acknowledged() == 0);
+    }
+    assert!(second_lost > 10 && both_lost > 10, "{second_lost} and {both_lost}");
+}
+
+/// Promise G1: behind a sync that failed nothing is acknowledged, even where the disk takes everything after it, and even when the store was opened anew meanwhile.
+#[test]
+fn a_group_behind_a_failed_sync_fails_with_it() {
+    for (seed, reopened) in (0..40).flat_map(|seed| [(seed, false), (seed, true)]) {
+        let disk = SimulatedDisk::new("/simulated", seed);
+        let opened = open(&disk).unwrap();
+        opened.append(1);
+        opened.pump.begin().unwrap().finish();
+        opened.append(2);
+        let second = opened.pump.begin().unwrap();
+        opened.append(3);
+        let third = opened.pump.begin_behind(&second).unwrap();
+        disk.fail_syncs(1);
+        second.finish();
+        assert!(opened.failed.swap(false, Ordering::SeqCst));
+        if reopened {
+            opened.store.reopen().unwrap();
+        }
+        let shown = opened.store.last_index(LOG);
+        third.finish();
+        assert!(opened.failed.load(Ordering::SeqCst), "seed {seed}");
+        assert_eq!((opened.acknowledged(), opened.store.last_index(LOG)), (1, shown));
+        opened.store.reopen().unwrap();
+        let shown = opened.store.last_index(LOG).unwrap();
+        opened.append(shown + 1);
+        opened.pump.begin().unwrap().finish();
+        assert_eq!(opened.acknowledged(), shown + 1, "seed {seed}");
+        disk.crash(Crash::PowerLost);
+        drop(opened);
+        let opened = open(&disk).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        assert!(opened.acknowledged() > shown, "seed {seed}");
+    }
+}
+
+/// What was begun before the store was opened anew says nothing of what is there: the next group follows the log as it is.
+#[test]
+fn a_group_does_not_follow_one_of_an_earlier_opening() {
+    for seed in 0..40 {
+        let disk = SimulatedDisk::new("/simulated", seed);
+        let opened = open(&disk).unwrap();
+        opened.append(1);
+        opened.pump.begin().unwrap().finish();
+        disk.fail_syncs(1);
+        opened.append(2);
+        let second = opened.pump.begin().unwrap();
+        opened.append(3);
+        let third = opened.pump.begin_behind(&second).unwrap();
+        second.finish();
+        opened.store.reopen().unwrap();
+        let next = opened.store.last_index(LOG).unwrap() + 1;
+        opened.append(next);
+        let fourth = opened.pump.begin_behind(&third).unwrap();
+        third.finish();
+        fourth.finish();
+        assert_eq!(opened.acknowledged(), next, "seed {seed}");
+        assert_eq!(opened.store.last_index(LOG), Some(next), "seed {seed}");
+    }
+}
+
+/// The side file must ask for less before logs get shorter, and for no more until they are.
+#[test]
+fn nothing_is_begun_beside_a_group_that_makes_logs_shorter() {
+    let disk = SimulatedDisk::new("/simulated", 1);
+    let opened = open(&disk).unwrap();
+    (1..=4).for_each(|index| opened.append(index));
+    opened.pump.drain();
+    opened.append(5);
+    let first = opened.pump.begin().unwrap();
+    opened.store.commit(vec![Op::TruncateFrom { log: LOG, index: 3 }], Box::new(|_| {}));
+    assert!(opened.pump.begin_behind(&first).is_none());
+    first.finish();
+    let shorter = opened.pump.begin().unwrap();
+    opened.append(3);
+    assert!(opened.pump.begin_behind(&shorter).is_none());
+    shorter.finish();
+    assert_eq!(opened.store.last_index(LOG), Some(2));
+    opened.pump.drain();
+    assert_eq!(opened.store.last_index(LOG), Some(3));
 }
 
 #[test]
