@@ -1,28 +1,26 @@
 //! The index of one log: entity to its newest offset, offset to the log entry that holds it, and which records belong to a conversation. Derived
 //! from the log, never fsynced.
 //!
-//! What was applied lately is in memory, bounded; when it has grown, the keeper writes it to sled, a little at a time, each time in one atomic
-//! batch with the mark: the log entry up to which the index is whole, and the one that it knows of already. After a crash the log is applied
-//! again from where it was whole; doing so twice changes nothing.
+//! What was applied lately is in memory, bounded; when it has grown, the keeper writes it to sled, a little at a time, and at the end the mark: the log entry up to
+//! which the index is whole, and the one that it knows of already. After a crash the log is applied again from where it was whole; doing so twice changes nothing.
 //!
-//! A damaged database can lose single updates without a word: a head that silently went back to an older record would be a silently forgotten
-//! event. So entities are spread over buckets, and there is a sum over each bucket, and one over the sums in the mark. A bucket is compared with its sum before its
-//! first use. What `locate` says is compared with the batch it leads to by the reader. An index that fails either test, or knows of entries that
-//! the log does not have, is discarded and built from the log.
+//! What is written is never changed, only replaced: [heads] and [conversations] by runs of blocks that say of one another whether one is missing, [places] of batches by
+//! blocks that the reader compares with what they lead to. An index that is found damaged so, or knows of entries that the log does not have, is discarded and built from
+//! the log.
 //!
-//! Where every entry of a log is a batch in its place, not each of them need be known: a reader may go forward from one. Such an index is sparse, because
-//! writing down each batch a second time costs as much as writing the batch.
+//! Where every entry of a log is a batch in its place, not each of them need be known: a reader may go forward from one. Such an index is sparse.
 //!
-//! Keys in the tree: log (u32), a kind, then: `e` + bucket (u16) + entity type + 0 + entity id -> offset of its newest record; `o` + first
-//! offset of a batch (u64) -> its log entry; `s` + chunk (u16) -> the sums of 32 buckets; `c` + first offset of a run (u64) + number (u64) -> a block of
-//! [conversations]; `m` -> the mark. Numbers are big endian.
+//! Keys in the tree: log (u32), a kind, then: `h` + run (u64) + the first entity that it answers for -> a block of [heads]; `b` + first offset of its first batch (u64)
+//! -> a block of [places]; `c` + first offset of a run (u64) + number (u64) -> a block of [conversations]; `w` -> the mark. Numbers are big endian.
 //!
 //! Conversations can be left out ([`crate::StoreOptions::correlation_index`]). The mark says from which record on they are known: where they are
 //! switched on later, from there on, because reading a long log first would hold up whoever opens the shard.
 
 pub(crate) mod conversations;
+pub(crate) mod heads;
 mod known;
 mod memory;
+mod places;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -36,7 +34,7 @@ use crate::record::{RecordAddress, RecordHead};
 use crate::store::{LogId, Store, StoreError};
 pub use known::Places;
 use memory::{Dirty, Progress};
-use tree::{Mark, Sums};
+use tree::{Flushed, Mark};
 
 /// Changes in memory at which a flush begins: 8,192 of about 120 bytes are 1 MiB, 32 MiB for 32 shards.
 const FLUSH_CHANGES: usize = 8_192;
@@ -80,14 +78,13 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     progress: Progress,
-    /// What the last mark says.
-    flushed: Progress,
+    /// The last mark.
+    flushed: Mark,
+    /// A number that no run of heads has.
+    unused_run: u64,
     dirty: Dirty,
     /// What a flush is writing at the moment.
     flushing: Option<Arc<Dirty>>,
-    sums: Sums,
-    /// The first record whose conversation is known; none: they are not indexed.
-    conversations_from: Option<Offset>,
     failed: Option<StoreError>,
 }
 
@@ -135,13 +132,13 @@ impl EntityIndex {
             }
         };
         let mark = Self::with_conversations(store, (log, opening), mark)?;
+        let unused_run = heads::remove_others(store, log, &mark.runs)?;
         let state = Mutex::new(State {
             progress: mark.whole,
-            flushed: mark.whole,
+            flushed: mark,
+            unused_run,
             dirty: Dirty::default(),
             flushing: None,
-            sums: mark.sums,
-            conversations_from: mark.conversations_from,
             failed: None,
         });
         let (store, flushed) = (Arc::clone(store), Condvar::new());
@@ -187,7 +184,7 @@ impl EntityIndex {
             let reason = format!("its batch begins at offset {}, not {expected}", batch.first());
             return Err(damaged(reason));
         }
-        let with_conversations = state.conversations_from.is_some();
+        let with_conversations = state.flushed.conversations_from.is_some();
         if with_conversations {
             state.dirty.converse_from(batch.first());
         }
@@ -227,27 +224,22 @@ impl EntityIndex {
     pub fn head(&self, address: &EntityAddress) -> Result<Option<Offset>, StoreError> {
         let shared = &self.shared;
         let key = memory::entity_key(address.entity_type(), address.id());
-        let mut state = shared.check(shared.lock())?;
         loop {
+            let state = shared.check(shared.lock())?;
             let known = state.dirty.head(&key);
             if let Some(head) = known.or_else(|| state.flushing.as_ref()?.head(&key)) {
                 return Ok(Some(head));
             }
-            let bucket = tree::bucket_of(&key);
-            if state.sums.is_verified(bucket) {
+            let runs = Arc::clone(&state.flushed.runs);
+            drop(state);
+            let found = heads::find(&shared.store, shared.log, &runs, &key);
+            // Whoever discarded it meanwhile made the answer what it is.
+            let state = shared.check(shared.lock())?;
+            let Err(StoreError::Damaged { reason, .. }) = found else { return found };
+            // A block that a merge replaced meanwhile is not missing.
+            if Arc::ptr_eq(&runs, &state.flushed.runs) {
                 drop(state);
-                return shared
-                    .unless_discarded(|| tree::read_head(&shared.store, shared.log, &key));
-            }
-            if state.flushing.is_none() {
-                let sum = tree::sum_of(&shared.store, shared.log, bucket)?;
-                if !state.sums.verify(bucket, sum) {
-                    drop(state);
-                    return Err(self.report_damage("a bucket does not match its sum"));
-                }
-            } else {
-                // The sums belong to the state before or after a flush, not to the one in between.
-                state = shared.check(shared.wait(state))?;
+                return Err(self.report_damage(&reason));
             }
         }
     }
@@ -269,8 +261,8 @@ impl EntityIndex {
             Some(entry) => Ok(Some(entry)),
             None => {
                 let shared = &self.shared;
-                let entry = shared
-                    .unless_discarded(|| tree::read_entry_of(&shared.store, shared.log, offset))?;
+                let entry =
+                    shared.unless_discarded(|| places::find(&shared.store, shared.log, offset))?;
                 // Not to be taken for "beyond the last offset": a reader would believe that nothing is there.
                 entry
                     .map(Some)
@@ -377,18 +369,14 @@ impl Shared {
         }
         let dirty = Arc::new(std::mem::take(&mut state.dirty));
         state.flushing = Some(Arc::clone(&dirty));
-        let whole = state.progress;
-        let mark = Mark {
-            whole: state.flushed,
-            reaches: whole.watermark,
-            sums: state.sums.clone(),
-            conversations_from: state.conversations_from,
-        };
+        let (whole, unused) = (state.progress, state.unused_run);
+        let mark = Mark { reaches: whole.watermark, ..state.flushed.clone() };
+        state.unused_run += 1;
         let shared = Arc::clone(self);
         let queued = self.store.keep(Box::new(move || {
             let place = (shared.log, shared.opening);
-            let written = tree::write(&shared.store, place, &dirty, mark, whole);
-            shared.end_flush(written.map(|sums| (sums, whole)));
+            let written = tree::write(&shared.store, place, &dirty, mark, (whole, unused));
+            shared.end_flush(written);
         }));
         if !queued {
             // The store is closed: nothing can be written, and nobody may wait for it.
@@ -397,22 +385,34 @@ impl Shared {
         }
     }
 
-    fn end_flush(&self, written: Result<(Sums, Progress), StoreError>) {
+    fn end_flush(&self, written: Result<Flushed, StoreError>) {
         let mut state = self.lock();
         state.flushing = None;
-        match written {
-            Ok((sums, whole)) => {
-                state.sums.take_numbers(sums);
-                state.flushed = whole;
+        let replaced = match written {
+            Ok(Flushed { mark, replaced }) => {
+                state.flushed = mark;
+                replaced
             }
             Err(error) => {
                 if !matches!(error, StoreError::Reopened { .. } | StoreError::Closed { .. }) {
                     given_up(&self.store, self.log, &error.to_string());
                 }
-                state.failed = Some(error);
+                // Runs that could not be merged would be found damaged by every flush.
+                let is_damaged = matches!(error, StoreError::Damaged { .. });
+                if is_damaged && self.store.opening() == self.opening {
+                    let discarded = tree::discard(&self.store, self.log);
+                    state.failed = Some(discarded.err().unwrap_or(error));
+                } else {
+                    state.failed = Some(error);
+                }
+                Vec::new()
             }
-        }
+        };
         drop(state);
         self.flushed.notify_all();
+        // Nobody is led there any more. What stays is removed when the index is opened.
+        if let Err(error) = heads::remove(&self.store, (self.log, self.opening), &replaced) {
+            tracing::debug!(log = %self.log, %error, "replaced blocks of an index stay for now");
+        }
     }
 }

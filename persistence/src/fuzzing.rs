@@ -12,6 +12,7 @@ use holm_core::{
 use crate::batch::{self, Batch, BatchBuilder, StoredRecord};
 use crate::codec;
 use crate::entity_index::conversations::Block;
+use crate::entity_index::heads;
 use crate::record::{
     Record, RecordAddress, RecordHead, StoredEvent, StoredReaction, StoredVerdict,
 };
@@ -117,6 +118,35 @@ pub fn conversations_seeds() -> Vec<Vec<u8>> {
     ]
 }
 
+/// A block of the index of heads behind its checksum: the length of the key that it begins at, that key, then the payload.
+pub fn heads(data: &[u8]) {
+    let Some((length, rest)) = data.split_first() else { return };
+    let (start, payload) = rest.split_at(usize::from(*length).min(rest.len()));
+    let Ok(block) = heads::Block::read(start, Bytes::copy_from_slice(payload)) else { return };
+    assert!(block.end().is_none_or(|end| start < end), "it goes forward");
+    for entity in [start, payload, b"", b"account\0a"] {
+        let within = start <= entity && block.end().is_none_or(|end| entity < end);
+        assert!(block.head(entity).is_none() || within, "it says nothing of what it does not hold");
+    }
+}
+
+/// Seeds of [`heads`].
+#[must_use]
+pub fn heads_seeds() -> Vec<Vec<u8>> {
+    let block = |start: &[u8], end: &[u8], heads: &[(&[u8], u64)]| {
+        let length = u8::try_from(start.len()).expect("a short key");
+        [&[length], start, &heads::payload(end, heads)].concat()
+    };
+    let (a, b, c) = (&b"account\0a"[..], &b"account\0b"[..], &b"account\0c"[..]);
+    vec![
+        block(b"", b"", &[(a, 1), (b, 7)]),
+        block(b"", b, &[(a, 3)]),
+        block(b, b"", &[(b, 2), (c, u64::MAX)]),
+        block(b, b"", &[(a, 2)]),
+        block(a, c, &[(b, 2), (b, 3)]),
+    ]
+}
+
 fn u64_of(bytes: &[u8]) -> u64 {
     u64::from_be_bytes(bytes.try_into().expect("eight bytes"))
 }
@@ -175,11 +205,12 @@ mod tests {
         ignore = "sled's byte buffers keep to no model of aliasing: they reach their bytes through a pointer made for their header"
     )]
     fn seeds_and_their_beginnings_pass() {
-        let doors: [Door; 8] = [
+        let doors: [Door; 9] = [
             (batch, batch_seeds),
             (record, record_seeds),
             (snapshot, snapshot_seeds),
             (conversations, conversations_seeds),
+            (heads, heads_seeds),
             (parts, parts_seeds),
             (named_records, named_records_seeds),
             (side_file, side_file_seeds),

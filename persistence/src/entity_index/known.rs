@@ -66,9 +66,11 @@ impl EntityIndex {
         let shared = &self.shared;
         let fingerprint = conversations::fingerprint(correlation);
         let state = shared.check(shared.lock())?;
-        let Some(known_from) = state.conversations_from else { return Ok(Places::default()) };
+        let Some(known_from) = state.flushed.conversations_from else {
+            return Ok(Places::default());
+        };
         let from = from.max(known_from);
-        let flushed = state.flushed.last_offset;
+        let flushed = state.flushed.whole.last_offset;
         // What is in memory is bounded, and looked through while nothing is added.
         let recent: Vec<_> = [state.flushing.as_deref(), Some(&state.dirty)]
             .into_iter()

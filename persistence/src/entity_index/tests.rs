@@ -1,11 +1,12 @@
 //! An index that lost updates: what a damaged database does without a word.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use holm_core::{CorrelationId, Offset, SequenceNumber, ShardId, Term};
 
-use super::{EntityIndex, conversations, memory, tree};
-use crate::batch::BatchBuilder;
+use super::{EntityIndex, conversations, heads, memory, tree};
+use crate::batch::{Batch, BatchBuilder};
 use crate::conformance::{Writer, address, wait};
 use crate::shard_log::ShardLog as _;
 use crate::sled_log::SledLog;
@@ -25,7 +26,7 @@ fn remove(store: &Arc<Store>, kind: u8) -> usize {
 
 #[test]
 fn what_an_index_lost_is_found_in_the_log() {
-    for kind in [b'e', b'o', b'c'] {
+    for kind in [b'h', b'b', b'c'] {
         let dir = tempfile::tempdir().unwrap();
         let open = || {
             let store = Store::open(dir.path(), StoreOptions::default()).unwrap();
@@ -99,11 +100,78 @@ fn a_look_up_beside_the_discarding_is_no_answer() {
     let key = memory::entity_key(account.entity_type(), account.id());
     let looked_up = index.shared.unless_discarded(|| {
         index.report_damage("for the test");
-        let head = tree::read_head(&store, log, &key);
+        let head = heads::find(&store, log, &[], &key);
         assert_eq!(head, Ok(None), "what was discarded is gone");
         head
     });
     assert!(matches!(looked_up, Err(StoreError::Damaged { .. })), "{looked_up:?}");
+}
+
+/// Whoever looks for an entity while the runs of its index are merged finds a head, and never an older one than before.
+#[test]
+fn heads_are_found_while_their_runs_are_merged() {
+    const ENTITIES: usize = 400;
+    let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let store = Store::open(dir.path(), StoreOptions::default()).unwrap();
+    let index = Arc::new(EntityIndex::open(&store, LogId(0)).unwrap());
+    let entities: Vec<_> = (0..ENTITIES).map(|n| address(&format!("account/{n}"))).collect();
+    let mut writer = Writer::new(SHARD, Term(1));
+    let mut batches = Vec::new();
+    for step in 0..250 {
+        let count = if step == 0 { ENTITIES } else { 1 + step * 7 % 90 };
+        let commands = (0..count).map(|nth| (&entities[(step * 31 + nth) % ENTITIES], 1));
+        batches.push(writer.batch(&commands.collect::<Vec<_>>()));
+    }
+    let last = batches.last().unwrap().last();
+    index.apply(1, &batches[0]).unwrap();
+    let looking = {
+        let (index, entities) = (Arc::clone(&index), entities.clone());
+        std::thread::spawn(move || {
+            let (mut before, mut looks) = (vec![Offset::ZERO; ENTITIES], 0);
+            while index.last_offset() < last {
+                for (entity, before) in entities.iter().zip(&mut before) {
+                    let head = index.head(entity).unwrap().expect("it is there from the first");
+                    assert!(head >= *before, "{entity}: {head} behind {before}");
+                    (*before, looks) = (head, looks + 1);
+                }
+            }
+            looks
+        })
+    };
+    for (entry, batch) in (1..).zip(&batches) {
+        index.apply(entry, batch).unwrap();
+        index.flush().unwrap();
+    }
+    assert!(looking.join().unwrap() > ENTITIES);
+    assert!(index.shared.lock().unused_run > 200 && index.shared.lock().flushed.runs.len() < 20);
+    let records = batches.iter().flat_map(Batch::records);
+    let newest: HashMap<_, _> =
+        records.map(|it| (it.decode().unwrap().entity_id.to_owned(), it.offset)).collect();
+    for entity in &entities {
+        assert_eq!(index.head(entity), Ok(newest.get(entity.id()).copied()));
+    }
+}
+
+/// A merge that meets a missing block gives the index up: with it, no flush would ever come to its end.
+#[test]
+fn a_flush_that_finds_a_block_missing_gives_the_index_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path(), true);
+    wait(log.open(SHARD, Term(1))).unwrap();
+    let (mut writer, account) = (Writer::new(SHARD, Term(1)), address("account/1"));
+    let mut flush = || {
+        wait(log.append(writer.batch(&[(&account, 1)]))).unwrap();
+        log.flush_indexes();
+    };
+    (0..4).for_each(|_| flush());
+    assert_eq!(remove(log.store(), b'h'), 4);
+    flush();
+    let troubles = log.store().take_index_troubles();
+    assert!(troubles.iter().any(|it| it.reason.contains("a block of heads is missing")));
+    let history = log.history(SHARD, &account, SequenceNumber::ZERO, usize::MAX).unwrap();
+    assert_eq!((history.head, history.highest), (Offset(5), SequenceNumber(5)));
+    log.flush_indexes();
+    assert!(remove(log.store(), b'h') > 0, "the new one is written");
 }
 
 /// All offsets of a conversation, and from where on the log knows them.
@@ -223,7 +291,7 @@ fn conversations_are_known_from_where_they_are_switched_on() {
 /// Law 10: two conversations that share a fingerprint are not taken for each other.
 #[test]
 fn a_shared_fingerprint_is_no_shared_conversation() {
-    let mut by_fingerprint = std::collections::HashMap::new();
+    let mut by_fingerprint = HashMap::new();
     let (one, other) = (0u128..)
         .find_map(|number| {
             // Multiplied apart: near numbers never share a checksum.

@@ -219,11 +219,7 @@ pub(super) fn begin<'a>(
 }
 
 /// Takes in whether a group became durable. One behind a failure did not, whatever the disk says of it: what lies before it may be missing.
-pub(super) fn finish(
-    inner: &Inner,
-    begun: Begun<'_>,
-    synced: Result<(), StoreError>,
-) -> Concluded {
+pub(super) fn finish(inner: &Inner, begun: Begun<'_>, synced: Result<(), StoreError>) -> Concluded {
     let Begun { opening, mut outcomes, failure, written } = begun;
     let Some(written) = written else { return (outcomes, failure) };
     if inner.queue.opening() != opening {
