@@ -1,7 +1,8 @@
 //! What an index holds in memory until it is flushed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
+use hashbrown::HashMap;
 use holm_core::Offset;
 
 /// How far an index has come.

@@ -113,7 +113,7 @@ fn heads_are_found_while_their_runs_are_merged() {
     const ENTITIES: usize = 400;
     let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     let store = Store::open(dir.path(), StoreOptions::default()).unwrap();
-    let index = Arc::new(EntityIndex::open(&store, LogId(0)).unwrap());
+    let index = EntityIndex::open(&store, LogId(0)).unwrap();
     let entities: Vec<_> = (0..ENTITIES).map(|n| address(&format!("account/{n}"))).collect();
     let mut writer = Writer::new(SHARD, Term(1));
     let mut batches = Vec::new();
@@ -124,9 +124,8 @@ fn heads_are_found_while_their_runs_are_merged() {
     }
     let last = batches.last().unwrap().last();
     index.apply(1, &batches[0]).unwrap();
-    let looking = {
-        let (index, entities) = (Arc::clone(&index), entities.clone());
-        std::thread::spawn(move || {
+    std::thread::scope(|scope| {
+        let looking = scope.spawn(|| {
             let (mut before, mut looks) = (vec![Offset::ZERO; ENTITIES], 0);
             while index.last_offset() < last {
                 for (entity, before) in entities.iter().zip(&mut before) {
@@ -136,13 +135,13 @@ fn heads_are_found_while_their_runs_are_merged() {
                 }
             }
             looks
-        })
-    };
-    for (entry, batch) in (1..).zip(&batches) {
-        index.apply(entry, batch).unwrap();
-        index.flush().unwrap();
-    }
-    assert!(looking.join().unwrap() > ENTITIES);
+        });
+        for (entry, batch) in (1..).zip(&batches) {
+            index.apply(entry, batch).unwrap();
+            index.flush().unwrap();
+        }
+        assert!(looking.join().unwrap() > ENTITIES);
+    });
     assert!(index.shared.lock().unused_run > 200 && index.shared.lock().flushed.runs.len() < 20);
     let records = batches.iter().flat_map(Batch::records);
     let newest: HashMap<_, _> =

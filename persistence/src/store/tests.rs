@@ -279,25 +279,29 @@ fn of_groups_in_a_row_no_acknowledged_entry_is_lost_when_a_sync_fails() {
         }
         disk.fail(DiskPoint::Fsync, nth, FaultKind::Io);
         // Each log has two commits on the way, as shards do.
-        let writers = (0..LOGS).map(|log| {
-            let store = Arc::clone(&store);
-            std::thread::spawn(move || {
-                let mut acknowledged = 1;
-                let started = |index| start(&store, vec![append(LogId(log), index, &value(index))]);
-                let mut ahead = started(2);
-                for index in 3..2_000 {
-                    let next = started(index);
-                    if ahead.recv().unwrap().is_err() {
-                        assert!(next.recv().unwrap().is_err(), "nothing behind a failure is said");
-                        break;
-                    }
-                    (acknowledged, ahead) = (index - 1, next);
+        let write = |log| {
+            let mut acknowledged = 1;
+            let started = |index| start(&store, vec![append(LogId(log), index, &value(index))]);
+            let mut ahead = started(2);
+            for index in 3..2_000 {
+                let next = started(index);
+                if ahead.recv().unwrap().is_err() {
+                    assert!(next.recv().unwrap().is_err(), "nothing behind a failure is said");
+                    break;
                 }
-                acknowledged
-            })
+                (acknowledged, ahead) = (index - 1, next);
+            }
+            acknowledged
+        };
+        let acknowledged: Vec<_> = std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..LOGS)
+                .map(|log| {
+                    let write = &write;
+                    scope.spawn(move || write(log))
+                })
+                .collect();
+            writers.into_iter().map(|it| it.join().unwrap()).collect()
         });
-        let writers: Vec<_> = writers.collect();
-        let acknowledged: Vec<_> = writers.into_iter().map(|it| it.join().unwrap()).collect();
         assert!(acknowledged.iter().all(|&last| last < 1_999), "the failure was met");
         assert!(matches!(commit(&store, vec![]), Err(StoreError::Poisoned { .. })));
         store.reopen().unwrap();
