@@ -80,8 +80,6 @@ struct State {
     progress: Progress,
     /// The last mark.
     flushed: Mark,
-    /// A number that no run of heads has.
-    unused_run: u64,
     dirty: Dirty,
     /// What a flush is writing at the moment.
     flushing: Option<Arc<Dirty>>,
@@ -132,17 +130,35 @@ impl EntityIndex {
             }
         };
         let mark = Self::with_conversations(store, (log, opening), mark)?;
-        let unused_run = heads::remove_others(store, log, &mark.runs)?;
+        let mark = Self::without_leftovers(store, (log, opening), mark)?;
         let state = Mutex::new(State {
             progress: mark.whole,
             flushed: mark,
-            unused_run,
             dirty: Dirty::default(),
             flushing: None,
             failed: None,
         });
         let (store, flushed) = (Arc::clone(store), Condvar::new());
         Ok(Self { shared: Arc::new(Shared { store, log, opening, spacing, state, flushed }) })
+    }
+
+    /// The mark of an index from which everything was removed that a flush left behind that was not finished.
+    fn without_leftovers(
+        store: &Arc<Store>,
+        (log, opening): (LogId, u64),
+        mark: Mark,
+    ) -> Result<Mark, StoreError> {
+        let behind = mark.whole.last_offset.next();
+        let removed = places::discard(store, log, behind)
+            .and_then(|()| heads::remove_others(store, log, &mark.runs));
+        match removed {
+            Err(StoreError::Damaged { reason, .. }) => {
+                given_up(store, log, &reason);
+                tree::discard(store, log)?;
+                Self::with_conversations(store, (log, opening), Self::anew(store))
+            }
+            removed => removed.map(|()| mark),
+        }
     }
 
     /// The log entry up to which this index was flushed or applied. Entries without a batch need not be applied.
@@ -369,13 +385,12 @@ impl Shared {
         }
         let dirty = Arc::new(std::mem::take(&mut state.dirty));
         state.flushing = Some(Arc::clone(&dirty));
-        let (whole, unused) = (state.progress, state.unused_run);
+        let whole = state.progress;
         let mark = Mark { reaches: whole.watermark, ..state.flushed.clone() };
-        state.unused_run += 1;
         let shared = Arc::clone(self);
         let queued = self.store.keep(Box::new(move || {
             let place = (shared.log, shared.opening);
-            let written = tree::write(&shared.store, place, &dirty, mark, (whole, unused));
+            let written = tree::write(&shared.store, place, &dirty, mark, whole);
             shared.end_flush(written);
         }));
         if !queued {
@@ -397,9 +412,8 @@ impl Shared {
                 if !matches!(error, StoreError::Reopened { .. } | StoreError::Closed { .. }) {
                     given_up(&self.store, self.log, &error.to_string());
                 }
-                // Runs that could not be merged would be found damaged by every flush.
-                let is_damaged = matches!(error, StoreError::Damaged { .. });
-                if is_damaged && self.store.opening() == self.opening {
+                // Where the store goes on it is the index that cannot be read, and runs that could not be merged once would stop every flush.
+                if self.store.opening() == self.opening && self.store.failure().is_none() {
                     let discarded = tree::discard(&self.store, self.log);
                     state.failed = Some(discarded.err().unwrap_or(error));
                 } else {

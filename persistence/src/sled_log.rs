@@ -23,10 +23,13 @@ use crate::shard_log::{
     SnapshotCriteria,
 };
 use crate::snapshot_store::SnapshotStore;
-use crate::store::{LogId, Op, SEVERAL_LOGS, Store, StoreError};
+use crate::store::{LogId, Op, Store, StoreError};
 use crate::trims::Trims;
 use openers::{Openers, Opening};
 use tail::Tail;
+
+/// Commits in a group from which on it is one of several shards: a shard by itself may have two batches in it.
+const SHARED_GROUP: usize = 4;
 
 /// The record that holds the newest term of a shard.
 const TERM_RECORD: &str = "shard.term";
@@ -221,7 +224,7 @@ impl ShardLog for SledLog {
     /// Two where several shards share the groups: one whose callers come back while the next group is under way has its batch in the group behind that, and not one
     /// later. A shard by itself would only halve its batches.
     fn batches_at_once(&self) -> usize {
-        if self.shared.store.commits_at_once() >= SEVERAL_LOGS { 2 } else { 1 }
+        if self.shared.store.commits_at_once() >= SHARED_GROUP { 2 } else { 1 }
     }
 
     fn confirm(&self, shard: ShardId, term: Term) -> Pending<Result<(), AppendError>> {

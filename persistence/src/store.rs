@@ -35,6 +35,7 @@ pub(crate) mod value;
 
 use std::fmt;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -43,7 +44,6 @@ use holm_core::NodeId;
 
 use crate::space::DiskSpace;
 
-pub(crate) use committer::SEVERAL_LOGS;
 pub(crate) use database::{Changes, Derived, TreeView};
 pub use disk::{Disk, DiskPoint, FaultKind};
 use engine::Engine;
@@ -89,6 +89,8 @@ pub struct Store {
     inner: Arc<Inner>,
     /// None once it was joined, or when the store is pumped.
     committer: Mutex<Option<JoinHandle<()>>>,
+    /// The lower half of the numbers that are drawn.
+    numbers: AtomicU64,
     index_troubles: IndexTroubles,
 }
 
@@ -124,7 +126,12 @@ impl Store {
     }
 
     fn of(inner: Arc<Inner>, committer: Option<JoinHandle<()>>) -> Self {
-        Self { inner, committer: Mutex::new(committer), index_troubles: IndexTroubles::default() }
+        Self {
+            inner,
+            committer: Mutex::new(committer),
+            numbers: AtomicU64::new(0),
+            index_troubles: IndexTroubles::default(),
+        }
     }
 
     /// The data directory.
@@ -313,6 +320,13 @@ impl Store {
         self.index_troubles.note(log, reason);
     }
 
+    /// A number that no other call gets, in this process or in another one that has the directory open.
+    pub(crate) fn draw_number(&self) -> u64 {
+        // The generation is raised, durably, with every opening.
+        let generation = self.inner.lock_side().generation;
+        generation << 32 | self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// Changes with every reopening: what was read before may be gone.
     pub(crate) fn opening(&self) -> u64 {
         self.inner.queue.opening()
@@ -398,7 +412,7 @@ impl Store {
         let engine = self.inner.engine.read().unwrap_or_else(PoisonError::into_inner);
         match engine.as_ref() {
             Some(engine) => call(engine),
-            None => Err(self.inner.queue.refused().unwrap_or_else(|| self.inner.closed())),
+            None => Err(self.inner.gone()),
         }
     }
 }

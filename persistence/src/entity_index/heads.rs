@@ -19,7 +19,7 @@ use super::tree::{CHANGES_AT_A_TIME, damaged, key};
 use crate::store::value;
 use crate::store::{Changes, Derived, LogId, Store, StoreError};
 
-/// Bytes of the payload of one block: with its header one page of most disks. A head alone that is longer would have a block of its own.
+/// Bytes of the payload of one block, about: with its header one page of most disks. The key that ends it may be a little longer than was reckoned.
 const BLOCK_BYTES: usize = 4_096 - value::HEADER_BYTES;
 
 /// Runs that are merged together at least. With one, blocks come and go so often that sled, which moves what lives out of segments that are half dead, writes the log itself again
@@ -35,7 +35,7 @@ const OFFSET_BYTES: usize = size_of::<u64>();
 /// A run as the mark names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Run {
-    /// No other run of this log has it, nor has one that was removed since the index was opened.
+    /// No other run has it or had it before: a block of a removed run that a damaged database shows again is none of another's.
     pub(super) number: u64,
     /// How many heads it holds.
     pub(super) heads: u64,
@@ -190,8 +190,8 @@ fn merge(
 fn kept_runs(runs: &[Run], fresh: u64) -> usize {
     let mut merged = fresh;
     let stays = |run: &Run| {
-        let stays = run.heads > 2 * merged;
-        merged += if stays { 0 } else { run.heads };
+        let stays = run.heads > merged.saturating_mul(2);
+        merged = merged.saturating_add(if stays { 0 } else { run.heads });
         stays
     };
     let kept = runs.iter().rposition(stays).map_or(0, |newest| newest + 1);
@@ -211,26 +211,23 @@ pub(super) fn remove(
     Ok(())
 }
 
-/// Removes what belongs to none of these runs: what a crash left of a flush, or of a merge. Gives back a number that no run has.
+/// Removes what belongs to none of these runs: what a crash left of a flush, or of a merge.
 pub(super) fn remove_others(
     store: &Arc<Store>,
     log: LogId,
     runs: &[Run],
-) -> Result<u64, StoreError> {
+) -> Result<(), StoreError> {
     let (mut from, end) = (block_key(log, 0, &[]), key(log, KIND + 1, &[]));
-    let mut unused = 0;
     loop {
         let range = from.clone()..end.clone();
         let found = store.read_derived(Derived::Index, |tree| tree.keys(range, 1))?;
-        let Some(first) = found.first() else { return Ok(unused) };
+        let Some(first) = found.first() else { return Ok(()) };
         let number = number_of(store, first)?;
         let behind = match number.checked_add(1) {
             Some(behind) => block_key(log, behind, &[]),
             None => end.clone(),
         };
-        if runs.iter().any(|run| run.number == number) {
-            unused = unused.max(number.saturating_add(1));
-        } else {
+        if runs.iter().all(|run| run.number != number) {
             let most = super::tree::KEYS_AT_A_TIME;
             while store.remove_first_derived(Derived::Index, (&from, &behind), most)? {}
         }
@@ -267,7 +264,7 @@ impl<'a> Writer<'a> {
 
     fn push(&mut self, entity: &[u8], head: Offset) -> Result<(), StoreError> {
         let bytes = LENGTH_BYTES + entity.len() + OFFSET_BYTES;
-        // The end of the block is at most as long as this key, which it would be.
+        // Taken for as long as this key, which it would be if the block ended here.
         let taken = LENGTH_BYTES + entity.len() + self.heads.len();
         if taken + bytes > BLOCK_BYTES && !self.heads.is_empty() {
             self.close(entity)?;

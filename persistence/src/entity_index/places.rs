@@ -1,13 +1,14 @@
 //! Where batches lie: the log entry of a batch by its first offset, as an index keeps it in sled.
 //!
 //! Offsets only grow, so a flush writes what it has behind what is there, in blocks; with a key for each batch that cost as much as writing the batch. What a flush
-//! that was not finished left behind is true by itself. A block that is missing leads to a batch too far ahead, which the reader sees.
+//! that was not finished left behind is removed when the index is opened: the blocks of the next one need not begin where those did. A block that is missing leads to a
+//! batch too far back, which the reader sees.
 
 use std::sync::Arc;
 
 use holm_core::Offset;
 
-use super::tree::{damaged, key, numbers_in, put_numbers};
+use super::tree::{KEYS_AT_A_TIME, damaged, key, numbers_in, put_numbers};
 use crate::store::{Changes, Derived, LogId, Store, StoreError};
 
 /// Batches in one block: with its header 4,092 bytes, one page of most disks.
@@ -52,6 +53,13 @@ pub(super) fn find(
     };
     let behind = batches.partition_point(|[first, _]| *first <= offset.0);
     Ok(behind.checked_sub(1).map(|nth| batches[nth][1]))
+}
+
+/// Removes the blocks that begin at or after an offset.
+pub(super) fn discard(store: &Arc<Store>, log: LogId, from: Offset) -> Result<(), StoreError> {
+    let (from, to) = (block_key(log, from), key(log, KIND + 1, &[]));
+    while store.remove_first_derived(Derived::Index, (&from, &to), KEYS_AT_A_TIME)? {}
+    Ok(())
 }
 
 fn block_key(log: LogId, first: Offset) -> Vec<u8> {

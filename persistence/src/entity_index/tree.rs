@@ -70,14 +70,13 @@ pub(super) struct Flushed {
     pub(super) replaced: Vec<sled::IVec>,
 }
 
-/// Writes changes, a little at a time; the last mark says `whole`. `unused` is a number that no run of heads has. It ends with an error when the store is opened
-/// again meanwhile.
+/// Writes changes, a little at a time; the last mark says `whole`. It ends with an error when the store is opened again meanwhile.
 pub(super) fn write(
     store: &Arc<Store>,
     place: (LogId, u64),
     dirty: &Dirty,
     mut mark: Mark,
-    (whole, unused): (Progress, u64),
+    whole: Progress,
 ) -> Result<Flushed, StoreError> {
     // It says that there may be entries of which it is not whole yet; they mean something by themselves.
     write_mark(store, place, &mark)?;
@@ -87,7 +86,7 @@ pub(super) fn write(
     conversations::write(store, place, first, fingerprints)?;
     let mut heads: Vec<_> = dirty.heads().collect();
     heads.sort_unstable();
-    let written = heads::write(store, place, &mark.runs, unused, &heads)?;
+    let written = heads::write(store, place, &mark.runs, store.draw_number(), &heads)?;
     (mark.whole, mark.runs) = (whole, written.runs.into());
     write_mark(store, place, &mark)?;
     Ok(Flushed { mark, replaced: written.replaced })

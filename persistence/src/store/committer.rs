@@ -4,6 +4,7 @@
 //! second thread waits for its fsync: meanwhile the answers of the group before it go out, and the group behind it is handed to the database. The first failure
 //! poisons the store: what is in the group gets the failure, what is behind it, what waits and what comes gets [`StoreError::Poisoned`].
 
+use std::collections::BTreeSet;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, MutexGuard, PoisonError};
 
@@ -18,9 +19,9 @@ use super::queue::Job;
 use super::side_file::{Extent, SideFile};
 use super::syncer::Syncer;
 
-/// Commits in a group from which on it belongs to several logs that do not wait for one another: they go on while it is synced. A log by itself waits for its answers,
-/// and another thread in between would only take time.
-pub(crate) const SEVERAL_LOGS: usize = 4;
+/// Logs with commits in a group from which on they go on while it is synced, because they do not wait for one another. A log by itself waits for its answers, and another
+/// thread in between would only take time.
+const SEVERAL_LOGS: usize = 4;
 
 pub(super) type Outcome = (Done, Result<(), StoreError>);
 
@@ -34,16 +35,20 @@ pub(super) fn run(inner: &Arc<Inner>, syncer: &Syncer) {
             if syncing.is_empty() {
                 return;
             }
-            let synced = syncer.wait();
-            conclude(inner, syncing.drain(..), &synced);
+            conclude(inner, syncing.drain(..), &syncer.wait());
             continue;
         };
-        if syncing.is_empty() && (jobs.len() < SEVERAL_LOGS || jobs[0].shortens()) {
+        if syncing.is_empty() && (jobs[0].shortens() || !are_of_several_logs(&jobs)) {
             commit(inner, jobs);
         } else {
             syncing = commit_behind(inner, syncer, jobs, syncing);
         }
     }
+}
+
+fn are_of_several_logs(jobs: &[Job]) -> bool {
+    let logs: BTreeSet<_> = jobs.iter().filter_map(Job::log).take(4 * SEVERAL_LOGS).collect();
+    logs.len() >= SEVERAL_LOGS
 }
 
 /// Commits a group on this thread.
@@ -53,7 +58,7 @@ fn commit(inner: &Arc<Inner>, jobs: Vec<Job>) {
     let engine = inner.engine.read().unwrap_or_else(PoisonError::into_inner);
     let begun = begin(inner, engine.as_ref(), jobs, None);
     let synced = begun.make_durable(inner, engine.as_ref());
-    let concluded = finish(inner, begun, synced);
+    let concluded = finish(inner, engine.as_ref(), begun, &synced);
     drop(engine);
     tell(inner, concluded);
 }
@@ -72,13 +77,15 @@ fn commit_behind<'a>(
     };
     let mut commits = jobs.len();
     let mut group = vec![begin(jobs, earlier.last())];
+    let mut synced = None;
     if !earlier.is_empty() {
-        let synced = syncer.wait();
-        if synced.is_err() {
-            // It poisons the store: the group fails as one of an earlier opening.
-            conclude(inner, earlier.into_iter().chain(group), &synced);
+        let before = syncer.wait();
+        if before.result.is_err() {
+            // Nothing behind it may be synced for itself.
+            conclude(inner, earlier.into_iter().chain(group), &before);
             return Vec::new();
         }
+        synced = Some(before);
         if group[0].failure.is_none()
             && let Some(jobs) = inner.take_behind()
         {
@@ -90,29 +97,49 @@ fn commit_behind<'a>(
     inner.note_group(commits);
     // First this, and then the answers, for which nobody but their callers waits.
     syncer.start();
-    conclude(inner, earlier, &Ok(()));
+    if let Some(synced) = synced {
+        conclude(inner, earlier, &synced);
+    }
     if group.iter().any(|begun| begun.failure.is_some()) {
-        let synced = syncer.wait();
-        conclude(inner, group, &synced);
+        conclude(inner, group, &syncer.wait());
         return Vec::new();
     }
     group
 }
 
 /// Takes in what became of commits, in their order, and tells everybody.
-fn conclude<'a>(
-    inner: &Arc<Inner>,
-    commits: impl IntoIterator<Item = Begun<'a>>,
-    synced: &Result<(), StoreError>,
-) {
+fn conclude<'a>(inner: &Arc<Inner>, commits: impl IntoIterator<Item = Begun<'a>>, synced: &Synced) {
     for begun in commits {
-        tell(inner, finish(inner, begun, synced.clone()));
+        // The store is not opened anew between the look at its opening and what follows from it.
+        let engine = inner.engine.read().unwrap_or_else(PoisonError::into_inner);
+        let concluded = finish(inner, engine.as_ref(), begun, synced);
+        drop(engine);
+        tell(inner, concluded);
+    }
+}
+
+/// What a sync came to.
+pub(super) struct Synced {
+    /// At which opening of the store.
+    opening: u64,
+    result: Result<(), StoreError>,
+}
+
+impl Synced {
+    /// Nothing could be synced.
+    pub(super) fn not(inner: &Inner, error: StoreError) -> Self {
+        Self { opening: inner.queue.opening(), result: Err(error) }
     }
 }
 
 /// Makes everything durable that was handed to the database.
-pub(super) fn make_durable(inner: &Inner, engine: Option<&Engine>) -> Result<(), StoreError> {
-    engine.ok_or_else(|| inner.closed())?.make_durable(&inner.options)
+pub(super) fn make_durable(inner: &Inner, engine: Option<&Engine>) -> Synced {
+    let opening = inner.queue.opening();
+    let result = match engine {
+        Some(engine) => engine.make_durable(&inner.options),
+        None => Err(inner.gone()),
+    };
+    Synced { opening, result }
 }
 
 /// What became of a group: the outcome of each job, and what failed for all of them.
@@ -167,12 +194,11 @@ impl Begun<'_> {
     }
 
     /// Makes it durable, when there is anything to be made.
-    pub(super) fn make_durable(
-        &self,
-        inner: &Inner,
-        engine: Option<&Engine>,
-    ) -> Result<(), StoreError> {
-        if self.written.is_some() { make_durable(inner, engine) } else { Ok(()) }
+    pub(super) fn make_durable(&self, inner: &Inner, engine: Option<&Engine>) -> Synced {
+        match self.written {
+            Some(_) => make_durable(inner, engine),
+            None => Synced { opening: self.opening, result: Ok(()) },
+        }
     }
 }
 
@@ -185,7 +211,7 @@ pub(super) fn begin<'a>(
 ) -> Begun<'a> {
     let opening = inner.queue.opening();
     let Some(engine) = engine else {
-        let error = inner.queue.refused().unwrap_or_else(|| inner.closed());
+        let error = inner.gone();
         let outcomes = jobs.into_iter().map(|job| (job.done, Err(error.clone()))).collect();
         return Begun { opening, outcomes, failure: None, written: None };
     };
@@ -209,7 +235,7 @@ pub(super) fn begin<'a>(
         outcomes.push((job.done, outcome));
     }
     let mut written = None;
-    if failure.is_none() {
+    if failure.is_none() && outcomes.iter().any(|(_, outcome)| outcome.is_ok()) {
         match write(inner, engine, group) {
             Ok(group) => written = Some(group),
             Err(error) => failure = Some(error),
@@ -219,16 +245,27 @@ pub(super) fn begin<'a>(
 }
 
 /// Takes in whether a group became durable. One behind a failure did not, whatever the disk says of it: what lies before it may be missing.
-pub(super) fn finish(inner: &Inner, begun: Begun<'_>, synced: Result<(), StoreError>) -> Concluded {
+pub(super) fn finish(
+    inner: &Inner,
+    engine: Option<&Engine>,
+    begun: Begun<'_>,
+    synced: &Synced,
+) -> Concluded {
     let Begun { opening, mut outcomes, failure, written } = begun;
-    let Some(written) = written else { return (outcomes, failure) };
-    if inner.queue.opening() != opening {
+    let now = inner.queue.opening();
+    if now != opening {
         for (_, outcome) in &mut outcomes {
             *outcome = Err(inner.poisoned());
         }
-        return (outcomes, synced.err());
+        // A failure is of the opening in which it happened, and told once.
+        let failure = synced.result.clone().err().filter(|_| synced.opening == now);
+        return (outcomes, failure);
     }
-    let settled = synced.and_then(|()| settle(inner, written));
+    let Some(written) = written else { return (outcomes, failure) };
+    let settled = match engine {
+        Some(_) => synced.result.clone().and_then(|()| settle(inner, written)),
+        None => Err(inner.gone()),
+    };
     (outcomes, settled.err())
 }
 

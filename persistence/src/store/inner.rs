@@ -187,10 +187,19 @@ impl Inner {
         if matches!(failure, StoreError::Closed { .. }) {
             return Err(failure);
         }
-        if self.queue.refused().is_none() {
+        if self.queue.refused().is_none()
+            && let Some(failure) = self.failure()
+        {
             self.poison(&failure);
         }
         let mut engine = self.engine.write().unwrap_or_else(PoisonError::into_inner);
+        // Somebody else may have opened it meanwhile, and closing it again would take what was begun since; or closed it, and the directory may be another's.
+        let is_whole = engine.as_ref().is_some_and(|engine| engine.broken().is_none());
+        match self.queue.refused() {
+            None if is_whole => return Ok(()),
+            Some(closed @ StoreError::Closed { .. }) => return Err(closed),
+            _ => {}
+        }
         if let Some(old) = engine.take() {
             old.close();
         }
@@ -211,6 +220,11 @@ impl Inner {
     /// Lets others open the directory.
     pub(super) fn unlock(&self) {
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// Why there is no engine.
+    pub(super) fn gone(&self) -> StoreError {
+        self.queue.refused().unwrap_or_else(|| self.closed())
     }
 
     pub(super) fn closed(&self) -> StoreError {

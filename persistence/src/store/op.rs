@@ -26,6 +26,18 @@ impl fmt::Display for LogId {
     }
 }
 
+impl Op {
+    /// The log that it changes.
+    pub(super) const fn log(&self) -> LogId {
+        match self {
+            Self::Append { log, .. }
+            | Self::TruncateFrom { log, .. }
+            | Self::PurgeTo { log, .. }
+            | Self::PutRecord { log, .. } => *log,
+        }
+    }
+}
+
 /// One change of one log. The changes of one `commit` become durable together or not at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {

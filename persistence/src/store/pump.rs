@@ -74,7 +74,7 @@ impl Commit<'_> {
     pub fn finish(self) {
         let engine = self.inner.engine.read().unwrap_or_else(PoisonError::into_inner);
         let synced = self.begun.make_durable(self.inner, engine.as_ref());
-        let concluded = committer::finish(self.inner, self.begun, synced);
+        let concluded = committer::finish(self.inner, engine.as_ref(), self.begun, &synced);
         drop(engine);
         committer::tell(self.inner, concluded);
     }

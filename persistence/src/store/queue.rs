@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::Done;
 use super::error::StoreError;
-use super::op::Op;
+use super::op::{LogId, Op};
 
 /// What a commit costs in the queue beyond its values: the operation, its key, the callback.
 const OP_BYTES: u64 = 128;
@@ -38,6 +38,11 @@ pub(super) struct Queue {
 }
 
 impl Job {
+    /// The log that it is about; a commit may be about several or none.
+    pub(super) fn log(&self) -> Option<LogId> {
+        self.ops.first().map(Op::log)
+    }
+
     /// Whether it may make logs shorter.
     pub(super) fn shortens(&self) -> bool {
         self.ops.iter().any(|op| matches!(op, Op::TruncateFrom { .. } | Op::PurgeTo { .. }))
@@ -45,13 +50,13 @@ impl Job {
 }
 
 impl State {
-    /// What one group may hold, at least one job when there is one. A job that makes logs shorter is the first of its group.
+    /// What one group may hold, at least one job when there is one. A group that makes logs shorter begins with a job that does.
     fn take_group(&mut self, max_bytes: usize, max_ops: usize) -> Vec<Job> {
-        let (mut taken, mut bytes, mut ops) = (Vec::new(), 0, 0);
+        let (mut taken, mut bytes, mut ops) = (Vec::<Job>::new(), 0, 0);
         while let Some(job) = self.jobs.front() {
             let fits = bytes + job.bytes <= max_bytes as u64
                 && ops + job.ops.len() <= max_ops
-                && !job.shortens();
+                && (!job.shortens() || taken.first().is_some_and(Job::shortens));
             if !fits && !taken.is_empty() {
                 break;
             }
@@ -123,9 +128,10 @@ impl Queue {
         state.jobs.drain(..).collect()
     }
 
-    /// Accepts again after [`Queue::refuse`].
+    /// Accepts again after [`Queue::refuse`], in a new opening: what was begun in an earlier one must not be taken for a part of this.
     pub(super) fn accept(&self) {
         let mut state = self.lock();
+        state.opening += 1;
         if !state.closed {
             state.refuse = None;
         }

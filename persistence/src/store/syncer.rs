@@ -5,7 +5,7 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, PoisonError};
 use std::thread;
 
-use super::committer;
+use super::committer::{self, Synced};
 use super::error::StoreError;
 use super::inner::Inner;
 
@@ -13,7 +13,7 @@ use super::inner::Inner;
 pub(super) struct Syncer {
     inner: Arc<Inner>,
     asked: SyncSender<()>,
-    synced: Receiver<Result<(), StoreError>>,
+    synced: Receiver<Synced>,
 }
 
 impl Syncer {
@@ -42,13 +42,10 @@ impl Syncer {
     }
 
     /// Waits for what was started.
-    ///
-    /// # Errors
-    /// What the database or the disk says.
-    pub(super) fn wait(&self) -> Result<(), StoreError> {
+    pub(super) fn wait(&self) -> Synced {
         self.synced.recv().unwrap_or_else(|_| {
             let ended = io::Error::other("the thread that syncs has ended");
-            Err(StoreError::io(&self.inner.dir, "fsync", &ended))
+            Synced::not(&self.inner, StoreError::io(&self.inner.dir, "fsync", &ended))
         })
     }
 }

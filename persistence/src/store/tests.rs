@@ -316,6 +316,54 @@ fn of_groups_in_a_row_no_acknowledged_entry_is_lost_when_a_sync_fails() {
     }
 }
 
+/// Promise G1: however many open the store anew at once, and whatever was begun since the first of them did, what is acknowledged is there.
+#[test]
+fn of_many_who_reopen_at_once_one_does() {
+    const LOGS: u32 = 6;
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Arc::new(Disk::default());
+    let store = try_open(dir.path(), &disk).unwrap();
+    let heal = |log: u32| {
+        let mut acknowledged = 0;
+        for _ in 0..60 {
+            // Opening syncs too, and may be what meets a failure.
+            while store.reopen().is_err() {}
+            let last = store.last_index(LogId(log)).unwrap_or(0);
+            assert!(last >= acknowledged, "log {log}: {last} of {acknowledged}");
+            let next = last + 1;
+            // Others may be at it, and their failure be this one's.
+            let started: Vec<_> = (next..next + 3)
+                .map(|index| start(&store, vec![append(LogId(log), index, &value(index))]))
+                .collect();
+            for (index, done) in (next..).zip(started) {
+                if done.recv().unwrap().is_ok() {
+                    acknowledged = index;
+                }
+            }
+            if acknowledged % 7 == u64::from(log) {
+                disk.fail(DiskPoint::Fsync, 1, FaultKind::Io);
+            }
+        }
+        acknowledged
+    };
+    let acknowledged: Vec<_> = std::thread::scope(|scope| {
+        let heal = &heal;
+        let healing: Vec<_> = (0..LOGS).map(|log| scope.spawn(move || heal(log))).collect();
+        healing.into_iter().map(|it| it.join().unwrap()).collect()
+    });
+    disk.heal();
+    store.reopen().unwrap();
+    store.close().unwrap();
+    drop(store);
+    let store = try_open(dir.path(), &disk).unwrap();
+    for (log, acknowledged) in (0..LOGS).map(LogId).zip(acknowledged) {
+        assert!(acknowledged > 10 && store.last_index(log).unwrap() >= acknowledged, "{log}");
+        for index in 1..=acknowledged {
+            assert_eq!(store.entry(log, index).unwrap().unwrap(), value(index));
+        }
+    }
+}
+
 /// A leaf of the log tree never gets so long that sled moves it to a file that it does not sync.
 #[test]
 fn sled_writes_no_unsynced_side_files() {

@@ -129,6 +129,7 @@ fn a_group_behind_a_failed_sync_fails_with_it() {
         third.finish();
         assert!(opened.failed.load(Ordering::SeqCst), "seed {seed}");
         assert_eq!((opened.acknowledged(), opened.store.last_index(LOG)), (1, shown));
+        assert_eq!(opened.store.failure().is_none(), reopened, "an old failure is told once");
         opened.store.reopen().unwrap();
         let shown = opened.store.last_index(LOG).unwrap();
         opened.append(shown + 1);
