@@ -15,7 +15,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use holm_core::Offset;
 
-use super::tree::{CHANGES_AT_A_TIME, damaged, key};
+use super::tree::{CHANGES_AT_A_TIME, Stored, damaged, key};
 use crate::store::value;
 use crate::store::{Changes, Derived, LogId, Store, StoreError};
 
@@ -133,7 +133,7 @@ pub(super) struct Written {
     /// The runs from now on.
     pub(super) runs: Vec<Run>,
     /// The keys of the blocks that stood for the merged ones.
-    pub(super) replaced: Vec<sled::IVec>,
+    pub(super) replaced: Vec<Stored>,
 }
 
 /// Writes the heads of a flush, merged with the newest of the runs there are. Those stay until the mark that names the new runs is written.
@@ -159,7 +159,7 @@ fn merge(
     runs: &[Run],
     number: u64,
     heads: &[(&[u8], Offset)],
-) -> Result<(Run, Vec<sled::IVec>), StoreError> {
+) -> Result<(Run, Vec<Stored>), StoreError> {
     let mut writer = Writer::new(store, place, number);
     let mut fresh = heads.iter().peekable();
     // From the newest: of the same entity the first one counts.
@@ -202,7 +202,7 @@ fn kept_runs(runs: &[Run], fresh: u64) -> usize {
 pub(super) fn remove(
     store: &Arc<Store>,
     (log, opening): (LogId, u64),
-    blocks: &[sled::IVec],
+    blocks: &[Stored],
 ) -> Result<(), StoreError> {
     for blocks in blocks.chunks(CHANGES_AT_A_TIME) {
         let changes: Changes = blocks.iter().map(|key| (key.clone(), None)).collect();
@@ -308,7 +308,7 @@ struct Cursor<'a> {
     block: Block,
     nth: usize,
     /// The keys of the blocks so far.
-    seen: Vec<sled::IVec>,
+    seen: Vec<Stored>,
 }
 
 impl<'a> Cursor<'a> {
@@ -341,7 +341,7 @@ fn read(
     log: LogId,
     run: u64,
     start: &[u8],
-) -> Result<(sled::IVec, Block), StoreError> {
+) -> Result<(Stored, Block), StoreError> {
     let key = block_key(log, run, start);
     let value = store.read_derived(Derived::Index, |tree| tree.get(&key))?;
     let value = value.ok_or_else(|| damaged(store, "a block of heads is missing"))?;
@@ -349,7 +349,7 @@ fn read(
     Ok((key.into(), block))
 }
 
-fn unseal(store: &Arc<Store>, key: &[u8], value: sled::IVec) -> Result<Block, StoreError> {
+fn unseal(store: &Arc<Store>, key: &[u8], value: Stored) -> Result<Block, StoreError> {
     let part = value::unseal(key, value).map_err(|reason| damaged(store, &reason))?;
     let start = key.get(KEY_BYTES..).unwrap_or_default();
     Block::read(start, part.payload).map_err(|reason| damaged(store, reason))

@@ -10,6 +10,9 @@ use super::{conversations, places};
 use crate::store::value;
 use crate::store::{Changes, Derived, LogId, Store, StoreError};
 
+/// A key or a value as the database gives it.
+pub(super) type Stored = sled::IVec;
+
 /// Keys removed at a time when an index is discarded.
 pub(super) const KEYS_AT_A_TIME: usize = 512;
 
@@ -67,7 +70,7 @@ pub(super) struct Flushed {
     /// The last mark.
     pub(super) mark: Mark,
     /// Blocks of heads that nobody needs once the mark counts.
-    pub(super) replaced: Vec<sled::IVec>,
+    pub(super) replaced: Vec<Stored>,
 }
 
 /// Writes changes, a little at a time; the last mark says `whole`. It ends with an error when the store is opened again meanwhile.
@@ -122,7 +125,7 @@ fn read_numbers(store: &Arc<Store>, key: &[u8]) -> Result<Option<Vec<u64>>, Stor
 pub(super) fn numbers_in(
     store: &Arc<Store>,
     key: &[u8],
-    value: sled::IVec,
+    value: Stored,
 ) -> Result<Vec<u64>, StoreError> {
     let part = value::unseal(key, value).map_err(|reason| damaged(store, &reason))?;
     match part.payload.as_chunks() {

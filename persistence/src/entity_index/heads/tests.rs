@@ -47,19 +47,19 @@ impl Index {
         find(&self.store, LOG, &self.runs, entity)
     }
 
-    fn blocks(&self) -> Vec<sled::IVec> {
+    fn blocks(&self) -> Vec<Stored> {
         let (from, to) = (key(LOG, KIND, &[]), key(LOG, KIND + 1, &[]));
         self.store.read_derived(Derived::Index, |tree| tree.keys(from..to, usize::MAX)).unwrap()
     }
 
-    fn remove(&self, block: &sled::IVec) -> sled::IVec {
+    fn remove(&self, block: &Stored) -> Stored {
         let value = self.store.read_derived(Derived::Index, |tree| tree.get(block)).unwrap();
         let lost: Changes = [(block.clone(), None)].into_iter().collect();
         self.store.write_derived(Derived::Index, lost).unwrap();
         value.unwrap()
     }
 
-    fn restore(&self, block: &sled::IVec, value: sled::IVec) {
+    fn restore(&self, block: &Stored, value: Stored) {
         let again: Changes = [(block.clone(), Some(value))].into_iter().collect();
         self.store.write_derived(Derived::Index, again).unwrap();
     }
@@ -143,7 +143,7 @@ fn a_run_without_a_mark_is_removed() {
     assert_eq!(remove_others(&index.store, LOG, &runs), Ok(()));
     assert_eq!(index.blocks(), blocks);
     assert_eq!(remove_others(&index.store, LOG, &[]), Ok(()));
-    assert_eq!(index.blocks(), Vec::<sled::IVec>::new());
+    assert_eq!(index.blocks(), Vec::<Stored>::new());
     // Neighbours are left alone.
     let (before, behind) = (key(LOG, KIND - 1, &[9]), key(LogId(LOG.0 + 1), KIND, &[9; 8]));
     for key in [&before, &behind] {
@@ -225,5 +225,5 @@ fn an_index_of_an_earlier_version_is_built_anew() {
     assert_eq!(index.watermark(), 0);
     let left = store
         .read_derived(Derived::Index, |it| it.keys(key(LOG, 0, &[])..key(LOG, u8::MAX, &[]), 9));
-    assert_eq!(left.unwrap(), Vec::<sled::IVec>::new());
+    assert_eq!(left.unwrap(), Vec::<Stored>::new());
 }
