@@ -273,17 +273,15 @@ impl EntityIndex {
         let known = state.dirty.entry_of(offset);
         let known = known.or_else(|| state.flushing.as_ref()?.entry_of(offset));
         drop(state);
-        match known {
-            Some(entry) => Ok(Some(entry)),
-            None => {
-                let shared = &self.shared;
-                let entry =
-                    shared.unless_discarded(|| places::find(&shared.store, shared.log, offset))?;
-                // Not to be taken for "beyond the last offset": a reader would believe that nothing is there.
-                entry
-                    .map(Some)
-                    .ok_or_else(|| self.report_damage("it knows no entry at or before an offset"))
-            }
+        if let Some(entry) = known {
+            return Ok(Some(entry));
+        }
+        let shared = &self.shared;
+        match shared.unless_discarded(|| places::find(&shared.store, shared.log, offset)) {
+            // Not to be taken for "beyond the last offset": a reader would believe that nothing is there.
+            Ok(None) => Err(self.report_damage("it knows no entry at or before an offset")),
+            Err(StoreError::Damaged { reason, .. }) => Err(self.report_damage(&reason)),
+            found => found,
         }
     }
 

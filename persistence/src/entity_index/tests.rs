@@ -52,6 +52,41 @@ fn what_an_index_lost_is_found_in_the_log() {
     }
 }
 
+/// The same with what is there and is not what was written, found out in a running process and in the next one.
+#[test]
+fn what_is_spoiled_in_an_index_is_found_in_the_log() {
+    for (kind, reopens) in
+        [b'h', b'b', b'c', b'w'].into_iter().flat_map(|it| [(it, false), (it, true)])
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = open(dir.path(), true);
+        wait(log.open(SHARD, Term(1))).unwrap();
+        let (mut writer, account) = (Writer::new(SHARD, Term(1)), address("account/1"));
+        let batch = writer.batch(&[(&account, 1)]);
+        wait(log.append(batch.clone())).unwrap();
+        log.flush_indexes();
+        let (from, to) = (tree::key(LogId(0), kind, &[]), tree::key(LogId(0), kind + 1, &[]));
+        let pairs = log.store().read_derived(Derived::Index, |tree| tree.pairs(from..to)).unwrap();
+        assert!(!pairs.is_empty());
+        let spoiled = pairs.into_iter().map(|(key, value)| {
+            let mut bytes = value.to_vec();
+            *bytes.last_mut().unwrap() ^= 1;
+            (key, Some(bytes.into()))
+        });
+        log.store().write_derived(Derived::Index, spoiled.collect()).unwrap();
+        if reopens {
+            log.store().close().unwrap();
+            drop(log);
+            log = open(dir.path(), true);
+        }
+        assert_eq!(log.read(SHARD, Offset(1), 1).as_deref(), Ok(std::slice::from_ref(&batch)));
+        let history = log.history(SHARD, &account, SequenceNumber::ZERO, usize::MAX).unwrap();
+        assert_eq!(history.head, batch.last(), "{}", char::from(kind));
+        let conversation = writer.conversation_of(batch.last());
+        assert_eq!(found(&log, conversation), (vec![batch.last().0], Some(1)));
+    }
+}
+
 /// What is queued for the keeper when the store is reopened belongs to an index that nobody trusts any more; the next one must not find it.
 #[test]
 fn a_flush_that_a_reopening_overtook_writes_nothing() {
