@@ -1,7 +1,7 @@
 //! An index that lost updates: what a damaged database does without a word.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 
 use holm_core::{CorrelationId, Offset, SequenceNumber, ShardId, Term};
 
@@ -159,23 +159,28 @@ fn heads_are_found_while_their_runs_are_merged() {
     }
     let last = batches.last().unwrap().last();
     index.apply(1, &batches[0]).unwrap();
+    let began = Barrier::new(2);
     std::thread::scope(|scope| {
-        let looking = scope.spawn(|| {
-            let (mut before, mut looks) = (vec![Offset::ZERO; ENTITIES], 0);
-            while index.last_offset() < last {
+        scope.spawn(|| {
+            let mut before = vec![Offset::ZERO; ENTITIES];
+            let mut look_at_all = || {
                 for (entity, before) in entities.iter().zip(&mut before) {
                     let head = index.head(entity).unwrap().expect("it is there from the first");
                     assert!(head >= *before, "{entity}: {head} behind {before}");
-                    (*before, looks) = (head, looks + 1);
+                    *before = head;
                 }
+            };
+            look_at_all();
+            began.wait();
+            while index.last_offset() < last {
+                look_at_all();
             }
-            looks
         });
+        began.wait();
         for (entry, batch) in (1..).zip(&batches) {
             index.apply(entry, batch).unwrap();
             index.flush().unwrap();
         }
-        assert!(looking.join().unwrap() > ENTITIES);
     });
     assert!(index.shared.lock().flushed.runs.len() < 20, "they were merged");
     let records = batches.iter().flat_map(Batch::records);
