@@ -39,6 +39,18 @@ impl Opened {
     }
 }
 
+/// What can be read, and what is stored behind it, is there after the power was cut.
+fn assert_what_is_shown_is_durable(disk: &SimulatedDisk, opened: Opened, seed: u64) {
+    let shown = opened.store.last_index(LOG).unwrap();
+    opened.append(shown + 1);
+    opened.pump.begin().unwrap().finish();
+    assert_eq!(opened.acknowledged(), shown + 1, "seed {seed}");
+    disk.crash(Crash::PowerLost);
+    drop(opened);
+    let opened = open(disk).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+    assert!(opened.acknowledged() > shown, "seed {seed}: {shown} and more was shown");
+}
+
 /// Promise G1. Promise G6: on the disk of the simulation what was acknowledged is there after any crash, and what was not is there with both its parts or not
 /// at all.
 #[test]
@@ -131,14 +143,7 @@ fn a_group_behind_a_failed_sync_fails_with_it() {
         assert_eq!((opened.acknowledged(), opened.store.last_index(LOG)), (1, shown));
         assert_eq!(opened.store.failure().is_none(), reopened, "an old failure is told once");
         opened.store.reopen().unwrap();
-        let shown = opened.store.last_index(LOG).unwrap();
-        opened.append(shown + 1);
-        opened.pump.begin().unwrap().finish();
-        assert_eq!(opened.acknowledged(), shown + 1, "seed {seed}");
-        disk.crash(Crash::PowerLost);
-        drop(opened);
-        let opened = open(&disk).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
-        assert!(opened.acknowledged() > shown, "seed {seed}");
+        assert_what_is_shown_is_durable(&disk, opened, seed);
     }
 }
 
@@ -273,14 +278,7 @@ fn pages_that_a_failed_sync_dropped_are_not_taken_for_durable() {
             drop(opened);
             opened = open(&disk).unwrap();
         }
-        let shown = opened.store.last_index(LOG).unwrap();
-        opened.append(shown + 1);
-        opened.pump.begin().unwrap().finish();
-        assert_eq!(opened.acknowledged(), shown + 1, "seed {seed}");
-        disk.crash(Crash::PowerLost);
-        drop(opened);
-        let opened = open(&disk).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
-        assert!(opened.acknowledged() > shown, "seed {seed}: {shown} and more was shown");
+        assert_what_is_shown_is_durable(&disk, opened, seed);
     }
 }
 
