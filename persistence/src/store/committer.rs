@@ -235,7 +235,8 @@ pub(super) fn begin<'a>(
         outcomes.push((job.done, outcome));
     }
     let mut written = None;
-    if failure.is_none() && outcomes.iter().any(|(_, outcome)| outcome.is_ok()) {
+    // Also where every commit was refused: the group behind it follows the one before.
+    if failure.is_none() {
         match write(inner, engine, group) {
             Ok(group) => written = Some(group),
             Err(error) => failure = Some(error),

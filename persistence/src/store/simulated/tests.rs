@@ -172,6 +172,23 @@ fn a_group_does_not_follow_one_of_an_earlier_opening() {
     }
 }
 
+/// Promise G1: a group of which nothing was taken hides nothing of the one before it from the one behind it.
+#[test]
+fn a_refused_group_between_two_hides_nothing() {
+    let opened = open(&SimulatedDisk::new("/simulated", 1)).unwrap();
+    opened.append(1);
+    let first = opened.pump.begin().unwrap();
+    opened.append(9);
+    let refused = opened.pump.begin_behind(&first).unwrap();
+    opened.append(2);
+    let third = opened.pump.begin_behind(&refused).unwrap();
+    for commit in [first, refused, third] {
+        commit.finish();
+    }
+    assert_eq!((opened.acknowledged(), opened.store.last_index(LOG)), (2, Some(2)));
+    assert!(opened.failed.load(Ordering::SeqCst), "the one with a gap");
+}
+
 /// The side file must ask for less before logs get shorter, and for no more until they are.
 #[test]
 fn nothing_is_begun_beside_a_group_that_makes_logs_shorter() {
