@@ -96,6 +96,7 @@ impl ShardHost {
             .collect();
         let listener = Listener {
             slips: seats.iter().map(|seat| Arc::clone(&seat.slips)).collect(),
+            afterwards: arbiters.iter().flat_map(Arbiters::afterwards).map(Arc::clone).collect(),
             clock: Arc::clone(&options.clock),
             failures: Arc::downgrade(&failures),
         };

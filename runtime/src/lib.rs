@@ -63,6 +63,7 @@ pub use options::{
 pub use policy::{Policies, Policy, PolicyError, Then};
 pub use registry::{CommandView, EntityTypeView, Registry, RegistryError, SYSTEM_PREFIX};
 pub use rehearsal::{Rehearsal, Rehearsed, RehearsedEvent, RehearsedReaction};
+pub use shell::afterwards::notify_afterwards;
 pub use supervision::Supervision;
 
 /// What a caught panic said.

@@ -2,6 +2,7 @@
 //! about entities.
 
 pub(crate) mod actor;
+pub(crate) mod afterwards;
 pub(crate) mod arbiters;
 pub(crate) mod by_type;
 pub(crate) mod courier;

@@ -5,6 +5,7 @@
 //! [`holm_persistence::Store`]; logs are never purged and openraft's own snapshots are off, because the log is the truth and a new
 //! replica catches up by reading it.
 
+mod assured;
 pub(crate) mod consensus;
 pub(crate) mod entry;
 #[cfg(any(test, fuzzing))]
@@ -49,6 +50,10 @@ pub(crate) type Vote = openraft::alias::VoteOf<Types>;
 pub(crate) type StoredMembership = openraft::alias::StoredMembershipOf<Types>;
 pub(crate) type Membership = openraft::Membership<u64, openraft::EmptyNode>;
 pub(crate) type Metrics = openraft::RaftMetrics<Types>;
+#[cfg(test)]
+pub(crate) type VoteRequest = openraft::raft::VoteRequest<Types>;
+#[cfg(test)]
+pub(crate) type VoteResponse = openraft::raft::VoteResponse<Types>;
 
 /// How long ago something was.
 pub(crate) fn elapsed(at: &openraft::alias::SerdeInstantOf<Types>) -> Duration {

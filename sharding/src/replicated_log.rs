@@ -116,10 +116,22 @@ impl ShardLog for ReplicatedLog {
         }
     }
 
+    /// One: a batch is work for every replica, whatever it holds, and that is what fills the processors first. Who comes while it is on its way shares the next one.
+    fn batches_at_once(&self) -> usize {
+        1
+    }
+
     fn confirm(&self, shard: ShardId, term: Term) -> Pending<Result<(), AppendError>> {
         match self.replica(shard) {
             Some(replica) => replica.confirm(term, self.failures.clone()),
             None => not_here(shard, term),
+        }
+    }
+
+    fn confirm_at_once(&self, shard: ShardId, term: Term) -> Option<Result<(), AppendError>> {
+        match self.replica(shard) {
+            Some(replica) => replica.confirm_at_once(term),
+            None => Some(Err(AppendError::Fenced { shard, term })),
         }
     }
 

@@ -88,6 +88,7 @@ situations! {
     (FollowedAcrossTerms, "followed-across-terms", History, "One follower was given events of one shard that were written under more than one term."),
     (HandledAgain, "record-handled-again", History, "A member of a shared projection handled a record that one of them had handled before."),
     (CrashBeforeSync, "crash-before-sync", World, "A node died between an append and its sync."),
+    (ConfirmedByLease, "confirmed-by-lease", World, "A leader said by its lease alone, without asking its consensus, that reads are of now."),
     (CrashBetweenGroups, "crash-between-groups", World, "A node died with a group of commits on its way to the disk behind another one."),
     (CrashBeforeReply, "crash-before-reply", World, "A node died when a batch was durable and not yet answered."),
     (CrashDuringRecovery, "crash-during-recovery", World, "A node died while it recovered."),

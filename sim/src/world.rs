@@ -91,6 +91,7 @@ impl World {
             down_after: settings.down_after,
             rest_after: settings.rest_after,
             groups_overlap: settings.groups_overlap,
+            confirms_at_once: settings.confirms_at_once,
             met: met.clone(),
             readers: Readers::of(settings, &met),
         };

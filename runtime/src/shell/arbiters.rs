@@ -3,11 +3,13 @@
 //! The only place that names `System` and `Arbiter::new`. Several hosts in one process each have a system of their own.
 
 use std::io;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use actix_rt::{Arbiter, ArbiterHandle, System};
 use tokio::sync::oneshot;
+
+use super::afterwards::Afterwards;
 
 /// The arbiters of one host.
 #[derive(Debug)]
@@ -15,6 +17,8 @@ pub(crate) struct Arbiters {
     handles: Vec<ArbiterHandle>,
     /// One on which no handler ever runs.
     beside: ArbiterHandle,
+    /// One of each arbiter on which handlers run.
+    afterwards: Vec<Arc<Afterwards>>,
     stop: Mutex<Option<oneshot::Sender<()>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -24,16 +28,19 @@ impl Arbiters {
     pub(crate) fn start(count: usize) -> io::Result<Self> {
         let (stop, stopped) = oneshot::channel();
         let (ready, started) = std::sync::mpsc::sync_channel(1);
+        let count = count.max(1);
+        let afterwards: Vec<Arc<Afterwards>> = (0..count).map(|_| Arc::default()).collect();
+        let begun = afterwards.clone();
         let thread =
             std::thread::Builder::new().name("holm-system".to_owned()).spawn(move || {
-                run(count.max(1) + 1, &ready, stopped);
+                run(count + 1, &begun, &ready, stopped);
             })?;
         let mut handles = started
             .recv()
             .unwrap_or_else(|_| Err(io::Error::other("the actix system ended before it began")))?;
         let beside = handles.pop().ok_or_else(|| io::Error::other("there is no arbiter"))?;
         let (stop, thread) = (Mutex::new(Some(stop)), Mutex::new(Some(thread)));
-        Ok(Self { handles, beside, stop, thread })
+        Ok(Self { handles, beside, afterwards, stop, thread })
     }
 
     /// The arbiter of the `index`th shard.
@@ -44,6 +51,11 @@ impl Arbiters {
     /// The arbiter of what looks at the shards and tells of them.
     pub(crate) fn beside(&self) -> &ArbiterHandle {
         &self.beside
+    }
+
+    /// What is done on each arbiter when its shards have had their turns.
+    pub(crate) fn afterwards(&self) -> &[Arc<Afterwards>] {
+        &self.afterwards
     }
 
     /// Tells all threads to end; gives the thread to wait for, the first time.
@@ -68,6 +80,7 @@ impl Drop for Arbiters {
 )]
 fn run(
     count: usize,
+    afterwards: &[Arc<Afterwards>],
     ready: &std::sync::mpsc::SyncSender<io::Result<Vec<ArbiterHandle>>>,
     stopped: oneshot::Receiver<()>,
 ) {
@@ -82,7 +95,10 @@ fn run(
                 return;
             }
         };
-        let handles = arbiters.iter().map(Arbiter::handle).collect();
+        let handles: Vec<_> = arbiters.iter().map(Arbiter::handle).collect();
+        for (arbiter, afterwards) in handles.iter().zip(afterwards) {
+            arbiter.spawn(Arc::clone(afterwards).run());
+        }
         if ready.send(Ok(handles)).is_err() {
             return;
         }

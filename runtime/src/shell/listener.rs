@@ -1,9 +1,10 @@
-//! The listener of a host: hears of callers to whom their shard says nothing. It runs on a thread on which no handler runs, where there is one.
+//! The listener of a host: hears of callers to whom their shard says nothing, and of answers whose arbiter does not let them go. It runs on a thread on which no handler runs, where there is one.
 
 use std::sync::{Arc, Weak};
 
 use holm_core::Clock;
 
+use super::afterwards::Afterwards;
 use crate::ask::slip::{LOOK_EVERY, Slips};
 use crate::failures::Outlet;
 
@@ -11,6 +12,8 @@ use crate::failures::Outlet;
 pub(crate) struct Listener {
     /// Of every shard.
     pub(crate) slips: Vec<Arc<Slips>>,
+    /// Of every arbiter: one of them may be held by a handler that does not come back.
+    pub(crate) afterwards: Vec<Arc<Afterwards>>,
     pub(crate) clock: Arc<dyn Clock>,
     /// The host is gone when this is, or takes nothing any more.
     pub(crate) failures: Weak<Outlet>,
@@ -22,6 +25,7 @@ impl Listener {
             tokio::time::sleep(LOOK_EVERY).await;
             let now = self.clock.now();
             self.slips.iter().for_each(|slips| slips.look(now));
+            self.afterwards.iter().for_each(|afterwards| afterwards.carry_out());
         }
     }
 }

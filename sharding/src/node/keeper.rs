@@ -68,7 +68,7 @@ impl Core {
         let next = voters.find(|node| *node != self.me() && self.is_reachable(*node));
         let Some(next) = next else { return false };
         tracing::info!(to = %next, "handing over the cluster log");
-        let _ = self.cluster_group.raft().trigger().transfer_leader(next.0).await;
+        self.cluster_group.give_away(next).await;
         true
     }
 
@@ -141,7 +141,6 @@ impl Core {
 
     /// Changes who votes. A leader that is to vote no more hands over first.
     async fn change_voters(&self, wanted: &BTreeSet<NodeId>) {
-        let raft = self.cluster_group.raft();
         if !wanted.contains(&self.me())
             && let Some(next) = wanted.iter().find(|node| self.is_reachable(**node))
         {
@@ -151,7 +150,7 @@ impl Core {
                 self.cluster_group.metrics().membership_config.voter_ids().collect();
             if known.contains(&next.0) {
                 tracing::info!(to = %next, "handing over the cluster log");
-                let _ = raft.trigger().transfer_leader(next.0).await;
+                self.cluster_group.give_away(*next).await;
                 tokio::time::sleep(PERIOD).await;
                 return;
             }

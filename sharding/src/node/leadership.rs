@@ -201,11 +201,10 @@ impl Core {
     }
 
     async fn transfer(&self, group: &ShardGroup, to: NodeId) -> bool {
-        let raft = group.group.raft();
-        if raft.trigger().transfer_leader(to.0).await.is_err() {
+        if !group.group.give_away(to).await {
             return false;
         }
-        let mut server = raft.server_metrics();
+        let mut server = group.group.raft().server_metrics();
         let gone = async {
             loop {
                 if !server.borrow_watched().state.is_leader() {

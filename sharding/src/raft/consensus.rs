@@ -17,6 +17,9 @@ pub(crate) trait Consensus: Send + Sync + 'static {
     /// Resolves to `Ok` when at some moment after the call this node still led at `term`.
     fn confirm(&self, term: u64) -> Pending<Result<(), NotProposed>>;
 
+    /// Whether this node leads at `term` at some moment of the call. False says nothing: [`Consensus::confirm`] finds out.
+    fn confirm_at_once(&self, term: u64) -> bool;
+
     /// Resolves when this node leads at `term` and has followed every entry of the terms before.
     fn settle(&self, term: u64) -> Pending<Result<(), NotProposed>>;
 

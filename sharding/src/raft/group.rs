@@ -2,6 +2,7 @@
 
 mod resting;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::assured::Assured;
 use super::consensus::{Consensus, NotProposed};
 use super::heard::Heard;
 use super::log_storage::GroupLog;
@@ -62,6 +64,8 @@ pub(crate) struct Group {
     times: ConsensusTimes,
     rest: Rest,
     heard: Heard,
+    assured: Assured,
+    me: u64,
 }
 
 /// What a group is made of.
@@ -97,7 +101,8 @@ impl Group {
         let (asks, queue) = mpsc::unbounded_channel();
         tokio::spawn(write_in_order(raft.clone(), times, queue));
         tokio::spawn(rest.carry_out(raft.clone()));
-        Ok(Self { id, raft, log, asks, runtime: Handle::current(), times, rest, heard })
+        let (runtime, assured, me) = (Handle::current(), Assured::default(), me.0);
+        Ok(Self { id, raft, log, asks, runtime, times, rest, heard, assured, me })
     }
 
     /// openraft's handle, for membership changes and elections.
@@ -126,7 +131,14 @@ impl Group {
             return respond
                 .respond(rpc::failure("this replica has not caught up with what it once had"));
         }
-        rpc::serve(&self.raft, kind, bytes, respond);
+        let wanted = (kind == rpc::VOTE).then(|| self.assured.vote_wanted());
+        rpc::serve(&self.raft, kind, bytes, respond, wanted);
+    }
+
+    /// Gives the leadership to another voter, who then stands for election; how that goes is seen in the metrics. False when the group has stopped.
+    pub(crate) async fn give_away(&self, to: NodeId) -> bool {
+        self.assured.give_away(self.term());
+        self.raft.trigger().transfer_leader(to.0).await.is_ok()
     }
 
     /// Stands for election, after a pre-vote; false when that is not for this replica now.
@@ -261,12 +273,14 @@ impl Consensus for Group {
         self.rest.stir();
         let (group, asked) = (self.clone(), Instant::now());
         self.wait(WRITE_DEADLINE, NO_MAJORITY, async move {
+            let begun = group.assured.begin();
             // The lease may be over because answers are late: then the majority is asked, again and again until it answers.
             let mut policy = ReadPolicy::LeaseRead;
             loop {
                 match group.raft.get_read_linearizer(policy.clone()).await {
                     Ok(read) if **read.read_log_id().committed_leader_id() == term => {
                         if group.is_borne_out(&policy, asked, term).await {
+                            group.assured.leads(term, begun);
                             return Ok(());
                         }
                     }
@@ -280,6 +294,13 @@ impl Consensus for Group {
                 policy = ReadPolicy::ReadIndex;
             }
         })
+    }
+
+    fn confirm_at_once(&self, term: u64) -> bool {
+        self.rest.stir();
+        // In this order: what the others promise now they promised at the moment at which this node had voted for nobody else.
+        self.assured.holds(term)
+            && self.lease_begins().is_some_and(|since| self.agreed_since(since, term))
     }
 
     fn settle(&self, term: u64) -> Pending<Result<(), NotProposed>> {
@@ -319,23 +340,30 @@ impl Group {
     /// Whether what openraft found about its lease, or by asking the majority, is so by the clock of [`Heard`] too. Where it is not, the majority is asked
     /// and waited for, for the time of an answer.
     async fn is_borne_out(&self, policy: &ReadPolicy, asked: Instant, term: u64) -> bool {
-        let (me, voters) = {
-            let metrics = self.raft.metrics();
-            let metrics = metrics.borrow_watched();
-            (metrics.id, metrics.membership_config.membership().get_joint_config().clone())
-        };
-        // A lease is what a follower promises from when it heard the message on, which is after it left.
         let within_lease = match policy {
-            ReadPolicy::LeaseRead => Instant::now().checked_sub(self.times.election_max),
+            ReadPolicy::LeaseRead => self.lease_begins(),
             ReadPolicy::ReadIndex => None,
         };
         let since = within_lease.unwrap_or(asked);
-        if self.heard.majorities_since(since, term, me, &voters) {
+        if self.agreed_since(since, term) {
             return true;
         }
         self.beat().await;
-        let answered = self.heard.until_majorities_since(asked, term, me, &voters);
+        let Some(voters) = self.log.of_voters(<[_]>::to_vec) else { return false };
+        let answered = self.heard.until_majorities_since(asked, term, self.me, &voters);
         tokio::time::timeout(self.times.heartbeat_answer(), answered).await.is_ok()
+    }
+
+    /// Whether a majority agreed to what left since then that this node leads at this term.
+    fn agreed_since(&self, since: Instant, term: u64) -> bool {
+        let agreed =
+            |sets: &[BTreeSet<u64>]| self.heard.majorities_since(since, term, self.me, sets);
+        self.log.of_voters(agreed).unwrap_or(false)
+    }
+
+    /// From when on an answer is one within the lease. A lease is what a follower promises from when it heard the message on, which is after it left.
+    fn lease_begins(&self) -> Option<Instant> {
+        Instant::now().checked_sub(self.times.election_max)
     }
 
     /// Puts a write behind those before; false when the group has stopped.

@@ -9,6 +9,7 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -124,6 +125,12 @@ impl GroupLog {
     /// The membership in force at an index.
     pub(crate) fn membership_at(&self, index: u64) -> super::StoredMembership {
         self.state().memberships.at(index)
+    }
+
+    /// What `ask` says of the sets of voters that the newest membership in the log has, of each of which a majority must agree. None where no membership is known.
+    pub(crate) fn of_voters<R>(&self, ask: impl FnOnce(&[BTreeSet<u64>]) -> R) -> Option<R> {
+        let state = self.state();
+        state.memberships.newest().map(|membership| ask(membership.get_joint_config()))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

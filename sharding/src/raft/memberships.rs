@@ -57,6 +57,11 @@ impl Memberships {
         before != self.0.len()
     }
 
+    /// The newest that is known, whether or not it is committed: it is the one that counts.
+    pub(crate) fn newest(&self) -> Option<&Membership> {
+        self.0.last().map(|place| &place.membership)
+    }
+
     /// The newest at or below `index`, else the oldest known.
     pub(crate) fn at(&self, index: u64) -> StoredMembership {
         let place = self.0.iter().rev().find(|place| place.index <= index).or(self.0.first());

@@ -175,8 +175,15 @@ pub(crate) fn answer(result: Result<impl Serialize, impl std::fmt::Display>) -> 
 }
 
 /// Hands a message to a replica and answers it. Must be called on the cluster's runtime, in the order in which the leader sent: the message
-/// is in the replica's queue when this returns, so that appends sent one behind the other are taken one behind the other.
-pub(crate) fn serve(raft: &Raft, kind: u8, bytes: Bytes, respond: Responder) {
+/// is in the replica's queue when this returns, so that appends sent one behind the other are taken one behind the other. What is held `meanwhile` goes when the answer is
+/// known.
+pub(crate) fn serve(
+    raft: &Raft,
+    kind: u8,
+    bytes: Bytes,
+    respond: Responder,
+    meanwhile: impl Send + 'static,
+) {
     let raft = raft.clone();
     let work: BoxFuture<'static, Bytes> = match kind {
         APPEND => match read_append(bytes) {
@@ -194,15 +201,19 @@ pub(crate) fn serve(raft: &Raft, kind: u8, bytes: Bytes, respond: Responder) {
         },
         _ => return respond.respond(failure("this version does not know that message")),
     };
-    finish(work, respond);
+    finish(work, respond, meanwhile);
 }
 
-fn finish(mut work: BoxFuture<'static, Bytes>, respond: Responder) {
+fn finish(mut work: BoxFuture<'static, Bytes>, respond: Responder, meanwhile: impl Send + 'static) {
     // The first poll puts the message into the replica's queue; only what then has to wait needs a task.
     match work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(answer) => respond.respond(answer),
         Poll::Pending => {
-            tokio::spawn(async move { respond.respond(work.await) });
+            tokio::spawn(async move {
+                let answer = work.await;
+                drop(meanwhile);
+                respond.respond(answer);
+            });
         }
     }
 }

@@ -187,6 +187,15 @@ impl Replica {
         })
     }
 
+    /// The same, when it is known without asking anybody.
+    pub(super) fn confirm_at_once(&self, term: Term) -> Option<Result<(), AppendError>> {
+        let Opening { term: newest, takes_writes, .. } = *self.lock();
+        if newest != term || !takes_writes {
+            return Some(Err(AppendError::Fenced { shard: self.shard, term }));
+        }
+        self.consensus.confirm_at_once(term.0).then_some(Ok(()))
+    }
+
     pub(super) fn follow(&self, seen: Offset) -> Pending<Result<Offset, ReadError>> {
         let shard = self.shard;
         let mut progress = self.progress.clone();

@@ -5,9 +5,10 @@
 //! holds an earlier one up by one piece at most.
 
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use holm_runtime::notify_afterwards;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 
@@ -29,7 +30,7 @@ const KEPT_BYTES: usize = 1024 * 1024;
 pub(crate) struct Outbox {
     lanes: Mutex<Lanes>,
     /// Wakes the writer.
-    wake: Notify,
+    wake: Arc<Notify>,
     /// Most bytes of each lane.
     allowed: [usize; LANES],
 }
@@ -63,7 +64,7 @@ pub(crate) enum NotTaken {
 impl Outbox {
     /// An empty outbox with a limit per lane.
     pub(crate) fn new(allowed: [usize; LANES]) -> Self {
-        Self { lanes: Mutex::default(), wake: Notify::new(), allowed }
+        Self { lanes: Mutex::default(), wake: Arc::default(), allowed }
     }
 
     /// Queues a message, cut into frames when it is long.
@@ -182,6 +183,8 @@ impl Outbox {
             };
             if !ready {
                 self.wake.notified().await;
+                // Who else is ready on this thread says something too, perhaps, and all of it is one write.
+                tokio::task::yield_now().await;
                 continue;
             }
             let (lane, piece) = next_piece(&mut sheets);
@@ -218,8 +221,9 @@ impl Outbox {
     }
 
     fn wake_writer(&self, lanes: &mut Lanes) {
-        if std::mem::take(&mut lanes.idle) {
-            self.wake.notify_one();
+        // Whoever answers on an arbiter wakes it a little later; until then it may be woken by others.
+        if lanes.idle && notify_afterwards(&self.wake) {
+            lanes.idle = false;
         }
     }
 

@@ -43,6 +43,7 @@ pub(super) struct Common {
     pub(super) down_after: Duration,
     pub(super) rest_after: Option<Duration>,
     pub(super) groups_overlap: bool,
+    pub(super) confirms_at_once: bool,
     pub(super) met: Met,
     /// Who follows the bus on each node.
     pub(super) readers: Readers,
@@ -307,9 +308,10 @@ fn options(
         loaders: 2,
         ..HostOptions::new(common.registry.clone(), common.shards)
     };
-    let met = common.met.clone();
+    let (met, at_once) = (common.met.clone(), common.confirms_at_once);
     let start_host = Box::new(move |seat: HostSeat| {
-        let log = Arc::new(Watched::new(seat.log, met, alive, gauges.flights()));
+        let watched = Watched::new(seat.log, met, alive, gauges.flights());
+        let log = Arc::new(watched.confirming_at_once(at_once));
         let host = HostSeat { log, ..seat }.take(host_options)?;
         gauges.host_starts(&host);
         Ok(Arc::new(host) as Arc<dyn HostedShards>)

@@ -10,7 +10,7 @@ use crate::workload;
 
 /// The newest edition of the worlds. A seed means a world of its edition: what is added to the worlds comes with a new one, and the seeds of mended bugs
 /// keep the one in which they were found.
-pub const EDITION: u32 = 6;
+pub const EDITION: u32 = 7;
 
 /// How often each fault happens, relative to the others; zero is never.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -134,6 +134,8 @@ pub struct Settings {
     pub deaths_are_seen: bool,
     /// Whether a group of commits is handed to the disk while the one before it is not durable.
     pub groups_overlap: bool,
+    /// A leader confirms reads by its lease without asking its consensus, where it can.
+    pub confirms_at_once: bool,
     /// How wrong the clocks are by themselves.
     pub clocks: Clocks,
     /// Whether there are entities that cannot be replayed.
@@ -175,6 +177,9 @@ impl Settings {
         }
         if edition >= 6 {
             settings.sixth_edition();
+        }
+        if edition >= 7 {
+            settings.seventh_edition();
         }
         settings
     }
@@ -218,6 +223,11 @@ impl Settings {
         self.groups_overlap = SeededEntropy::new(self.seed ^ 0x0006_0F06).below(3) > 0;
     }
 
+    /// What the seventh edition brought: leaders that confirm reads by their lease without asking.
+    fn seventh_edition(&mut self) {
+        self.confirms_at_once = SeededEntropy::new(self.seed ^ 0x0007_1EA5).below(4) > 0;
+    }
+
     fn first_edition(seed: u64) -> Self {
         // Another stream than the world's own, so that a new setting does not change everything else.
         let mut entropy = SeededEntropy::new(seed ^ 0x5E77_1465);
@@ -250,6 +260,7 @@ impl Settings {
             shared: false,
             deaths_are_seen: false,
             groups_overlap: false,
+            confirms_at_once: false,
             clocks: Clocks::default(),
             relics: false,
             damaged_side_files: false,
@@ -326,6 +337,20 @@ mod tests {
             assert_eq!((fourth.faults, fourth.clocks), (fifth.faults, fifth.clocks));
             assert_eq!((fourth.policy, fourth.shared), (fifth.policy, fifth.shared));
             assert_eq!(fourth.rest_after, None);
+        }
+    }
+
+    /// And those that were found in worlds in which each read waited for the word of the consensus.
+    #[test]
+    fn the_sixth_edition_knows_nothing_of_the_seventh() {
+        for seed in 0..200 {
+            let (sixth, seventh) = (Settings::of_edition(seed, 6), Settings::of_edition(seed, 7));
+            assert!(!sixth.confirms_at_once);
+            assert_eq!((sixth.faults, sixth.clocks), (seventh.faults, seventh.clocks));
+            assert_eq!(
+                (sixth.groups_overlap, sixth.deaths_are_seen, sixth.rest_after),
+                (seventh.groups_overlap, seventh.deaths_are_seen, seventh.rest_after)
+            );
         }
     }
 

@@ -22,6 +22,7 @@ pub(super) struct Watched {
     alive: Arc<AtomicBool>,
     flights: Flights,
     loads: Mutex<Loads>,
+    confirms_at_once: bool,
 }
 
 /// One batch on its way, until it is answered, or let go because its shard is led here no longer.
@@ -48,7 +49,12 @@ impl Watched {
         alive: Arc<AtomicBool>,
         flights: Flights,
     ) -> Self {
-        Self { log, met, alive, flights, loads: Mutex::default() }
+        Self { log, met, alive, flights, loads: Mutex::default(), confirms_at_once: false }
+    }
+
+    /// Whether what the log knows of its term by itself is said.
+    pub(super) fn confirming_at_once(self, confirms_at_once: bool) -> Self {
+        Self { confirms_at_once, ..self }
     }
 
     /// An entity comes into memory: the first that is asked for is its snapshot.
@@ -110,6 +116,15 @@ impl ShardLog for Watched {
 
     fn confirm(&self, shard: ShardId, term: Term) -> Pending<Result<(), AppendError>> {
         self.log.confirm(shard, term)
+    }
+
+    fn confirm_at_once(&self, shard: ShardId, term: Term) -> Option<Result<(), AppendError>> {
+        if !self.confirms_at_once {
+            return None;
+        }
+        let said = self.log.confirm_at_once(shard, term);
+        self.met.met_times(Situation::ConfirmedByLease, u64::from(said == Some(Ok(()))));
+        said
     }
 
     fn last_offset(&self, shard: ShardId) -> Result<Offset, ReadError> {

@@ -49,6 +49,10 @@ impl Consensus for Played {
         Box::pin(async move { answered.await.expect("the test answers") })
     }
 
+    fn confirm_at_once(&self, _: u64) -> bool {
+        false
+    }
+
     fn settle(&self, term: u64) -> Pending<Result<(), NotProposed>> {
         self.term.store(term, Ordering::SeqCst);
         Box::pin(async { Ok(()) })

@@ -24,6 +24,7 @@ fn a_leader_that_hears_late_of_old_agreement_answers_no_read() {
     let (first, second) = ((old + 1) % 3, (old + 2) % 3);
     let group = nodes.group(old, SHARD);
     let term = group.metrics().current_term;
+    nodes.block_on(group.confirm(term)).unwrap();
 
     // The others take an entry, and their answers are on their way for long.
     let answers = [first, second].map(|other| nodes.hold_answers(other, old));
@@ -70,6 +71,7 @@ fn a_leader_that_hears_late_of_old_agreement_answers_no_read() {
             tokio::time::sleep(LOOK).await;
         }
     });
+    assert!(!group.confirm_at_once(term), "a read of the past, by a lease that is over");
     let asked = Instant::now();
     let mut read = group.confirm(term);
     nodes.block_on(async {

@@ -1,12 +1,14 @@
-//! The lease of a leader that has ended, and who may let go of it.
+//! The lease of a leader: what it may say by it without asking anybody, and who may let go of it when the leader has ended.
 
 use std::time::Duration;
 
 use holm_core::{NodeId, ShardId};
 
 use super::nodes::Nodes;
-use crate::raft::ConsensusTimes;
 use crate::raft::consensus::Consensus as _;
+use crate::raft::{ConsensusTimes, VoteRequest, VoteResponse, rpc};
+use crate::transport::Lane;
+use crate::wire::raft_body;
 
 const SHARD: ShardId = ShardId(0);
 
@@ -97,4 +99,74 @@ fn only_the_lease_of_the_term_that_was_led_is_let_go() {
     }
     shard.nodes.halt(shard.leader, SHARD);
     assert!(!shard.is_elected(first));
+}
+
+/// A leader that has been told once that it leads, with leases of a usual length.
+fn confirmed() -> Leased {
+    let nodes = Nodes::of(3);
+    let (leader, term) = nodes.leader_above(SHARD, 0);
+    let group = nodes.group(leader, SHARD);
+    nodes.block_on(group.settle(term)).unwrap();
+    assert!(!group.confirm_at_once(term), "nobody has said so");
+    nodes.block_on(group.confirm(term)).unwrap();
+    Leased { nodes, leader, term }
+}
+
+#[test]
+fn within_its_lease_a_leader_confirms_at_once() {
+    let shard = confirmed();
+    let group = shard.nodes.group(shard.leader, SHARD);
+    assert!(group.confirm_at_once(shard.term));
+    assert!(!group.confirm_at_once(shard.term - 1) && !group.confirm_at_once(shard.term + 1));
+    // Each heartbeat that is answered begins it anew.
+    let lease = ConsensusTimes::default().election_max;
+    shard.nodes.block_on(async { tokio::time::sleep(2 * lease).await });
+    shard.nodes.block_on(group.confirm(shard.term)).unwrap();
+    assert!(group.confirm_at_once(shard.term));
+    let [follower, _] = shard.others();
+    assert!(!shard.nodes.group(follower, SHARD).confirm_at_once(shard.term));
+}
+
+/// Promise G5: as soon as the others may have elected somebody else nothing is said without them.
+#[test]
+fn a_leader_that_is_cut_off_confirms_nothing_at_once_when_its_lease_is_over() {
+    let shard = confirmed();
+    let group = shard.nodes.group(shard.leader, SHARD);
+    shard.nodes.cut_off(shard.leader);
+    let lease = ConsensusTimes::default().election_max;
+    shard.nodes.block_on(async { tokio::time::sleep(lease).await });
+    assert!(!group.confirm_at_once(shard.term));
+}
+
+/// Promise G5: a leader that was asked for its vote may have given it; openraft must say again that it leads.
+#[test]
+fn whoever_was_asked_for_its_vote_confirms_nothing_at_once() {
+    let shard = confirmed();
+    let group = shard.nodes.group(shard.leader, SHARD);
+    let request = VoteRequest::new(group.metrics().vote, None);
+    let body = raft_body(SHARD.0, rpc::VOTE, |out| rpc::write_plain(&request, out)).unwrap();
+    let asked = shard.nodes.peers(shard.others()[0]).request(
+        shard.id(),
+        Lane::Control,
+        body,
+        Duration::from_secs(10),
+    );
+    let answer = shard.nodes.block_on(asked).unwrap();
+    let answer: VoteResponse = rpc::read_answer(&answer).unwrap();
+    assert!(!answer.vote_granted);
+    assert!(!group.confirm_at_once(shard.term));
+    shard.nodes.block_on(group.confirm(shard.term)).unwrap();
+    assert!(group.confirm_at_once(shard.term));
+}
+
+/// Promise G5: whoever takes a leadership over is elected within the lease of the one who gives it away.
+#[test]
+fn who_gives_its_leadership_away_confirms_nothing_at_once() {
+    let shard = confirmed();
+    let group = shard.nodes.group(shard.leader, SHARD);
+    let to = NodeId(shard.nodes.group(shard.others()[0], SHARD).metrics().id);
+    // It stays the leader, as far as it knows: nobody hears of it.
+    shard.nodes.cut_off(shard.leader);
+    assert!(shard.nodes.block_on(group.give_away(to)));
+    assert!(!group.confirm_at_once(shard.term));
 }

@@ -351,7 +351,7 @@ impl Nodes {
         let group = self.group(from, shard);
         self.block_on(async {
             loop {
-                group.raft().trigger().transfer_leader(next).await.unwrap();
+                assert!(group.give_away(NodeId(next)).await);
                 let begun = async {
                     while self.find_leader(shard, term).is_none() {
                         tokio::time::sleep(LOOK).await;
