@@ -31,11 +31,13 @@ thread_local! {
 /// Notifies one waiter: elsewhere at once, which is true; on an arbiter when the shards that are ready have had their turns. Until then whoever has more to say on
 /// another thread says so there.
 pub fn notify_afterwards(notify: &Arc<Notify>) -> bool {
-    let waits = HERE.with_borrow(|here| here.as_ref().is_some_and(|here| here.add(notify)));
-    if !waits {
+    let waits = HERE.try_with(|here| here.borrow().as_ref().is_some_and(|here| here.add(notify)));
+    // A thread without its own values ends, and has no turns any more.
+    let at_once = waits != Ok(true);
+    if at_once {
         notify.notify_one();
     }
-    !waits
+    at_once
 }
 
 impl Here {
@@ -90,6 +92,7 @@ impl Drop for Ends {
 #[cfg(test)]
 mod tests {
     use std::future::Future as _;
+    use std::sync::mpsc;
 
     use tokio::task::{LocalSet, spawn_local};
 
@@ -136,20 +139,27 @@ mod tests {
     }
 
     /// Promise G7: what was said is not held up by a handler that does not come back.
-    #[tokio::test]
-    async fn another_thread_carries_it_out_when_the_arbiter_does_not() {
-        let afterwards = Arc::<Afterwards>::default();
-        let stuck = LocalSet::new();
-        let notify = Arc::new(Notify::new());
-        stuck.spawn_local(Arc::clone(&afterwards).run());
-        let said = Arc::clone(&notify);
-        let handler = stuck.spawn_local(async move { notify_afterwards(&said) });
-        stuck
-            .run_until(async {
-                assert!(!handler.await.unwrap());
-                afterwards.carry_out();
-                assert!(is_notified(&notify));
-            })
-            .await;
+    #[test]
+    fn another_thread_carries_it_out_when_the_arbiter_cannot() {
+        let (afterwards, notify) = (Arc::<Afterwards>::default(), Arc::new(Notify::new()));
+        let ((said, is_said), (release, released)) = (mpsc::channel(), mpsc::channel::<()>());
+        std::thread::scope(|threads| {
+            let (here, writer) = (Arc::clone(&afterwards), Arc::clone(&notify));
+            threads.spawn(move || {
+                let arbiter = LocalSet::new();
+                drop(arbiter.spawn_local(here.run()));
+                drop(arbiter.spawn_local(async move {
+                    said.send(notify_afterwards(&writer)).unwrap();
+                    released.recv().unwrap();
+                }));
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                arbiter.block_on(&runtime, tokio::task::yield_now());
+            });
+            assert!(!is_said.recv().unwrap());
+            assert!(!is_notified(&notify));
+            afterwards.carry_out();
+            assert!(is_notified(&notify));
+            release.send(()).unwrap();
+        });
     }
 }

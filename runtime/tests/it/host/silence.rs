@@ -10,8 +10,9 @@ use holm_core::{
 use holm_persistence::{MemoryLog, Pending};
 use holm_runtime::{
     AskOptions, Asker, Asking, Caller, EntityError, EntityRef, HostOptions, Placement, ReplyTo,
-    ShardHost,
+    ShardHost, notify_afterwards,
 };
+use tokio::sync::Notify;
 
 use super::Node;
 use crate::account::{Account, Balance, Deposit, Sleep, registry};
@@ -32,6 +33,24 @@ async fn deadlines_are_kept_while_a_handler_runs() {
     );
     let passed = || EntityError::Failed(AskError::DeadlinePassed { outcome: Outcome::Unknown });
     assert_eq!((stuck.unwrap_err(), behind.unwrap_err()), (passed(), passed()));
+    node.stop().await;
+}
+
+/// Promise G7: what an arbiter was about to send leaves, also when the next handler on it does not come back.
+#[tokio::test]
+async fn an_answer_is_not_held_by_the_next_handler() {
+    let node = Node::start(|options| options.arbiters = 1).await;
+    let (writer, place) = (Arc::new(Notify::new()), node.account("a"));
+    let (answered, release) = (Arc::clone(&writer), std::sync::mpsc::channel::<()>());
+    let (release, released) = release;
+    let held = node.host.spawn_near(place.address().unwrap(), async move {
+        let at_once = notify_afterwards(&answered);
+        released.recv().unwrap();
+        at_once
+    });
+    tokio::time::timeout(LONG, writer.notified()).await.expect("it leaves");
+    release.send(()).unwrap();
+    assert_eq!(held.await, Some(false), "it was to wait for the end of the turns");
     node.stop().await;
 }
 
