@@ -16,6 +16,7 @@ pub(crate) mod log_storage;
 pub(crate) mod machine;
 pub(crate) mod memberships;
 pub(crate) mod network;
+mod promise;
 pub(crate) mod rest;
 pub(crate) mod rpc;
 mod runtime;
@@ -141,7 +142,12 @@ impl ConsensusTimes {
     /// Whether a majority's acknowledgement of this age lets a leader write. A little less than openraft's own lease, which is judged a moment
     /// later.
     pub(crate) fn is_fresh(self, silence: Duration) -> bool {
-        silence < self.election_max * 7 / 8
+        silence < self.relied_on()
+    }
+
+    /// How much of a lease its leader relies on. Clocks run at slightly different speeds.
+    pub(crate) fn relied_on(self) -> Duration {
+        self.election_max * 7 / 8
     }
 }
 

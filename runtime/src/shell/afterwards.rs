@@ -23,6 +23,9 @@ struct Here {
     waker: Waker,
 }
 
+/// So many wait at most: they are looked through for each answer. Beyond that it is done at once.
+const MOST: usize = 64;
+
 thread_local! {
     /// None on every thread but the arbiters.
     static HERE: RefCell<Option<Here>> = const { RefCell::new(None) };
@@ -40,17 +43,26 @@ pub fn notify_afterwards(notify: &Arc<Notify>) -> bool {
     at_once
 }
 
+/// Carries out what waits on this thread, if it is an arbiter: what comes next on it should not be before that.
+pub(super) fn carry_out_here() {
+    HERE.with_borrow(|here| here.iter().for_each(|here| here.afterwards.carry_out()));
+}
+
 impl Here {
     fn add(&self, notify: &Arc<Notify>) -> bool {
         let mut waiting = self.afterwards.0.lock();
         if waiting.is_empty() {
             self.waker.wake_by_ref();
         }
-        // There is one for each connection, so there are few.
-        if !waiting.iter().any(|other| Arc::ptr_eq(other, notify)) {
+        // The last one first: what is said is mostly said to whom something was just said.
+        if waiting.iter().rev().any(|other| Arc::ptr_eq(other, notify)) {
+            return true;
+        }
+        let room = waiting.len() < MOST;
+        if room {
             waiting.push(Arc::clone(notify));
         }
-        true
+        room
     }
 }
 

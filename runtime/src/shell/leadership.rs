@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::actor::ShardActor;
+use super::afterwards;
 use super::courier::{Courier, CourierLink};
 use super::seat::Standing;
 use crate::ask::ReplyTo;
@@ -154,6 +155,8 @@ impl ShardActor {
     /// A turn of waiting for callers who were just answered. A shard that has the log to itself gives them its core, which may be the one they need; how long that
     /// takes is up to the system, so there is a limit in time too.
     fn wait_for_callers(&mut self, at_once: usize) {
+        // Who is waited for must have been answered.
+        afterwards::carry_out_here();
         let now = Instant::now();
         let since = *self.leadership.held_back_since.get_or_insert(now);
         if now.duration_since(since) >= LONGEST_WAIT {

@@ -34,5 +34,6 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         self.slips.iter().for_each(|slips| slips.end());
+        self.afterwards.iter().for_each(|afterwards| afterwards.carry_out());
     }
 }

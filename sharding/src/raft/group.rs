@@ -25,6 +25,7 @@ use super::heard::Heard;
 use super::log_storage::GroupLog;
 use super::machine::Machine;
 use super::network::Network;
+use super::promise::Promise;
 use super::rest::Rest;
 use super::{Applied, ConsensusTimes, Metrics, Payload, Raft, Types, rpc};
 use crate::transport::{Peers, Responder};
@@ -65,6 +66,7 @@ pub(crate) struct Group {
     rest: Rest,
     heard: Heard,
     assured: Assured,
+    promise: Promise,
     me: u64,
 }
 
@@ -84,7 +86,8 @@ impl Group {
     pub(crate) async fn start(parts: GroupParts) -> io::Result<Self> {
         let GroupParts { id, me, config, times, peers, log, machine } = parts;
         let catches_up = log.floor().is_some();
-        let config = if catches_up {
+        let promise = Promise::since_now(log.followed_another(me.0), times.election_max);
+        let config = if catches_up || promise.holds() {
             Arc::new(Config { enable_elect: false, ..(*config).clone() })
         } else {
             config
@@ -95,14 +98,14 @@ impl Group {
         let raft = Raft::new(me.0, config, network, log.clone(), machine)
             .await
             .map_err(|fatal| io::Error::other(fatal.to_string()))?;
-        if catches_up {
-            tokio::spawn(stand_when_caught_up(raft.clone(), log.clone()));
+        if catches_up || promise.holds() {
+            tokio::spawn(stand_when_caught_up(raft.clone(), log.clone(), promise.until()));
         }
         let (asks, queue) = mpsc::unbounded_channel();
         tokio::spawn(write_in_order(raft.clone(), times, queue));
         tokio::spawn(rest.carry_out(raft.clone()));
         let (runtime, assured, me) = (Handle::current(), Assured::default(), me.0);
-        Ok(Self { id, raft, log, asks, runtime, times, rest, heard, assured, me })
+        Ok(Self { id, raft, log, asks, runtime, times, rest, heard, assured, promise, me })
     }
 
     /// openraft's handle, for membership changes and elections.
@@ -131,6 +134,11 @@ impl Group {
             return respond
                 .respond(rpc::failure("this replica has not caught up with what it once had"));
         }
+        if matches!(kind, rpc::VOTE | rpc::PRE_VOTE) && self.promise.holds() {
+            return respond.respond(rpc::failure(
+                "this replica has just started and may have followed another",
+            ));
+        }
         let wanted = (kind == rpc::VOTE).then(|| self.assured.vote_wanted());
         rpc::serve(&self.raft, kind, bytes, respond, wanted);
     }
@@ -143,7 +151,9 @@ impl Group {
 
     /// Stands for election, after a pre-vote; false when that is not for this replica now.
     pub(crate) async fn stand(&self) -> bool {
-        self.log.floor().is_none() && self.raft.trigger().elect(true).await.is_ok()
+        self.log.floor().is_none()
+            && !self.promise.holds()
+            && self.raft.trigger().elect(true).await.is_ok()
     }
 
     /// Lets go of the promise that nobody else is elected while the leader's lease lasts, when the leader of this term is gone for good. True when this
@@ -158,6 +168,7 @@ impl Group {
         if !theirs {
             return false;
         }
+        self.promise.let_go();
         // openraft lets go for a leadership that is handed over. The one that it is handed to stands at once; here that is nobody.
         let to_nobody = TransferLeaderRequest::new(followed, leader.0, None);
         self.raft.handle_transfer_leader(to_nobody).await.is_ok()
@@ -177,8 +188,9 @@ impl Group {
     }
 }
 
-/// Lets a replica that came back take part in elections once its log is as long as it was.
-async fn stand_when_caught_up(raft: Raft, log: GroupLog) {
+/// Lets a replica that came back take part in elections once its log is as long as it was, and its promises are over.
+async fn stand_when_caught_up(raft: Raft, log: GroupLog, promised: Instant) {
+    tokio::time::sleep_until(promised).await;
     let mut metrics = raft.metrics();
     while log.floor().is_some() {
         if metrics.changed().await.is_err() {
@@ -361,9 +373,9 @@ impl Group {
         self.log.of_voters(agreed).unwrap_or(false)
     }
 
-    /// From when on an answer is one within the lease. A lease is what a follower promises from when it heard the message on, which is after it left.
+    /// From when on an answer is one within the lease, as far as that is relied on. A lease is what a follower promises from when it heard the message on, which is after it left.
     fn lease_begins(&self) -> Option<Instant> {
-        Instant::now().checked_sub(self.times.election_max)
+        Instant::now().checked_sub(self.times.relied_on())
     }
 
     /// Puts a write behind those before; false when the group has stopped.

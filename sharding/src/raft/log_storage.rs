@@ -127,6 +127,12 @@ impl GroupLog {
         self.state().memberships.at(index)
     }
 
+    /// Whether this replica followed another one when it was last heard of, and so may have promised something to it.
+    pub(crate) fn followed_another(&self, me: u64) -> bool {
+        let vote = self.state().vote;
+        vote.is_some_and(|vote| vote.is_committed() && vote.leader_id().voted_for != me)
+    }
+
     /// What `ask` says of the sets of voters that the newest membership in the log has, of each of which a majority must agree. None where no membership is known.
     pub(crate) fn of_voters<R>(&self, ask: impl FnOnce(&[BTreeSet<u64>]) -> R) -> Option<R> {
         let state = self.state();

@@ -222,7 +222,14 @@ impl Outbox {
 
     fn wake_writer(&self, lanes: &mut Lanes) {
         // Whoever answers on an arbiter wakes it a little later; until then it may be woken by others.
-        if lanes.idle && notify_afterwards(&self.wake) {
+        if !lanes.idle {
+            return;
+        }
+        if lanes.queued.iter().any(|queued| *queued > PIECE_BYTES) {
+            // Enough for a write of its own, and the lane must not fill up before the writer begins.
+            self.wake.notify_one();
+            lanes.idle = false;
+        } else if notify_afterwards(&self.wake) {
             lanes.idle = false;
         }
     }

@@ -101,6 +101,23 @@ fn only_the_lease_of_the_term_that_was_led_is_let_go() {
     assert!(!shard.is_elected(first));
 }
 
+/// Promise G5: a follower that is killed and soon back has promised what it had promised before.
+#[test]
+fn a_replica_that_starts_again_keeps_its_promise() {
+    let shard = leased();
+    let (leader, [again, other]) = (shard.id(), shard.others());
+    shard.nodes.halt(shard.leader, SHARD);
+    shard.nodes.halt(again, SHARD);
+    shard.nodes.resume(again, SHARD);
+    assert!(!shard.is_elected(other), "elected by the one that started again");
+    assert!(!shard.is_elected(again));
+    for place in [again, other] {
+        let group = shard.nodes.group(place, SHARD);
+        assert!(shard.nodes.block_on(group.release(leader, shard.term)));
+    }
+    assert!(shard.is_elected(other));
+}
+
 /// A leader that has been told once that it leads, with leases of a usual length.
 fn confirmed() -> Leased {
     let nodes = Nodes::of(3);
