@@ -23,7 +23,7 @@ impl Promise {
     /// A replica starts now that may have promised something, or surely has not.
     pub(super) fn since_now(perhaps: bool, lease: Duration) -> Self {
         let until = Instant::now() + if perhaps { lease } else { Duration::ZERO };
-        Self(Arc::new(Made { until, let_go: AtomicBool::new(!perhaps) }))
+        Self(Arc::new(Made { until, let_go: AtomicBool::new(false) }))
     }
 
     pub(super) fn holds(&self) -> bool {
